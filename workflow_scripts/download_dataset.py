@@ -1,0 +1,10 @@
+"""Fetch one archive into results/downloads."""
+
+from qnn_robustness.common import job
+
+job.start(snakemake)  # noqa: F821 - given by Snakemake
+
+from qnn_robustness.data.download import download  # noqa: E402
+
+params = snakemake.params  # noqa: F821
+download(params.archive, params.urls, params.checksum, snakemake.output[0], params.mirrors)  # noqa: F821

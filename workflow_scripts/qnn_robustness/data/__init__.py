@@ -1,0 +1,1 @@
+"""Data sets: registry, download, one module a format, splits."""

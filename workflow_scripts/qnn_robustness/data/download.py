@@ -1,0 +1,151 @@
+"""Fetch an archive from mirrors or its official addresses, verified and placed atomically."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pooch
+import requests
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import PARTIAL, atomic_path, sha256_file
+from qnn_robustness.common.progress import progress
+
+MIRROR_VARIABLE = "QNN_DATA_MIRROR"
+RETRIES = 3
+TIMEOUT_SECONDS = 30
+
+_CHECKSUM = re.compile(r"(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class _Unavailable(Exception):
+    """Why one place did not serve the archive."""
+
+
+def download(
+    archive: str,
+    urls: Sequence[str],
+    checksum: str | None,
+    destination: str | Path,
+    mirrors: Sequence[str] = (),
+) -> None:
+    """Place the archive at `destination`, from the first place that has it with the right checksum.
+
+    Places are tried in this order: `mirrors`, those in the variable QNN_DATA_MIRROR (see
+    `mirrors_from_environment`), then the official `urls`. A mirror is a folder that holds a file of the
+    archive's name, or a URL to which that name is appended. `checksum` is `sha256:<hex>` or `md5:<hex>`; with
+    None any content is taken, and its SHA-256 is printed so that it can be pinned.
+
+    Raises UserError when no place serves it, naming each place and its reason, and when the disk is full.
+    """
+    destination = Path(destination)
+    if not archive or Path(archive).name != archive:
+        raise UserError(f"archive: '{archive}' is not a plain file name; put its folder into `mirrors`")
+    if checksum is not None and not _CHECKSUM.fullmatch(checksum):
+        raise UserError(
+            f"checksum: '{checksum}' of {archive} is not sha256:<64 hex digits> or md5:<32 hex digits>"
+        )
+    failures = []
+    for place in _places(archive, urls, [*mirrors, *mirrors_from_environment()]):
+        try:
+            _fetch(place, checksum, destination)
+        except _Unavailable as reason:
+            failures.append(f"{place} ({reason})")
+            print(f"{archive}: {failures[-1]}; trying the next place", flush=True)
+        else:
+            print(f"{archive}: from {place}", flush=True)
+            if checksum is None:
+                print(f"{archive}: no checksum is known; pin it: sha256:{sha256_file(destination)}")
+            return
+    tried = "; ".join(failures) or "no mirror and no address is known"
+    raise UserError(
+        f"{archive}: cannot be had from anywhere: {tried}; "
+        f"put the file into a folder and set {MIRROR_VARIABLE} to it"
+    )
+
+
+def mirrors_from_environment() -> list[str]:
+    """Return the mirrors in QNN_DATA_MIRROR: separated by commas, and folders also by the path separator.
+
+    `/data:/media/disk` are two folders, `/data,http://host:8000/data` a folder and a URL: a URL holds
+    colons, so only commas end it.
+    """
+    parts = os.environ.get(MIRROR_VARIABLE, "").split(",")
+    mirrors = [mirror for part in parts for mirror in ([part] if "://" in part else part.split(os.pathsep))]
+    return [mirror.strip() for mirror in mirrors if mirror.strip()]
+
+
+def _places(archive: str, urls: Sequence[str], mirrors: Sequence[str]) -> list[str]:
+    """Return files and URLs to try, in order and once each."""
+    places = [
+        f"{mirror.rstrip('/')}/{archive}" if "://" in mirror else str(Path(mirror).expanduser() / archive)
+        for mirror in mirrors
+    ]
+    return list(dict.fromkeys([*places, *urls]))
+
+
+def _fetch(place: str, checksum: str | None, destination: Path) -> None:
+    with atomic_path(destination) as partial:
+        if "://" in place:
+            _fetch_url(place, checksum, partial)
+        else:
+            _copy(Path(place), checksum, partial)
+
+
+def _copy(source: Path, checksum: str | None, partial: Path) -> None:
+    """Copy a file's content, never a link to it: the mirror may vanish."""
+    try:
+        if not source.is_file():
+            raise _Unavailable("is not a file" if source.exists() else "no such file")
+        shutil.copyfile(source, partial)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        raise _Unavailable(f"cannot be read: {error.strerror}") from error
+    if checksum is not None:
+        algorithm, expected = checksum.split(":")
+        with partial.open("rb") as stream:
+            found = hashlib.file_digest(stream, algorithm).hexdigest()
+        if found != expected:
+            raise _Unavailable(f"wrong checksum: {algorithm} {found}, expected {expected}")
+
+
+def _fetch_url(url: str, checksum: str | None, partial: Path) -> None:
+    """Download by pooch, which retries on network errors and wrong checksums."""
+    # pooch writes under a name of its own first: keep that in a folder which can be removed
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=partial.parent) as folder:
+        fetcher = pooch.create(
+            path=folder,
+            base_url="",
+            registry={partial.name: checksum},
+            urls={partial.name: url},
+            retry_if_failed=RETRIES,
+        )
+        bar = progress((), f"download {url}", unit="B")
+        try:
+            fetched = fetcher.fetch(
+                partial.name, downloader=pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS, progressbar=bar)
+            )
+        except (requests.RequestException, ValueError) as error:
+            raise _Unavailable(_reason(error)) from error
+        os.replace(fetched, partial)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.HTTPError):
+        return f"HTTP status {error.response.status_code}"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {TIMEOUT_SECONDS} s"
+    if isinstance(error, requests.ConnectionError):
+        return "unreachable"
+    if "hash" in str(error):
+        return "wrong checksum"
+    return str(error)

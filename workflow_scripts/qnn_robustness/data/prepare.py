@@ -1,0 +1,194 @@
+"""Draw the splits of a data set and write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import sha256_arrays, sha256_file, write_arrays, write_json
+from qnn_robustness.data.formats import Pool, Source, reader
+from qnn_robustness.data.splits import SPLITS, Split
+
+# One random stream for each purpose: a change of one draw leaves the others as they are.
+_STREAMS = {"test": 0, "validation": 1, "calibration": 2}
+
+
+def prepare(
+    name: str, dataset: dict[str, Any], archive: str | Path | None, outputs: Mapping[str, str | Path]
+) -> None:
+    """Read a data set, draw its splits, and write one .npz for each and, last, `summary`.
+
+    `outputs` has a path for each of train, validation, calibration, test and summary. `archive` is None for
+    embedded data.
+
+    Raises UserError for whatever is wrong with the archive or the settings, naming the data set.
+    """
+    archive = Path(archive) if archive else None
+    Path(outputs["summary"]).unlink(missing_ok=True)
+    try:
+        read = reader(dataset["format"])
+        if archive is None and dataset.get("archive"):
+            raise UserError(f"archive '{dataset['archive']}' was not given")
+        source = read(archive, dataset)
+        splits = draw(source, dataset)
+    except UserError as error:
+        raise UserError(f"dataset '{name}': {error}") from error
+    for split in SPLITS:
+        write_arrays(outputs[split], samples=splits[split].samples, labels=splits[split].labels)
+    write_json(outputs["summary"], _summary(name, dataset, archive, source.classes, splits))
+
+
+def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
+    """Return the four splits, disjoint, each in the canonical order of its source.
+
+    Validation and calibration are drawn from the training pool (calibration from the test pool with
+    `calibration_from_test`, for data sets without training images), stratified by the class shares of that
+    whole pool, among the samples whose file extension `extensions` allows. The test split is the test pool,
+    or, without one, a stratified share `test_fraction` of all samples; `test_samples` keeps the first ones.
+    Draws depend on `seed`, the purpose and the place in the canonical order only.
+
+    Raises UserError when a class has too few samples for a draw, or test has one class only.
+    """
+    pools = _pools(source, dataset)
+    extensions = dataset.get("extensions") or {}
+    unknown = set(extensions) - set(SPLITS)
+    if unknown:
+        raise UserError(f"extensions: '{min(unknown)}' is no split; known: {', '.join(SPLITS)}")
+    allowed = {
+        (pool, split): _allowed(pools[pool], extensions.get(split)) for pool in pools for split in SPLITS
+    }
+    taken = {pool: np.zeros(len(pools[pool].labels), bool) for pool in pools}
+    indices = {}
+    for split, origin in (
+        ("validation", "train"),
+        ("calibration", "test" if dataset.get("calibration_from_test") else "train"),
+    ):
+        pool = pools[origin]
+        free = allowed[origin, split] & ~taken[origin]
+        wanted = dataset[f"{split}_samples"]
+        rows = _stratified(pool.labels, free, wanted, dataset["seed"], split, source.classes, origin)
+        taken[origin][rows] = True
+        indices[split] = (origin, rows)
+    for split in ("train", "test"):
+        indices[split] = (split, np.flatnonzero(allowed[split, split] & ~taken[split]))
+    indices["test"] = ("test", _first(indices["test"][1], dataset.get("test_samples")))
+    splits = {
+        split: Split(pools[origin].samples[rows], pools[origin].labels[rows])
+        for split, (origin, rows) in indices.items()
+    }
+    _check(splits, pools, source.classes)
+    return splits
+
+
+def _pools(source: Source, dataset: dict[str, Any]) -> dict[str, Pool]:
+    """Return the pools `train` and `test`: as they come, or drawn from the pool `all`."""
+    if "all" in source.pools:
+        pool = source.pools["all"]
+        fraction = dataset.get("test_fraction") or 0
+        if not 0 < fraction < 1:
+            raise UserError(f"test_fraction: is {fraction}; expected a number between 0 and 1")
+        everything = np.ones(len(pool.labels), bool)
+        count = round(fraction * len(pool.labels))
+        rows = _stratified(pool.labels, everything, count, dataset["seed"], "test", source.classes, "all")
+        in_test = ~everything
+        in_test[rows] = True
+        return {"train": _part(pool, ~in_test), "test": _part(pool, in_test)}
+    if "test" not in source.pools:
+        raise UserError("split_folders: maps no folder to 'test'")
+    test = source.pools["test"]
+    return {"train": source.pools.get("train", _part(test, np.zeros(len(test.labels), bool))), "test": test}
+
+
+def _part(pool: Pool, chosen: np.ndarray) -> Pool:
+    return Pool(pool.samples[chosen], pool.labels[chosen], pool.extensions[chosen])
+
+
+def _allowed(pool: Pool, extensions: list[str] | None) -> np.ndarray:
+    if not extensions:
+        return np.ones(len(pool.labels), bool)
+    return np.isin(pool.extensions.astype(str), [extension.lower().lstrip(".") for extension in extensions])
+
+
+def _stratified(
+    labels: np.ndarray, free: np.ndarray, count: int, seed: int, split: str, classes: list[str], origin: str
+) -> np.ndarray:
+    """Return `count` sorted indices among the free ones, with the class shares of all `labels`."""
+    if count == 0:
+        return np.empty(0, np.int64)
+    if count > len(labels):
+        raise UserError(
+            f"{split}: {count} samples wanted, but there are {len(labels)} {origin} samples to draw from"
+        )
+    # raw_random of a bit generator keeps its stream for ever; the draws of numpy's Generator may change
+    ranks = np.random.PCG64([seed, _STREAMS[split]]).random_raw(len(labels))
+    chosen = []
+    for label, quota in enumerate(_quotas(np.bincount(labels, minlength=len(classes)), count)):
+        candidates = np.flatnonzero(free & (labels == label))
+        if len(candidates) < quota:
+            raise UserError(
+                f"{split}: {quota} samples of class '{classes[label]}' wanted, but the {origin} samples "
+                f"have only {len(candidates)} left that `extensions` allows"
+            )
+        chosen.append(candidates[np.argsort(ranks[candidates], kind="stable")[:quota]])
+    return np.sort(np.concatenate(chosen))
+
+
+def _quotas(counts: np.ndarray, total: int) -> list[int]:
+    """Share `total` among classes in proportion to `counts` by largest remainders, in whole numbers."""
+    size = int(counts.sum())
+    exact = [int(count) * total for count in counts]
+    quotas = [value // size for value in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda label: (-(exact[label] % size), label))
+    for label in by_remainder[: total - sum(quotas)]:
+        quotas[label] += 1
+    return quotas
+
+
+def _first(rows: np.ndarray, wanted: int | None) -> np.ndarray:
+    if wanted is None:
+        return rows
+    if wanted > len(rows):
+        raise UserError(f"test_samples: {wanted} wanted, but there are {len(rows)} test samples")
+    return rows[:wanted]
+
+
+def _check(splits: dict[str, Split], pools: dict[str, Pool], classes: list[str]) -> None:
+    in_test = np.unique(splits["test"].labels)
+    if len(in_test) < 2:
+        found = f"the single class '{classes[in_test[0]]}'" if len(in_test) else "no sample"
+        raise UserError(
+            f"the test split has {found}; expected at least two classes (see test_samples, split_folders)"
+        )
+    if len(pools["train"].labels):
+        missing = np.setdiff1d(np.arange(len(classes)), splits["train"].labels)
+        if len(missing):
+            raise UserError(
+                f"the train split has no sample of class '{classes[missing[0]]}' left; "
+                "lower validation_samples, calibration_samples or test_fraction"
+            )
+
+
+def _summary(
+    name: str, dataset: dict[str, Any], archive: Path | None, classes: list[str], splits: dict[str, Split]
+) -> dict[str, Any]:
+    return {
+        "dataset": name,
+        "format": dataset["format"],
+        "archive": archive and archive.name,
+        "archive_sha256": archive and sha256_file(archive),
+        "licence": dataset.get("licence"),
+        "image_shape": list(splits["test"].samples.shape[1:]),
+        "classes": classes,
+        "seed": dataset["seed"],
+        "samples": {split: len(splits[split]) for split in SPLITS},
+        "samples_per_class": {split: _counts(splits[split], classes) for split in SPLITS},
+        "sha256": {split: sha256_arrays(splits[split].samples, splits[split].labels) for split in SPLITS},
+    }
+
+
+def _counts(split: Split, classes: list[str]) -> dict[str, int]:
+    return dict(zip(classes, np.bincount(split.labels, minlength=len(classes)).tolist(), strict=True))

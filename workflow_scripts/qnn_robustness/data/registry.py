@@ -1,0 +1,82 @@
+"""Official sources of the data sets: addresses, checksums and licences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qnn_robustness.common.errors import UserError, did_you_mean
+
+SOURCES: dict[str, dict[str, Any]] = {
+    # Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009
+    "cifar10_binary": {
+        "archive": "cifar-10-binary.tar.gz",
+        "urls": ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"],
+        "checksum": "md5:c32a1d4ab5d03f1284b67883e8d87530",
+        "licence": "none stated; cite Krizhevsky 2009",
+    },
+    "cifar10_python": {
+        "archive": "cifar-10-python.tar.gz",
+        "urls": ["https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"],
+        "checksum": "md5:c58f30108f718f92721af3b95e74349a",
+        "licence": "none stated; cite Krizhevsky 2009",
+    },
+    # Chowdhery et al., Visual Wake Words Dataset, 2019, as MLPerf Tiny prepares it
+    "vww": {
+        "archive": "vw_coco2014_96.tar.gz",
+        "urls": [
+            "https://www.silabs.com/public/files/github/machine_learning/benchmarks/datasets/vw_coco2014_96.tar.gz"
+        ],
+        "checksum": "sha256:f8746b9e44f8a7a4293f73be9ba6e8da9239fe69798d42364aae62b915cfab58",
+        "licence": "annotations CC BY 4.0 (COCO); images under the terms of Flickr",
+    },
+    # Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, 2018
+    "speech_commands": {
+        "archive": "speech_commands_v0.02.tar.gz",
+        "urls": ["http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"],
+        "checksum": "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        "licence": "CC BY 4.0",
+    },
+    "speech_commands_test": {
+        "archive": "speech_commands_test_set_v0.02.tar.gz",
+        "urls": ["http://download.tensorflow.org/data/speech_commands_test_set_v0.02.tar.gz"],
+        "checksum": "sha256:cc2a00c1147c2254e9be3fa0f779d8c17421dc349b86366567a8edfa9acd51df",
+        "licence": "CC BY 4.0",
+    },
+    # Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011
+    "svhn_train": {
+        "archive": "train_32x32.mat",
+        "urls": ["http://ufldl.stanford.edu/housenumbers/train_32x32.mat"],
+        "checksum": "md5:e26dedcc434d2e4c54c9b2d4a06d8373",
+        "licence": "non-commercial use only",
+    },
+    "svhn_test": {
+        "archive": "test_32x32.mat",
+        "urls": ["http://ufldl.stanford.edu/housenumbers/test_32x32.mat"],
+        "checksum": "md5:eb5a983be6a315427106f1b164d9cef3",
+        "licence": "non-commercial use only",
+    },
+}
+
+
+def resolve(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a data set's entry with `archive`, `urls`, `checksum` and `licence` filled in from its `source`.
+
+    What the entry says itself wins. An entry that names an archive of its own takes neither the addresses
+    nor the checksum of the official one. Without `source` the entry comes back as it is, but complete.
+
+    Raises UserError when the registry has no such source.
+    """
+    name = entry.get("source")
+    if name is not None and name not in SOURCES:
+        raise UserError(f"source: '{name}' is not in the registry; {did_you_mean(name, SOURCES)}")
+    official = SOURCES[name] if name else {}
+    archive = entry.get("archive") or official.get("archive")
+    if archive != official.get("archive"):
+        official = {}
+    return {
+        **entry,
+        "archive": archive,
+        "urls": list(entry.get("urls") or official.get("urls", [])),
+        "checksum": entry.get("checksum") or official.get("checksum"),
+        "licence": entry.get("licence") or official.get("licence"),
+    }

@@ -1,0 +1,49 @@
+"""The splits of a data set as every later stage reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import read_arrays
+
+SPLITS = ("train", "validation", "calibration", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples of one split in canonical order: `samples` uint8 [N, H, W, C], `labels` int64 [N]."""
+
+    samples: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_split(path: str | Path) -> Split:
+    """Read a split written by `prepare` (results/data/{dataset}/{split}.npz).
+
+    Raises UserError when the file is missing or damaged, or does not hold uint8 samples [N, H, W, C] and
+    int64 labels [N].
+    """
+    arrays = read_arrays(path)
+    missing = {"samples", "labels"} - arrays.keys()
+    if missing:
+        raise UserError(f"{path}: has no array '{min(missing)}'; expected 'samples' and 'labels'")
+    samples, labels = arrays["samples"], arrays["labels"]
+    if samples.dtype != np.uint8 or samples.ndim != 4:
+        raise UserError(f"{path}: samples are {samples.dtype} {samples.shape}; expected uint8 [N, H, W, C]")
+    if labels.dtype != np.int64 or labels.shape != samples.shape[:1]:
+        raise UserError(f"{path}: labels are {labels.dtype} {labels.shape}; expected int64 ({len(samples)},)")
+    if (labels < 0).any():
+        raise UserError(f"{path}: has negative labels; expected class numbers from 0")
+    return Split(samples, labels)
+
+
+def to_unit(samples: np.ndarray) -> np.ndarray:
+    """Return uint8 samples as float32 in [0, 1] (x / 255), the input range of every network."""
+    return samples.astype(np.float32) / np.float32(255)
