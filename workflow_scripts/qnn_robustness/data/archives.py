@@ -85,6 +85,8 @@ class _Checked:
             return None
         if name in self.files or (name in self._folders and not is_folder):
             raise self.refusal(raw_name, "appears twice", "pack the archive again with unique names")
+        if size < 0:
+            raise self.refusal(raw_name, f"claims {size:,} bytes", _REPLACE)
         if size > MAX_MEMBER_BYTES:
             raise self.refusal(
                 raw_name,
@@ -167,7 +169,7 @@ def _refuse_special_tar(info: tarfile.TarInfo, checked: _Checked) -> None:
 class _Limited:
     """The unpacked stream of a tar.gz with a bound on each read and on the whole.
 
-    tarfile reads extended headers into memory whatever length they claim.
+    tarfile reads extended headers into memory whatever length they claim, and follows negative lengths back.
     """
 
     def __init__(self, stream: gzip.GzipFile, archive: Path):
@@ -176,13 +178,15 @@ class _Limited:
         self.last = b""
 
     def read(self, size: int) -> bytes:
-        if size > MAX_MEMBER_BYTES + _BLOCK:
+        if not 0 <= size <= MAX_MEMBER_BYTES + _BLOCK:
             raise UserError(f"{self._archive}: has a header that claims {size:,} bytes; {_REPLACE}")
         self._check(self._stream.tell() + size)
         self.last = self._stream.read(size)
         return self.last
 
     def seek(self, position: int) -> int:
+        if position < self.tell():
+            raise UserError(f"{self._archive}: has a header that points backwards; {_REPLACE}")
         self._check(position)
         return self._stream.seek(position)
 

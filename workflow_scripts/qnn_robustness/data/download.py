@@ -19,7 +19,7 @@ from qnn_robustness.common.files import PARTIAL, atomic_path, sha256_file
 from qnn_robustness.common.progress import progress
 
 MIRROR_VARIABLE = "QNN_DATA_MIRROR"
-RETRIES = 3
+RETRIES = 2
 TIMEOUT_SECONDS = 30
 
 _CHECKSUM = re.compile(r"(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})")
@@ -95,7 +95,7 @@ def _places(archive: str, urls: Sequence[str], mirrors: Sequence[str]) -> list[s
 def _fetch(place: str, checksum: str | None, destination: Path) -> None:
     with atomic_path(destination) as partial:
         if "://" in place:
-            _fetch_url(place, checksum, partial)
+            _fetch_url(place, checksum, destination, partial)
         else:
             _copy(Path(place), checksum, partial)
 
@@ -118,21 +118,24 @@ def _copy(source: Path, checksum: str | None, partial: Path) -> None:
             raise _Unavailable(f"wrong checksum: {algorithm} {found}, expected {expected}")
 
 
-def _fetch_url(url: str, checksum: str | None, partial: Path) -> None:
+def _fetch_url(url: str, checksum: str | None, destination: Path, partial: Path) -> None:
     """Download by pooch, which retries on network errors and wrong checksums."""
-    # pooch writes under a name of its own first: keep that in a folder which can be removed
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=partial.parent) as folder:
+    # pooch invents the name it writes to: a folder of its own keeps that findable after a kill
+    suffix = f"-{destination.name}.download"
+    for leftover in destination.parent.glob(f"{PARTIAL}*{suffix}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, suffix=suffix, dir=destination.parent) as folder:
         fetcher = pooch.create(
             path=folder,
             base_url="",
-            registry={partial.name: checksum},
-            urls={partial.name: url},
+            registry={destination.name: checksum},
+            urls={destination.name: url},
             retry_if_failed=RETRIES,
         )
         bar = progress((), f"download {url}", unit="B")
         try:
             fetched = fetcher.fetch(
-                partial.name, downloader=pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS, progressbar=bar)
+                destination.name, downloader=pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS, progressbar=bar)
             )
         except (requests.RequestException, ValueError) as error:
             raise _Unavailable(_reason(error)) from error

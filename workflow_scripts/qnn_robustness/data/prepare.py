@@ -54,6 +54,9 @@ def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
     Raises UserError when a class has too few samples for a draw, or test has one class only.
     """
     pools = _pools(source, dataset)
+    from_test = bool(dataset.get("calibration_from_test"))
+    if from_test and len(pools["train"].labels):
+        raise UserError("calibration_from_test: is for data sets without training images; this one has some")
     extensions = dataset.get("extensions") or {}
     unknown = set(extensions) - set(SPLITS)
     if unknown:
@@ -65,7 +68,7 @@ def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
     indices = {}
     for split, origin in (
         ("validation", "train"),
-        ("calibration", "test" if dataset.get("calibration_from_test") else "train"),
+        ("calibration", "test" if from_test else "train"),
     ):
         pool = pools[origin]
         free = allowed[origin, split] & ~taken[origin]
@@ -119,6 +122,11 @@ def _stratified(
     """Return `count` sorted indices among the free ones, with the class shares of all `labels`."""
     if count == 0:
         return np.empty(0, np.int64)
+    if split == "calibration" and not len(labels):
+        raise UserError(
+            "calibration: there are no training images to draw from; write `calibration_from_test: true` to "
+            "set some test images aside, or calibration_samples: 0"
+        )
     if count > len(labels):
         raise UserError(
             f"{split}: {count} samples wanted, but there are {len(labels)} {origin} samples to draw from"

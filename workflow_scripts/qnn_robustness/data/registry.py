@@ -42,6 +42,16 @@ SOURCES: dict[str, dict[str, Any]] = {
         "checksum": "sha256:cc2a00c1147c2254e9be3fa0f779d8c17421dc349b86366567a8edfa9acd51df",
         "licence": "CC BY 4.0",
     },
+    # Esgario, Krohling and Ventura, Deep learning for classification and severity estimation of coffee leaf
+    # biotic stress, 2020. The labels are in a table beside the images: sort these into class folders first.
+    "coffee_leaf": {
+        "archive": "lara2018.tar.gz",
+        "urls": [
+            "https://github.com/esgario/lara2018/archive/6817af9b800deccd42f9cfac0af83484e412f4e5.tar.gz"
+        ],
+        "checksum": None,  # none is published
+        "licence": "none stated; cite Esgario et al. 2020",
+    },
     # Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011
     "svhn_train": {
         "archive": "train_32x32.mat",

@@ -22,7 +22,7 @@ MAX_PIXELS = 50_000_000
 POOLS = ("train", "test")
 
 _MODES = {1: "L", 3: "RGB"}
-_EIGHT_BIT = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
+_EIGHT_BIT = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK"}
 
 
 @dataclass(frozen=True)
@@ -48,25 +48,26 @@ def read(archive: Path | None, dataset: dict[str, Any]) -> Source:
     """Return the images of an archive in canonical order: by file name (numbers as numbers), then by class.
 
     Images are turned upright as their EXIF data say, converted to 8-bit RGB or grey as the last entry of
-    `image_shape` [H, W, 3 or 1] says, and resized (bilinear, antialiased) where their size differs. The classes
-    are `classes` of the data set in that order, or the sorted names of the class folders. `split_folders` maps
-    folders to `train` or `test`, other folders are ignored; without it the images form one pool `all`.
+    `image_shape` [H, W, 3 or 1] says, and resized (bilinear, antialiased, without keeping the aspect ratio)
+    where their size differs. The classes are `classes` of the data set in that order, or the sorted names of
+    the class folders. `split_folders` maps folders to `train` or `test`, and other folders are ignored;
+    without it the images form one pool `all`. A folder around the whole archive is left out of account.
 
     Raises UserError for a missing split folder, an empty or unknown class folder, and a file that is no whole
     8-bit image of a known type.
     """
     height, width, mode = _target(dataset["image_shape"])
-    split_folders = dataset.get("split_folders")
-    folders, files = _layout(archive, list_members(archive), split_folders)
-    classes = _classes(archive, dataset.get("classes"), folders, files)
-    files.sort(key=lambda file: file.order)
+    split_folders = _split_folders(dataset.get("split_folders"))
+    class_folders = _class_folders(archive, list_members(archive), split_folders)
+    classes = _classes(archive, dataset.get("classes"), class_folders)
+    files = sorted((file for files in class_folders.values() for file in files), key=lambda file: file.order)
     samples = _decode_all(archive, files, height, width, mode)
+    labels = np.array([classes.index(file.class_name) for file in files], dtype=np.int64)
+    extensions = np.array([file.extension for file in files], dtype=object)
     pools = {}
-    for pool in dict.fromkeys(split_folders.values()) if split_folders else ("all",):
-        rows = np.array([row for row, file in enumerate(files) if file.pool == pool])
-        labels = np.array([classes.index(files[row].class_name) for row in rows], dtype=np.int64)
-        extensions = np.array([files[row].extension for row in rows], dtype=object)
-        pools[pool] = Pool(samples[rows], labels, extensions)
+    for pool in dict.fromkeys(split_folders.values()):
+        rows = np.flatnonzero([file.pool == pool for file in files])
+        pools[pool] = Pool(samples[rows], labels[rows], extensions[rows])
     return Source(classes, pools)
 
 
@@ -76,97 +77,102 @@ def _target(shape: list[int]) -> tuple[int, int, str]:
     return shape[0], shape[1], _MODES[shape[2]]
 
 
-def _layout(
-    archive: Path, members: list[Member], split_folders: dict[str, str] | None
-) -> tuple[dict[str, set[str]], list[_File]]:
-    """Return the class folders of each pool and the image files in them."""
-    depth = 2 if split_folders else 1
-    for folder, pool in (split_folders or {}).items():
+def _split_folders(configured: dict[str, str] | None) -> dict[str, str]:
+    """Return which folder belongs to which pool; the archive itself, '', to `all` when nothing is configured."""
+    for folder, pool in (configured or {}).items():
         if pool not in POOLS:
             raise UserError(f"split_folders: '{folder}' maps to '{pool}'; {did_you_mean(pool, POOLS)}")
-    paths = _without_wrapper(
-        [(_parts(member), member) for member in members if not _is_clutter(member)], depth
-    )
-    top = {parts[0] for parts, member in paths if len(parts) > 1 or member.is_folder}
-    for folder in split_folders or {}:
-        if folder not in top:
-            raise UserError(f"{archive}: has no split folder '{folder}'; {did_you_mean(folder, top)}")
-    folders: dict[str, set[str]] = {}
-    files = []
-    for parts, member in paths:
-        pool = split_folders.get(parts[0]) if split_folders else "all"
-        if pool is None or len(parts) < depth + (not member.is_folder):
+    return configured or {"": "all"}
+
+
+def _class_folders(
+    archive: Path, members: list[Member], split_folders: dict[str, str]
+) -> dict[tuple[str, str], list[_File]]:
+    """Return the images in each class folder, by (split folder, class)."""
+    paths = _paths(members, "" in split_folders)
+    for folder in split_folders:
+        if not any(path.split_folder == folder for path in paths):
+            known = {path.split_folder for path in paths}
+            raise UserError(f"{archive}: has no split folder '{folder}'; {did_you_mean(folder, known)}")
+    found: dict[tuple[str, str], list[_File]] = {}
+    for path in paths:
+        if path.split_folder not in split_folders or not path.class_name:
             continue
-        if len(parts) > depth + (not member.is_folder):
-            raise UserError(
-                f"{archive}: member {shown(member.name)} is too deep; expected {_expected(depth)}"
-            )
-        folders.setdefault("/".join(parts[:depth]), set())
-        if not member.is_folder:
-            if _extension(member.name) not in EXTENSIONS:
-                raise UserError(
-                    f"{archive}: member {shown(member.name)} is no {', '.join(EXTENSIONS)} file; "
-                    "pack the archive again without it"
-                )
-            folders["/".join(parts[:depth])].add(member.name)
-            files.append(_File(member.name, pool, parts[depth - 1]))
-    return folders, files
+        files = found.setdefault((path.split_folder, path.class_name), [])
+        if path.rest:
+            _require_image(archive, path)
+            files.append(_File(path.member.name, split_folders[path.split_folder], path.class_name))
+    return found
 
 
-def _expected(depth: int) -> str:
-    return "<split folder>/<class>/<file>" if depth == 2 else "<class>/<file>"
+@dataclass(frozen=True)
+class _Path:
+    """A member by its place: [split folder]/<class>/<rest>, '' for what it does not reach."""
+
+    member: Member
+    split_folder: str
+    class_name: str
+    rest: str
 
 
-def _parts(member: Member) -> tuple[str, ...]:
-    return tuple(member.name.split("/"))
+def _paths(members: list[Member], whole: bool) -> list[_Path]:
+    """Take members apart; with `whole` there are no split folders. Files beside the class folders are left out."""
+    split = [(member.name.split("/"), member) for member in members if not _is_clutter(member.name)]
+    expected = 2 if whole else 3
+    depth = max((len(parts) for parts, member in split if not member.is_folder), default=0)
+    if depth == expected + 1 and len({parts[0] for parts, _ in split}) == 1:
+        split = [(parts[1:], member) for parts, member in split]
+    paths = []
+    for parts, member in split:
+        parts = ["", *parts] if whole else parts
+        if member.is_folder or len(parts) >= 3:
+            folder, class_name, *rest = [*parts, "", ""]
+            paths.append(_Path(member, folder, class_name, "/".join(rest).rstrip("/")))
+    return paths
 
 
-def _is_clutter(member: Member) -> bool:
+def _is_clutter(name: str) -> bool:
     """What file managers leave in archives."""
-    parts = _parts(member)
+    parts = name.split("/")
     return any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX" or parts[-1] == "Thumbs.db"
 
 
-def _without_wrapper(
-    paths: list[tuple[tuple[str, ...], Member]], depth: int
-) -> list[tuple[tuple[str, ...], Member]]:
-    """Drop a folder that holds the whole archive, when the images lie one level deeper than expected."""
-    files = [parts for parts, member in paths if not member.is_folder]
-    if len({parts[0] for parts, _ in paths}) != 1 or max(map(len, files), default=0) != depth + 2:
-        return paths
-    return [(parts[1:], member) for parts, member in paths if len(parts) > 1]
+def _require_image(archive: Path, path: _Path) -> None:
+    if "/" in path.rest or path.member.is_folder:
+        raise UserError(
+            f"{archive}: member {shown(path.member.name)} is too deep; expected [split folder]/<class>/<file>"
+        )
+    if _extension(path.rest) not in EXTENSIONS:
+        raise UserError(
+            f"{archive}: member {shown(path.member.name)} is no {', '.join(EXTENSIONS)} file; "
+            "pack the archive again without it"
+        )
 
 
 def _classes(
-    archive: Path, named: list[str] | None, folders: dict[str, set[str]], files: list[_File]
+    archive: Path, named: list[str] | None, class_folders: dict[tuple[str, str], list[_File]]
 ) -> list[str]:
-    """Check the class folders of each split folder against each other and against the configuration."""
-    if not files:
-        raise UserError(f"{archive}: has no image in class folders; expected [split folder]/<class>/<file>")
-    found = {folder.split("/")[-1] for folder in folders}
+    """Return the class names by label, after checking that every split folder has images of each."""
+    found = {class_name for _, class_name in class_folders}
+    if not found:
+        raise UserError(f"{archive}: has no class folders; expected [split folder]/<class>/<file>")
     classes = list(named) if named else sorted(found)
-    for folder, members in sorted(folders.items()):
-        name = folder.split("/")[-1]
-        if name not in classes:
-            raise UserError(
-                f"{archive}: folder {shown(folder)} is not in `classes`; {did_you_mean(name, classes)}"
-            )
-        if not members:
-            raise UserError(
-                f"{archive}: the class folder {shown(folder)} is empty; add images or remove the class"
-            )
-    for pool in sorted({file.pool for file in files}):
-        missing = set(classes) - {file.class_name for file in files if file.pool == pool}
-        if missing:
-            where = "" if pool == "all" else f" in the {pool} images"
-            raise UserError(
-                f"{archive}: class '{min(missing)}' has no image{where}; {did_you_mean(min(missing), found)}"
-            )
+    for class_name in sorted(found - set(classes)):
+        raise UserError(
+            f"{archive}: class folder {shown(class_name)} is not in `classes`; {did_you_mean(class_name, classes)}"
+        )
+    for split_folder in sorted({split_folder for split_folder, _ in class_folders}):
+        for class_name in classes:
+            if not class_folders.get((split_folder, class_name)):
+                folder = f"{split_folder}/{class_name}".lstrip("/")
+                raise UserError(
+                    f"{archive}: class folder {shown(folder)} is empty or missing; add images or remove the class"
+                )
     return classes
 
 
 def _decode_all(archive: Path, files: list[_File], height: int, width: int, mode: str) -> np.ndarray:
-    channels = len(mode) if mode == "RGB" else 1
+    channels = {mode: channels for channels, mode in _MODES.items()}[mode]
     rows = {file.member: row for row, file in enumerate(files)}
     samples = np.empty((len(files), height, width, channels), np.uint8)
     for member, content in progress(read_members(archive, rows), "decode images", len(rows), "image"):
@@ -176,41 +182,40 @@ def _decode_all(archive: Path, files: list[_File], height: int, width: int, mode
 
 def _decode(archive: Path, member: str, content: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
     """Return one image uint8 [H, W, C]."""
-    image = _open(archive, member, content)
-    if image.size != size:
-        image = image.convert(mode).resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(image.convert(mode)).reshape(size[1], size[0], -1)
-
-
-def _open(archive: Path, member: str, content: bytes) -> Image.Image:
-    def refusal(reason: str) -> UserError:
-        return UserError(
-            f"{archive}: image {shown(member)} {reason}; replace it or pack the archive without it"
-        )
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "BMP"))
-            if image.width * image.height > MAX_PIXELS:
-                raise refusal(
-                    f"has {image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} allowed"
-                )
-            if image.format == "PNG":
-                Image.open(
-                    io.BytesIO(content), formats=("PNG",)
-                ).verify()  # compares checksums; load() does not
-            image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise refusal(f"has more than the {MAX_PIXELS:,} pixels allowed") from error
-    except UnidentifiedImageError as error:
-        raise refusal("is corrupt or no PNG, JPEG or BMP image") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's decoders raise all of these
-        raise refusal(f"is corrupt ({error})") from error
+            image = _open(content, _extension(member)).convert(mode)
+    except _BadImage as error:
+        reason = str(error)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        reason = f"has more than the {MAX_PIXELS:,} pixels allowed"
+    except UnidentifiedImageError:
+        reason = "is corrupt or no PNG, JPEG or BMP image"
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over
+        reason = f"is corrupt ({error})"
+    else:
+        if image.size != size:
+            image = image.resize(size, Image.Resampling.BILINEAR)
+        return np.asarray(image).reshape(size[1], size[0], -1)
+    raise UserError(f"{archive}: image {shown(member)} {reason}; replace it or pack the archive without it")
+
+
+class _BadImage(Exception):
+    """An image that Pillow reads but that cannot be a sample, and why."""
+
+
+def _open(content: bytes, extension: str) -> Image.Image:
+    """Return a whole image, upright."""
+    image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "BMP"))
+    if image.width * image.height > MAX_PIXELS:
+        raise _BadImage(f"has {image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} allowed")
+    if image.format == "PNG":
+        Image.open(io.BytesIO(content), formats=("PNG",)).verify()  # compares checksums; load() does not
     if image.mode not in _EIGHT_BIT:
-        raise refusal(f"has pixels of type {image.mode}, not 8 bits a channel")
-    if image.format not in ("PNG", "BMP") and _extension(member) in ("png", "bmp"):
-        raise refusal(f"is lossy {image.format} data under the name of a lossless file")
+        raise _BadImage(f"has pixels of type {image.mode}, not 8 bits a channel")
+    if image.format not in ("PNG", "BMP") and extension in ("png", "bmp"):
+        raise _BadImage(f"is lossy {image.format} data under the name of a lossless file")
     return ImageOps.exif_transpose(image)
 
 

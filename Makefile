@@ -1,0 +1,64 @@
+# `make help` lists the targets. Everything runs in .venv, made from requirements.lock.
+
+PYTHON ?=
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+PROBE = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# Run each candidate: a command of that name may be a stub, or too old, or lack the venv module.
+INTERPRETER = $(shell for python in $(CANDIDATES); do \
+	"$$python" -c '$(PROBE)' >/dev/null 2>&1 && command -v "$$python" && break; done)
+NEEDED = Python 3.11, 3.12 or 3.13 with its venv module is needed (tried: $(CANDIDATES)); \
+	install one or name it: make PYTHON=/path/to/python3.11
+
+# Written when an installation is complete; holds the checksum of the lock it was made from.
+STAMP = .venv/complete
+WANTED := $(shell cksum < requirements.lock)
+HAVE := $(shell cat $(STAMP) 2>/dev/null && .venv/bin/python -c '' 2>&1)
+
+.PHONY: help quickstart test lint lock benchmark clean environment
+
+help:
+	@echo "make quickstart  run every stage on a small data set; print the headline table and the report (minutes)"
+	@echo "make test        run all tests"
+	@echo "make lint        check style: ruff, snakefmt, snakemake --lint"
+	@echo "make lock        pin requirements.in anew: requirements.lock and envs/ (needs uv)"
+	@echo "make benchmark   measure against peers"
+	@echo "make clean       remove the environment and caches; results/, logs/ and Snakemake's records stay"
+	@echo "PYTHON=...       the interpreter (3.11 to 3.13) that .venv is made with"
+
+environment:
+ifneq ($(HAVE),$(WANTED))
+	$(if $(INTERPRETER),,$(error $(NEEDED)))
+	@echo "Making .venv with $(INTERPRETER) (2.7 GB, a few minutes)"
+	@rm -rf .venv
+	@"$(INTERPRETER)" -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements.lock
+	@echo "$(WANTED)" > $(STAMP)
+endif
+
+quickstart: environment
+	.venv/bin/snakemake quickstart --cores 2 --configfile config/quickstart.yaml
+	@.venv/bin/python workflow_scripts/show_headline.py results/tables/headline.csv results/reports/index.html
+
+test: environment
+	.venv/bin/python -m pytest -q
+
+lint: environment
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/snakefmt --check Snakefile rules
+	.venv/bin/snakemake --lint
+
+lock:
+	$(if $(shell command -v uv),,$(error uv is needed to pin requirements.in: https://docs.astral.sh/uv/))
+	uv pip compile requirements.in --universal --generate-hashes --python-version 3.11 -o requirements.lock --no-header --quiet
+	@$(MAKE) --no-print-directory environment
+	PYTHONPATH=workflow_scripts .venv/bin/python -m qnn_robustness.common.environment write
+
+benchmark: environment
+	.venv/bin/python benchmarks/run.py
+
+clean:
+	rm -rf .venv .pytest_cache .hypothesis .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,42 @@
+# From splits to float32 networks.
+
+
+def initial_network(w):
+    """Return the network that a training fine-tunes, or nothing."""
+    initial = C.recipe(w.model, w.training)["initial"]
+    return {"initial": f"results/models/{w.model}/{initial}/float32.keras"} if initial else {}
+
+
+def data_of(split):
+    return lambda w: f"results/data/{C.dataset_of(w.model)}/{split}.npz"
+
+
+rule train_model:
+    input:
+        unpack(initial_network),
+        train=data_of("train"),
+        validation=data_of("validation"),
+    output:
+        network="results/models/{model}/{training}/float32.keras",
+        history="results/models/{model}/{training}/training.csv",
+    params:
+        name="{model}/{training}",
+        architecture=lambda w: C.model(w.model)["architecture"],
+        recipe=lambda w: C.recipe(w.model, w.training),
+        seed=C.values["seed"],
+        recipe_sha256=lambda w: C.recipe_sha256(w.model, w.training),
+        reference=lambda w: C.reference(w.model, w.training),
+        code=lambda w: code(
+            "train_model.py",
+            module_name("training", C.recipe(w.model, w.training)["method"]),
+            module_name("models", C.model(w.model)["architecture"]),
+        ),
+    threads: C.values["training_threads"]
+    log:
+        "logs/models/{model}/{training}/float32.log",
+    benchmark:
+        "logs/models/{model}/{training}/float32.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    script:
+        "../workflow_scripts/train_model.py"

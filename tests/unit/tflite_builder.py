@@ -1,0 +1,93 @@
+"""Build small .tflite files operator by operator, with any scale, zero point and option."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+_TYPES = {
+    np.dtype(np.float32): schema.TensorType.FLOAT32,
+    np.dtype(np.uint8): schema.TensorType.UINT8,
+    np.dtype(np.int8): schema.TensorType.INT8,
+    np.dtype(np.int16): schema.TensorType.INT16,
+    np.dtype(np.int32): schema.TensorType.INT32,
+    np.dtype(np.int64): schema.TensorType.INT64,
+}
+
+
+class Builder:
+    """Collects tensors and operators; `save` writes the file."""
+
+    def __init__(self) -> None:
+        self.model = schema.ModelT()
+        self.model.version = 3
+        self.model.description = "test"
+        empty = schema.BufferT()
+        self.model.buffers = [empty]
+        self.model.operatorCodes = []
+        self.graph = schema.SubGraphT()
+        self.graph.tensors, self.graph.operators = [], []
+        self.model.subgraphs = [self.graph]
+
+    def tensor(
+        self,
+        dtype: type,
+        shape: Sequence[int],
+        scale: float | Sequence[float] | None = None,
+        zero_point: int = 0,
+        axis: int = 0,
+    ) -> int:
+        """Add an activation and return its index."""
+        record = schema.TensorT()
+        record.name = f"t{len(self.graph.tensors)}"
+        record.type = _TYPES[np.dtype(dtype)]
+        record.shape = [int(size) for size in shape]
+        if scale is not None:
+            record.quantization = schema.QuantizationParametersT()
+            record.quantization.scale = np.atleast_1d(np.asarray(scale, np.float32)).tolist()
+            record.quantization.zeroPoint = [int(zero_point)] * len(record.quantization.scale)
+            record.quantization.quantizedDimension = axis
+        self.graph.tensors.append(record)
+        return len(self.graph.tensors) - 1
+
+    def constant(self, data: np.ndarray, scale: float | Sequence[float] | None = None, axis: int = 0) -> int:
+        """Add a constant and return its index."""
+        index = self.tensor(data.dtype, data.shape, scale, 0, axis)
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+        self.model.buffers.append(buffer)
+        self.graph.tensors[index].buffer = len(self.model.buffers) - 1
+        return index
+
+    def operator(
+        self, name: str, inputs: Sequence[int], outputs: Sequence[int], table: str | None = None, **options: object
+    ) -> None:
+        """Add an operator; `table` names the options table of the schema (`Conv2DOptions`)."""
+        code = schema.OperatorCodeT()
+        code.builtinCode = getattr(schema.BuiltinOperator, name)
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+        code.version = 1
+        self.model.operatorCodes.append(code)
+        record = schema.OperatorT()
+        record.opcodeIndex = len(self.model.operatorCodes) - 1
+        record.inputs, record.outputs = list(inputs), list(outputs)
+        if table:
+            record.builtinOptionsType = getattr(schema.BuiltinOptions, table)
+            record.builtinOptions = getattr(schema, f"{table}T")()
+            for key, value in options.items():
+                if not hasattr(record.builtinOptions, key):
+                    raise AttributeError(key)
+                setattr(record.builtinOptions, key, value)
+        self.graph.operators.append(record)
+
+    def save(self, path: str | Path, inputs: Sequence[int], outputs: Sequence[int]) -> str:
+        """Write the file and return its path."""
+        self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(self.model.Pack(builder), file_identifier=b"TFL3")
+        Path(path).write_bytes(bytes(builder.Output()))
+        return str(path)

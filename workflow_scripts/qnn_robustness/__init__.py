@@ -1,0 +1,1 @@
+"""Robustness of quantized neural networks for microcontrollers against adversarial examples."""

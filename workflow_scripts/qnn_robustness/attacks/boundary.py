@@ -1,0 +1,23 @@
+"""The boundary attack (Brendel et al. 2018, algorithm 1): a random walk along the boundary (Foolbox)."""
+
+from __future__ import annotations
+
+from foolbox.attacks import BoundaryAttack, LinearSearchBlendedUniformNoiseAttack
+from foolbox.attacks.base import Attack
+
+ACCESS = "decision"
+NORMS = {"l2": BoundaryAttack}
+BUDGETED = False
+
+
+def build(
+    norm: str, *, steps: int, spherical_step: float, source_step: float, step_adaptation: float, initial_draws: int
+) -> Attack:
+    """Return the attack; it starts from a random image blended with the sample."""
+    return NORMS[norm](
+        init_attack=LinearSearchBlendedUniformNoiseAttack(directions=initial_draws, steps=50),
+        steps=steps,
+        spherical_step=spherical_step,
+        source_step=source_step,
+        step_adaptation=step_adaptation,
+    )

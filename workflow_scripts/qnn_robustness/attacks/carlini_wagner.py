@@ -1,0 +1,31 @@
+"""The L2 attack of Carlini and Wagner (2017, section VI.A) (Foolbox)."""
+
+from __future__ import annotations
+
+from foolbox.attacks import L2CarliniWagnerAttack
+from foolbox.attacks.base import Attack
+
+ACCESS = "white_box"
+NORMS = {"l2": L2CarliniWagnerAttack}
+BUDGETED = False
+
+
+def build(
+    norm: str,
+    *,
+    binary_search_steps: int,
+    steps: int,
+    step_size: float,
+    confidence: float,
+    initial_constant: float,
+    abort_early: bool,
+) -> Attack:
+    """Return the attack; `step_size` is Adam's learning rate in the space of the arc tangent."""
+    return NORMS[norm](
+        binary_search_steps=binary_search_steps,
+        steps=steps,
+        stepsize=step_size,
+        confidence=confidence,
+        initial_const=initial_constant,
+        abort_early=abort_early,
+    )

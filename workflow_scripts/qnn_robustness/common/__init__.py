@@ -1,0 +1,1 @@
+"""What every layer needs: errors, atomic files, random streams, code hashes, job set-up."""

@@ -1,0 +1,292 @@
+"""The validated configuration and the grid of artifacts that its experiments ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qnn_robustness.common import registry
+from qnn_robustness.common.errors import UserError, did_you_mean
+from qnn_robustness.common.files import sha256_json
+from qnn_robustness.configuration import schema as schemas
+from qnn_robustness.data.registry import resolve
+from qnn_robustness.models import reference
+
+INTEGER = ("int8", "int16")
+NO_PREPROCESSOR = "none"
+
+
+class Network(NamedTuple):
+    """The weights of one model after one training."""
+
+    model: str
+    training: str
+
+
+class Craft(NamedTuple):
+    """One crafting job."""
+
+    model: str
+    training: str
+    source: str
+    attack: str
+
+
+class Evaluation(NamedTuple):
+    """One evaluation of crafted samples."""
+
+    model: str
+    training: str
+    source: str
+    attack: str
+    preprocessor: str
+    target: str
+
+
+def parse_distance(value: float | int | str) -> Fraction:
+    """Return a distance exactly: `8/255` as a fraction, a number as the decimal it was written as."""
+    return Fraction(str(value)) if not isinstance(value, str) else _parse_fraction(value)
+
+
+def _parse_fraction(text: str) -> Fraction:
+    numerator, denominator = text.split("/")
+    return Fraction(numerator) / Fraction(denominator)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A configuration that was validated, with all defaults filled in."""
+
+    values: dict[str, Any]
+    references: Path  # folder of the reference networks
+
+    # --- settings of single entries -------------------------------------------------------------------
+
+    def dataset(self, name: str) -> dict[str, Any]:
+        """Return a data set's entry, completed from the registry of official sources."""
+        return {**resolve(self.values["datasets"][name]), "seed": self.values["seed"]}
+
+    def data_parameters(self, name: str) -> dict[str, Any]:
+        """Return what the splits of a data set depend on: its entry without the addresses."""
+        return {key: value for key, value in self.dataset(name).items() if key != "urls"}
+
+    def model(self, name: str) -> dict[str, Any]:
+        return self.values["models"][name]
+
+    def dataset_of(self, model: str) -> str:
+        return self.model(model)["dataset"]
+
+    def recipe(self, model: str, training: str) -> dict[str, Any]:
+        """Return the recipe of one network: the training's entry with the changes for this model."""
+        entry = self.values["trainings"][training]
+        change = self.model(model)["recipes"].get(training, {})
+        recipe = {**entry, **change}
+        recipe["parameters"] = {**entry["parameters"], **change.get("parameters", {})}
+        return recipe
+
+    def lineage(self, model: str, training: str) -> list[dict[str, Any]]:
+        """Return the recipe of a network and of those it was fine-tuned from, the last first."""
+        recipe = self.recipe(model, training)
+        earlier = self.lineage(model, recipe["initial"]) if recipe["initial"] else []
+        return [recipe, *earlier]
+
+    def recipe_sha256(self, model: str, training: str) -> str:
+        """Return the hash of all that a network is made with, but for data and code."""
+        architecture, seed = self.model(model)["architecture"], self.values["seed"]
+        return sha256_json([architecture, seed, self.values["training_threads"], self.lineage(model, training)])
+
+    def reference(self, model: str, training: str) -> dict[str, Any] | None:
+        """Return the reference network that was made with the recipe of this one, if it may be reused."""
+        if self.values["reference_models"] == "ignore":
+            return None
+        return reference.matching(self.references, f"{model}/{training}", self.recipe_sha256(model, training))
+
+    def attack(self, name: str) -> dict[str, Any]:
+        return self.values["attacks"][name]
+
+    def preprocessor(self, name: str) -> dict[str, Any]:
+        return {"method": None, "parameters": {}} if name == NO_PREPROCESSOR else self.values["preprocessors"][name]
+
+    def kernels(self, precision: str) -> list[str]:
+        """Return the kernel sets a precision is evaluated on; float32 runs in TensorFlow."""
+        return self.values["kernels"][precision] if precision in INTEGER else ["tensorflow"]
+
+    def search_kernels(self, source: str, attack: str) -> str:
+        """Return the kernel set on which an attack searches."""
+        wanted = self.attack(attack)["search_kernels"]
+        return wanted if wanted and source in INTEGER else self.kernels(source)[0]
+
+    # --- the grid ----------------------------------------------------------------------------------------
+
+    @property
+    def experiments(self) -> dict[str, dict[str, Any]]:
+        """Return the experiments that are run."""
+        return {name: self.values["experiments"][name] for name in self.values["run"]}
+
+    def networks(self) -> list[Network]:
+        return _unique(
+            Network(*pair) for entry in self.experiments.values() for pair in product(entry["models"], entry["trainings"])
+        )
+
+    def evaluations(self, experiment: str) -> list[Evaluation]:
+        entry = self.values["experiments"][experiment]
+        axes = ("models", "trainings", "sources", "attacks", "preprocessors", "targets")
+        return [Evaluation(*point) for point in product(*(entry[axis] for axis in axes))]
+
+    def clean_evaluations(self) -> list[tuple[str, str, str, str]]:
+        """Return (model, training, preprocessor, target) of every clean evaluation."""
+        return _unique(
+            point
+            for entry in self.experiments.values()
+            for point in product(*(entry[axis] for axis in ("models", "trainings", "preprocessors", "targets")))
+        )
+
+    def figures(self) -> list[str]:
+        """Return the figures that some experiment feeds."""
+        return _unique(figure for entry in self.experiments.values() for figure in entry["figures"])
+
+    def feeding(self, figure: str) -> list[str]:
+        """Return the experiments that feed a figure."""
+        return [name for name, entry in self.experiments.items() if figure in entry["figures"]]
+
+
+def _unique(items) -> list:
+    return list(dict.fromkeys(items))
+
+
+def load(values: dict[str, Any], schema_path: Path, references: Path) -> Configuration:
+    """Validate a configuration and return it with defaults filled in.
+
+    Raises UserError, with one line, for anything that is wrong: before any job starts.
+    """
+    schema = schemas.load_schema(schema_path)
+    values = schemas.checked(values, schema, "")
+    for section, package, parameters in (
+        ("trainings", "training", "training_parameters"),
+        ("attacks", "attacks", "attack_parameters"),
+        ("preprocessors", "defenses", "preprocessor_parameters"),
+    ):
+        for name, entry in values[section].items():
+            _check_method(schema, entry, f"{section}.{name}", package, parameters)
+    for precision, part in schema["properties"]["kernels"]["properties"].items():
+        values["kernels"].setdefault(precision, part["default"])
+    configuration = Configuration(values, references)
+    _check_datasets(configuration)
+    _check_models(configuration, schema)
+    _check_trainings(configuration)
+    for name, entry in values["attacks"].items():
+        _check_attack(name, entry)
+    _check_experiments(configuration)
+    return configuration
+
+
+def _check_method(schema: dict, entry: dict, where: str, package: str, parameters: str) -> None:
+    """Check a method and its parameters, and fill in the defaults of these."""
+    _known(entry["method"], registry.names(package), f"{where}.method", "method")
+    if entry["method"] not in schema["$defs"][parameters]:
+        raise UserError(f"schemas/config.schema.yaml: $defs.{parameters} lacks the method '{entry['method']}'")
+    rule = schemas.definition(schema, parameters, entry["method"])
+    entry["parameters"] = schemas.checked(entry["parameters"], rule, f"{where}.parameters")
+    for name, part in rule["properties"].items():
+        if part.get("$ref") == "#/$defs/distance":
+            entry["parameters"][name] = float(parse_distance(entry["parameters"][name]))
+
+
+def _known(name: str, known, where: str, kind: str) -> None:
+    if name not in known:
+        raise UserError(f"{where}: unknown {kind} '{name}'; {did_you_mean(name, known)}")
+
+
+def _check_datasets(configuration: Configuration) -> None:
+    for name, entry in configuration.values["datasets"].items():
+        where = f"datasets.{name}"
+        _known(entry["format"], registry.names("data.formats"), f"{where}.format", "format")
+        try:
+            resolved = resolve(entry)
+        except UserError as error:
+            raise UserError(f"{where}.{error}") from None
+        if entry["format"] != "digits" and not resolved["archive"]:
+            raise UserError(f"{where}: no archive; name one of the registry (source) or your own (archive, checksum)")
+        if resolved["archive"] and not resolved["checksum"]:
+            raise UserError(f"{where}: archive '{resolved['archive']}' has no checksum; add checksum: sha256:...")
+        if resolved["archive"] and "/" in resolved["archive"]:
+            raise UserError(f"{where}.archive: '{resolved['archive']}' is a path; give the file name and list its folder in mirrors")
+
+
+def _check_models(configuration: Configuration, schema: dict) -> None:
+    for name, entry in configuration.values["models"].items():
+        where = f"models.{name}"
+        _known(entry["dataset"], configuration.values["datasets"], f"{where}.dataset", "data set")
+        _known(entry["architecture"], registry.names("models"), f"{where}.architecture", "architecture")
+        for training in entry["recipes"]:
+            _known(training, configuration.values["trainings"], f"{where}.recipes", "training")
+            recipe = configuration.recipe(name, training)
+            _check_method(schema, recipe, f"{where}.recipes.{training}", "training", "training_parameters")
+            change = entry["recipes"][training]
+            if "parameters" in change:
+                change["parameters"] = {key: recipe["parameters"][key] for key in change["parameters"]}
+
+
+def _check_trainings(configuration: Configuration) -> None:
+    trainings = configuration.values["trainings"]
+    for model in configuration.values["models"]:
+        for training in trainings:
+            seen = [training]
+            while (initial := configuration.recipe(model, seen[-1])["initial"]) is not None:
+                _known(initial, trainings, f"trainings.{seen[-1]}.initial", "training")
+                if initial in seen:
+                    raise UserError(f"trainings.{training}.initial: goes round in a circle ({' -> '.join([*seen, initial])})")
+                seen.append(initial)
+
+
+def _check_attack(name: str, entry: dict[str, Any]) -> None:
+    where = f"attacks.{name}"
+    method = registry.load("attacks", entry["method"])
+    if entry["norm"] not in method.NORMS:
+        raise UserError(f"{where}.norm: {entry['method']} has no '{entry['norm']}'; known: {', '.join(method.NORMS)}")
+    budgets = entry.get("budgets")
+    if method.BUDGETED and not budgets:
+        raise UserError(f"{where}: {entry['method']} needs budgets, for example [8/255]")
+    if budgets and not method.BUDGETED:
+        raise UserError(f"{where}.budgets: {entry['method']} looks for the smallest perturbation and takes no budget; remove the key")
+    if entry["query_budget"] and method.ACCESS == "white_box":
+        raise UserError(f"{where}.query_budget: {entry['method']} uses gradients; queries are limited for score and decision attacks only")
+    for position, budget in enumerate(budgets or []):
+        exact = parse_distance(budget)
+        if exact <= 0:
+            raise UserError(f"{where}.budgets.{position}: {budget} is no distance; expected more than 0")
+        if entry["norm"] == "linf" and exact > 1:
+            raise UserError(f"{where}.budgets.{position}: {budget} exceeds the range of inputs, [0, 1]; did you mean {budget}/255?")
+        if entry["lattice"] == "uint8" and entry["norm"] == "linf" and exact < Fraction(1, 255):
+            raise UserError(f"{where}.budgets.{position}: {budget} is below one 8-bit level (1/255); raise it or set lattice: float")
+
+
+def _check_experiments(configuration: Configuration) -> None:
+    values = configuration.values
+    for position, name in enumerate(values["run"]):
+        _known(name, values["experiments"], f"run.{position}", "experiment")
+    references = {
+        "models": values["models"],
+        "trainings": values["trainings"],
+        "attacks": values["attacks"],
+        "preprocessors": {NO_PREPROCESSOR, *values["preprocessors"]},
+        "figures": registry.names("figures"),
+    }
+    for name, entry in values["experiments"].items():
+        where = f"experiments.{name}"
+        for axis, known in references.items():
+            for word in entry[axis]:
+                _known(word, known, f"{where}.{axis}", axis.removesuffix("s"))
+        for attack, source in product(entry["attacks"], entry["sources"]):
+            method = values["attacks"][attack]["method"]
+            if registry.load("attacks", method).ACCESS == "white_box" and source in INTEGER:
+                raise UserError(
+                    f"{where}: attack '{attack}' ({method}) needs gradients, which a .tflite file has not; "
+                    f"use source float32 or a score or decision attack instead of source {source}"
+                )
+            search = values["attacks"][attack]["search_kernels"]
+            if source == "int16" and search == "xnnpack":
+                raise UserError(f"attacks.{attack}.search_kernels: XNNPACK has no int16 kernels; use reference or builtin")

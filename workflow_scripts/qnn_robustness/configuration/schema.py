@@ -1,0 +1,90 @@
+"""Validation of the configuration against its JSON schema, with errors of one line and defaults filled in."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from qnn_robustness.common.errors import UserError, did_you_mean
+
+Schema = dict[str, Any]
+
+
+@cache
+def load_schema(path: Path) -> Schema:
+    """Return the schema of the configuration as a dictionary."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def definition(schema: Schema, *names: str) -> Schema:
+    """Return the definition `$defs/<names...>` as a schema of its own."""
+    part: Any = schema["$defs"]
+    for name in names:
+        part = part[name]
+    return {**part, "$defs": schema["$defs"]}
+
+
+def checked(value: Any, schema: Schema, where: str) -> Any:
+    """Return a copy of `value` with the defaults of `schema` filled in.
+
+    Raises UserError naming the key, what is wrong with it and what would be right.
+    """
+    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(value))
+    if errors:
+        raise UserError(_line(max(errors, key=lambda error: len(error.absolute_path)), where))
+    return _with_defaults(copy.deepcopy(value), schema, schema["$defs"])
+
+
+def _with_defaults(value: Any, schema: Schema, definitions: Schema) -> Any:
+    schema = _resolved(schema, definitions)
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    for name, part in properties.items():
+        part = _resolved(part, definitions)
+        if name not in value and "default" in part:
+            value[name] = copy.deepcopy(part["default"])
+    rest = schema.get("additionalProperties")
+    for name in value:
+        part = properties.get(name, rest)
+        if isinstance(part, dict):
+            value[name] = _with_defaults(value[name], part, definitions)
+    return value
+
+
+def _resolved(schema: Schema, definitions: Schema) -> Schema:
+    """Return `schema` with a `$ref` replaced by what it names; keys beside the `$ref` win."""
+    if "$ref" not in schema:
+        return schema
+    target = definitions[schema["$ref"].removeprefix("#/$defs/")]
+    return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
+def _line(error: jsonschema.ValidationError, where: str) -> str:
+    """Say in one line where the configuration is wrong and what would be right."""
+    place = ".".join([where, *map(str, error.absolute_path)]).lstrip(".") or "configuration"
+    rule, found = error.validator, error.instance
+    if rule == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = sorted(set(found) - set(known))[0]
+        return f"{place}: unknown key '{unknown}'; {did_you_mean(unknown, known)}"
+    if rule == "required":
+        missing = next(name for name in error.validator_value if name not in found)
+        return f"{place}: the key '{missing}' is missing"
+    if rule == "type":
+        expected = error.validator_value
+        expected = " or ".join(expected) if isinstance(expected, list) else expected
+        return f"{place}: {found!r} is of the wrong type; expected {expected}"
+    if rule == "enum":
+        return f"{place}: {found!r} is not known; {did_you_mean(str(found), map(str, error.validator_value))}"
+    limits = {"minimum": "at least", "exclusiveMinimum": "greater than", "maximum": "at most", "exclusiveMaximum": "less than"}
+    if rule in limits:
+        return f"{place}: {found!r} is out of range; expected {limits[rule]} {error.validator_value}"
+    if rule == "anyOf" and "budgets" in place or "epsilon" in place or "step_size" in place:
+        return f"{place}: {found!r} is no distance; expected a number greater than 0 or a fraction such as 8/255"
+    return f"{place}: {error.message}"

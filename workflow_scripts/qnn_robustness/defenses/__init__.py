@@ -1,0 +1,1 @@
+"""Input defenses (preprocessors), one module each."""

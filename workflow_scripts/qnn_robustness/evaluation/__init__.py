@@ -1,0 +1,1 @@
+"""From adversarial samples to records, metrics and tables."""

@@ -1,0 +1,1 @@
+"""TFLite: conversion, the batched interpreter, the flatbuffer and the exact integer model."""

@@ -1,0 +1,191 @@
+"""Read a .tflite file into small frozen records, without TensorFlow and without trusting the file.
+
+A .tflite file is a FlatBuffer of TensorFlow Lite's `schema.fbs`. Every index, shape and buffer size is checked
+here once, so that later code can rely on them; anything inconsistent ends in one UserError.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from qnn_robustness.common.errors import UserError
+
+_IDENTIFIER = b"TFL3"
+_OPERATOR_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+_TYPE_NAMES = {code: name for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
+_NUMPY_TYPES = {
+    "FLOAT32": np.float32,
+    "UINT8": np.uint8,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "BOOL": np.bool_,
+}
+_ABSENT = -1  # the index of an optional input that an operator does not have
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """One tensor of the graph.
+
+    `shape` is the one stored in the file (batch 1 as a rule), `type` a name of the schema such as `INT8`. Real
+    value = scale * (code - zero_point); `scales` and `zero_points` have one entry, or one for each slice along
+    `axis`, or none when the tensor is not quantized. `data` is the constant content, None for activations.
+    """
+
+    index: int
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    scales: np.ndarray
+    zero_points: np.ndarray
+    axis: int
+    data: np.ndarray | None
+
+    @property
+    def scale(self) -> np.float32:
+        """The scale of a tensor quantized as a whole."""
+        return self.scales[0]
+
+    @property
+    def zero_point(self) -> int:
+        """The zero point of a tensor quantized as a whole."""
+        return int(self.zero_points[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """One operator: `position` in execution order, `name` as in the schema, tensors, options by schema name.
+
+    An optional input that is absent is None.
+    """
+
+    position: int
+    name: str
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    options: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"operator {self.position} ({self.name})"
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """The one subgraph of a .tflite file, operators in execution order."""
+
+    path: str
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+def read_graph(path: str | Path) -> Graph:
+    """Read a .tflite file.
+
+    Raises UserError when the file is missing, no .tflite file, truncated or inconsistent, or has more than one
+    subgraph (control flow).
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if content[4:8] != _IDENTIFIER:
+        raise UserError(f"{path}: not a .tflite file (no {_IDENTIFIER.decode()} mark); give a TensorFlow Lite model")
+    try:
+        return _graph(str(path), schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)))
+    except UserError:
+        raise
+    except Exception as error:  # each broken offset raises another type somewhere in the generated reader
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}: damaged .tflite file ({reason}); copy or convert it again") from error
+
+
+def _graph(path: str, model: Any) -> Graph:
+    if len(model.subgraphs) != 1:
+        raise UserError(f"{path}: has {len(model.subgraphs)} subgraphs; only models without control flow (1) work")
+    subgraph = model.subgraphs[0]
+    tensors = tuple(_tensor(path, i, tensor, model.buffers) for i, tensor in enumerate(subgraph.tensors))
+
+    def pick(indices: Any, what: str) -> tuple[Tensor | None, ...]:
+        indices = [] if indices is None else [int(index) for index in indices]
+        if any(not _ABSENT <= index < len(tensors) for index in indices):
+            raise UserError(f"{path}: {what} names a tensor that does not exist; convert the model again")
+        return tuple(None if index == _ABSENT else tensors[index] for index in indices)
+
+    operators = []
+    for position, operator in enumerate(subgraph.operators):
+        if not 0 <= operator.opcodeIndex < len(model.operatorCodes):
+            raise UserError(f"{path}: operator {position} has no operator code; convert the model again")
+        name = _operator_name(model.operatorCodes[operator.opcodeIndex])
+        what = f"operator {position} ({name})"
+        outputs = pick(operator.outputs, what)
+        if None in outputs:
+            raise UserError(f"{path}: {what} lacks an output; convert the model again")
+        options = {} if operator.builtinOptions is None else dict(vars(operator.builtinOptions))
+        operators.append(Operator(position, name, pick(operator.inputs, what), outputs, options))
+    inputs, outputs = pick(subgraph.inputs, "the input list"), pick(subgraph.outputs, "the output list")
+    if None in inputs + outputs:
+        raise UserError(f"{path}: the input or output list has a hole; convert the model again")
+    return Graph(path, tensors, tuple(operators), inputs, outputs)
+
+
+def _operator_name(code: Any) -> str:
+    # Old files keep the code in the deprecated 8-bit field, new ones in both or in the wide one.
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    name = _OPERATOR_NAMES.get(number, f"code {number}")
+    return f"CUSTOM {_text(code.customCode)}" if name == "CUSTOM" else name
+
+
+def _tensor(path: str, index: int, tensor: Any, buffers: Any) -> Tensor:
+    what = f"{path}: tensor {index}"
+    type_name = _TYPE_NAMES.get(tensor.type, f"type {tensor.type}")
+    shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+    if any(size < 0 for size in shape):
+        raise UserError(f"{what} has a negative size in its shape {shape}; convert the model again")
+    if not 0 <= tensor.buffer < len(buffers):
+        raise UserError(f"{what} names a buffer that does not exist; convert the model again")
+    scales, zero_points, axis = _quantization(what, tensor.quantization, shape)
+    data = _data(what, buffers[tensor.buffer].data, type_name, shape)
+    return Tensor(index, _text(tensor.name), type_name, shape, scales, zero_points, axis, data)
+
+
+def _quantization(what: str, record: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, int]:
+    scales = np.zeros(0, np.float32)
+    if record is not None and record.scale is not None:
+        scales = np.array(record.scale, np.float32)
+    zero_points = np.zeros(len(scales), np.int64)
+    if len(scales) and record.zeroPoint is not None and len(record.zeroPoint):
+        zero_points = np.array(record.zeroPoint, np.int64)
+    axis = int(record.quantizedDimension) if len(scales) > 1 else 0
+    if not (np.isfinite(scales).all() and (scales > 0).all()):
+        raise UserError(f"{what} has a scale that is not positive and finite; convert the model again")
+    if len(zero_points) != len(scales):
+        raise UserError(f"{what} has {len(scales)} scales but {len(zero_points)} zero points")
+    if len(scales) > 1 and not (0 <= axis < len(shape) and shape[axis] == len(scales)):
+        raise UserError(f"{what} has {len(scales)} scales, which do not fit its shape {shape}")
+    return scales, zero_points, axis
+
+
+def _data(what: str, content: Any, type_name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    if content is None or len(content) == 0 or type_name not in _NUMPY_TYPES:
+        return None
+    dtype = np.dtype(_NUMPY_TYPES[type_name]).newbyteorder("<")
+    content = np.asarray(content, np.uint8).tobytes()
+    expected = math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
+        raise UserError(f"{what} holds {len(content)} bytes instead of {expected}; copy or convert the model again")
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")

@@ -1,0 +1,33 @@
+"""Train one float32 network, or take it from the reference networks when recipe and data are the same."""
+
+from qnn_robustness.common import job
+
+job.start(snakemake)  # noqa: F821 - given by Snakemake
+
+from pathlib import Path  # noqa: E402
+
+from qnn_robustness.common.files import sha256_arrays  # noqa: E402
+from qnn_robustness.data.splits import load_split  # noqa: E402
+from qnn_robustness.models import reference  # noqa: E402
+
+params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output  # noqa: F821
+train, validation = load_split(inputs.train), load_split(inputs.validation)
+data_sha256 = sha256_arrays(train.samples, train.labels, validation.samples, validation.labels)
+
+if params.reference and params.reference["data_sha256"] == data_sha256:
+    print(f"taken from {params.reference['folder']}: recipe and data are the same")
+    root = Path(snakemake.scriptdir).parent  # noqa: F821
+    reference.copy(root, params.reference, {"float32.keras": outputs.network, "training.csv": outputs.history})
+else:
+    from qnn_robustness.training.fitting.train import train_network
+
+    train_network(
+        train,
+        validation,
+        architecture=params.architecture,
+        recipe=params.recipe,
+        seed=params.seed,
+        initial=inputs.get("initial"),
+        network_path=outputs.network,
+        history_path=outputs.history,
+    )
