@@ -33,7 +33,7 @@ ifneq ($(HAVE),$(WANTED))
 	@echo "Making .venv with $(INTERPRETER) (2.7 GB, a few minutes)"
 	@rm -rf .venv
 	@"$(INTERPRETER)" -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements.lock
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r requirements.lock
 	@echo "$(WANTED)" > $(STAMP)
 endif
 
