@@ -9,32 +9,25 @@ from typing import Any
 
 from qnn_robustness.common.errors import UserError
 
-
-class _LogAndTerminal:
-    """A stream that writes to the log of the job; the traceback goes there as well."""
-
-    def __init__(self, path: str):
-        self._log = open(path, "w", buffering=1, encoding="utf-8")  # noqa: SIM115 - lives as long as the job
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 def start(snakemake: Any) -> None:
     """Set up a script run by Snakemake: log, thread counts, and errors that end in one clear line.
 
-    Output of the job goes to `snakemake.log[0]`. An uncaught UserError is one line there and on the
-    terminal; any other exception leaves its traceback in the log. The exit status is 1 in both cases.
-    Call it before TensorFlow or numpy's BLAS are used.
+    All output of the job, that of libraries in C++ too, goes to `snakemake.log[0]`. An uncaught UserError is
+    one line there and on the terminal; any other exception leaves its traceback in the log. The exit status
+    is 1 in both cases. Call it before numpy or TensorFlow are imported.
     """
-    threads = str(snakemake.threads)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ[name] = threads
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(snakemake.threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    terminal = sys.stderr
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
     if snakemake.log:
-        sys.stderr = sys.stdout = _LogAndTerminal(snakemake.log[0])
+        log = os.open(snakemake.log[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        sys.stderr.reconfigure(line_buffering=True)
 
     def report(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if isinstance(error, UserError):
@@ -43,7 +36,6 @@ def start(snakemake: Any) -> None:
         else:
             traceback.print_exception(kind, error, trace, file=sys.stderr)
             line = f"{kind.__name__}: {error}"
-        if terminal is not sys.stderr:
-            print(line, file=terminal)
+        print(line, file=terminal)
 
     sys.excepthook = report

@@ -59,7 +59,7 @@ def read(archive: Path | None, dataset: dict[str, Any]) -> Source:
     height, width, mode = _target(dataset["image_shape"])
     split_folders = _split_folders(dataset.get("split_folders"))
     class_folders = _class_folders(archive, list_members(archive), split_folders)
-    classes = _classes(archive, dataset.get("classes"), class_folders)
+    classes = _classes(archive, dataset.get("classes"), class_folders, split_folders)
     files = sorted((file for files in class_folders.values() for file in files), key=lambda file: file.order)
     samples = _decode_all(archive, files, height, width, mode)
     labels = np.array([classes.index(file.class_name) for file in files], dtype=np.int64)
@@ -78,7 +78,7 @@ def _target(shape: list[int]) -> tuple[int, int, str]:
 
 
 def _split_folders(configured: dict[str, str] | None) -> dict[str, str]:
-    """Return which folder belongs to which pool; the archive itself, '', to `all` when nothing is configured."""
+    """Return the pool of each folder; without configuration the archive itself, '', is the pool `all`."""
     for folder, pool in (configured or {}).items():
         if pool not in POOLS:
             raise UserError(f"split_folders: '{folder}' maps to '{pool}'; {did_you_mean(pool, POOLS)}")
@@ -91,7 +91,7 @@ def _class_folders(
     """Return the images in each class folder, by (split folder, class)."""
     paths = _paths(members, "" in split_folders)
     for folder in split_folders:
-        if not any(path.split_folder == folder for path in paths):
+        if folder and not any(path.split_folder == folder for path in paths):
             known = {path.split_folder for path in paths}
             raise UserError(f"{archive}: has no split folder '{folder}'; {did_you_mean(folder, known)}")
     found: dict[tuple[str, str], list[_File]] = {}
@@ -116,12 +116,12 @@ class _Path:
 
 
 def _paths(members: list[Member], whole: bool) -> list[_Path]:
-    """Take members apart; with `whole` there are no split folders. Files beside the class folders are left out."""
+    """Take members apart, without the files beside class folders; with `whole` there are no split folders."""
     split = [(member.name.split("/"), member) for member in members if not _is_clutter(member.name)]
     expected = 2 if whole else 3
     depth = max((len(parts) for parts, member in split if not member.is_folder), default=0)
     if depth == expected + 1 and len({parts[0] for parts, _ in split}) == 1:
-        split = [(parts[1:], member) for parts, member in split]
+        split = [(parts[1:], member) for parts, member in split if len(parts) > 1]
     paths = []
     for parts, member in split:
         parts = ["", *parts] if whole else parts
@@ -150,7 +150,10 @@ def _require_image(archive: Path, path: _Path) -> None:
 
 
 def _classes(
-    archive: Path, named: list[str] | None, class_folders: dict[tuple[str, str], list[_File]]
+    archive: Path,
+    named: list[str] | None,
+    class_folders: dict[tuple[str, str], list[_File]],
+    split_folders: dict[str, str],
 ) -> list[str]:
     """Return the class names by label, after checking that every split folder has images of each."""
     found = {class_name for _, class_name in class_folders}
@@ -159,14 +162,16 @@ def _classes(
     classes = list(named) if named else sorted(found)
     for class_name in sorted(found - set(classes)):
         raise UserError(
-            f"{archive}: class folder {shown(class_name)} is not in `classes`; {did_you_mean(class_name, classes)}"
+            f"{archive}: class folder {shown(class_name)} is not in `classes`; "
+            f"{did_you_mean(class_name, classes)}"
         )
-    for split_folder in sorted({split_folder for split_folder, _ in class_folders}):
+    for split_folder in split_folders:
         for class_name in classes:
             if not class_folders.get((split_folder, class_name)):
                 folder = f"{split_folder}/{class_name}".lstrip("/")
                 raise UserError(
-                    f"{archive}: class folder {shown(folder)} is empty or missing; add images or remove the class"
+                    f"{archive}: class folder {shown(folder)} is empty or missing; "
+                    "add images to it or remove the class"
                 )
     return classes
 

@@ -1,0 +1,1 @@
+"""How attacks are run: random streams, query counting, the uint8 lattice, the crafting loop."""

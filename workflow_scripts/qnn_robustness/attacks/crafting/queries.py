@@ -1,0 +1,54 @@
+"""Counting, and optionally limiting, the queries an attack makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import eagerpy as ep
+import numpy as np
+from foolbox.models import Model
+
+from qnn_robustness.common.distances import distance
+
+
+class BudgetSpent(Exception):
+    """The query budget of a block is spent; the counter holds the best samples found."""
+
+
+class QueryCounter(Model):
+    """A Foolbox model that counts queries for each sample of a block.
+
+    A query is one input evaluated for one sample; a gradient costs one (its forward pass). With a
+    `query_budget` the best adversarial sample seen for each input is kept, and `BudgetSpent` is raised by
+    the call that would exceed the budget.
+    """
+
+    def __init__(self, model: Model, samples: np.ndarray, labels: np.ndarray, norm: str, query_budget: int | None = None):
+        self.model, self.samples, self.labels, self.norm = model, samples, labels, norm
+        self.query_budget = query_budget
+        self.queries = np.zeros(len(samples), np.int64)
+        self.best = samples.copy()
+        self.best_distance = np.full(len(samples), np.inf)
+
+    @property
+    def bounds(self) -> Any:
+        return self.model.bounds
+
+    def __call__(self, inputs: Any) -> Any:
+        """Return the logits [R, K] of inputs [R, H, W, C]; R is a multiple of the samples of the block."""
+        rounds, rest = divmod(len(inputs), len(self.samples))
+        if rest:
+            raise ValueError(f"{len(inputs)} inputs do not belong to {len(self.samples)} samples")
+        if self.query_budget is not None and self.queries.max() + rounds > self.query_budget:
+            raise BudgetSpent
+        self.queries += rounds
+        outputs = self.model(inputs)
+        if self.query_budget is not None:
+            self._remember(ep.astensor(inputs).numpy(), ep.astensor(outputs).numpy(), rounds)
+        return outputs
+
+    def _remember(self, inputs: np.ndarray, outputs: np.ndarray, rounds: int) -> None:
+        for part, logits in zip(np.split(inputs, rounds), np.split(outputs, rounds), strict=True):
+            far = distance(self.norm, part, self.samples)
+            better = (logits.argmax(axis=1) != self.labels) & (far < self.best_distance)
+            self.best[better], self.best_distance[better] = part[better], far[better]

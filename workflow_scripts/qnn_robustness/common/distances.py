@@ -1,0 +1,29 @@
+"""Distances between samples and their adversarial versions, in the units of inputs in [0, 1]."""
+
+from __future__ import annotations
+
+import numpy as np
+
+NORMS = ("linf", "l2", "l1", "l0")
+
+
+def to_unit(samples: np.ndarray) -> np.ndarray:
+    """Return samples as float64 in [0, 1]: uint8 divided by 255, floats as they are."""
+    return samples / 255.0 if samples.dtype == np.uint8 else samples.astype(np.float64)
+
+
+def distance(norm: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the distance of each pair, float64 [N], between arrays [N, ...] (uint8 or float in [0, 1]).
+
+    `norm` is linf, l2, l1 (lengths for inputs in [0, 1]) or l0 (number of differing values).
+    """
+    difference = np.abs(to_unit(first) - to_unit(second)).reshape(len(first), -1)
+    if norm == "linf":
+        return difference.max(axis=1)
+    if norm == "l2":
+        return np.sqrt((difference**2).sum(axis=1))
+    if norm == "l1":
+        return difference.sum(axis=1)
+    if norm == "l0":
+        return (difference > 0).sum(axis=1).astype(np.float64)
+    raise ValueError(f"unknown norm {norm!r}")

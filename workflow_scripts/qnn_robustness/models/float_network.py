@@ -1,0 +1,38 @@
+"""A trained float32 network as a fast function of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from qnn_robustness.common.errors import UserError
+
+BATCH = 250
+
+
+def load_network(path: str | Path) -> keras.Model:
+    """Load a .keras file without running any code it may hold.
+
+    Raises UserError when it is missing or no such file.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: not a loadable Keras network ({error})") from None
+
+
+def logits_function(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a compiled function from inputs float32 [N, H, W, C] in [0, 1] to logits [N, K]."""
+    signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
+    return tf.function(lambda inputs: network(inputs, training=False), input_signature=[signature])
+
+
+def predict(network: keras.Model, samples: np.ndarray) -> np.ndarray:
+    """Return logits (float32 [N, K]) of samples (float32 [N, H, W, C] in [0, 1])."""
+    logits = logits_function(network)
+    parts = [logits(samples[start : start + BATCH]).numpy() for start in range(0, len(samples), BATCH)]
+    return np.concatenate(parts)

@@ -1,0 +1,144 @@
+"""ADD of two activations with scales of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from qnn_robustness.quantization.flatbuffer import Operator
+from qnn_robustness.quantization.integer_model import arithmetic
+from qnn_robustness.quantization.integer_model.estimators import Gate
+from qnn_robustness.quantization.integer_model.layer import Context, Layer, activation_limits, centered_limits
+
+_TRIALS = 64
+_LEFT_SHIFT = {"INT8": 20, "INT16": 15}
+
+
+class Add(Layer):
+    """`reference_integer_ops::Add`, its int16 form with the same scheme, and XNNPACK's vadd."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        context.expect(
+            len(self.inputs) == 2 and self.inputs[0].shape == self.inputs[1].shape,
+            operator,
+            "must add two activations of the same shape",
+        )
+        self.context = context
+        self.low, self.high = activation_limits(operator, context)
+        self.slopes = [np.float32(tensor.scale / self.output.scale) for tensor in self.inputs]
+        self.rounding = self._rounding_int8() if self.is_int8 else self._stages()
+
+    # -- the scheme of TFLite's kernels ---------------------------------------------------------------------------
+
+    def _multipliers(self) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+        scales = [np.float64(tensor.scale) for tensor in self.inputs]
+        twice = 2 * max(scales)
+        output = twice / (2.0 ** _LEFT_SHIFT[self.output.type] * np.float64(self.output.scale))
+        self.context.expect(output < 1, self.operator, "has an output scale too small for its inputs")
+        return [
+            arithmetic.quantize_multiplier(scale / twice) for scale in scales
+        ], arithmetic.quantize_multiplier(output)
+
+    def _stages(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """Both inputs scaled to a common scale, added, and scaled to the output: each step exact in float64."""
+        inputs, output = self._multipliers()
+        first = "single" if not self.is_int8 and self.context.kernels != "reference" else "away"
+        unit = 2.0 ** _LEFT_SHIFT[self.output.type]
+
+        def apply(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+            scaled = [
+                arithmetic.scale_split(tf.cast(x, tf.float64) * unit, *multiplier, first)
+                for x, multiplier in zip((a, b), inputs, strict=True)
+            ]
+            return arithmetic.scale_split(scaled[0] + scaled[1], *output, "away")
+
+        return apply
+
+    def _exact_stages(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        inputs, output = self._multipliers()
+        unit = _LEFT_SHIFT[self.output.type]
+        scaled = [
+            arithmetic.scale_exactly(x.astype(np.int64) << unit, *multiplier, "away")
+            for x, multiplier in zip((a, b), inputs, strict=True)
+        ]
+        return arithmetic.scale_exactly(scaled[0] + scaled[1], *output, "away")
+
+    # -- XNNPACK --------------------------------------------------------------------------------------------------
+
+    def _xnnpack_fixed_point(self) -> tuple[list[float], int]:
+        # xnn_init_qs8_add_minmax_params: 20-bit multipliers, one shift for both.
+        shift = 20 - (int(np.frexp(max(self.slopes))[1]) - 1)
+        return [float(np.rint(np.ldexp(np.float64(slope), shift))) for slope in self.slopes], shift
+
+    def _exact_xnnpack(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        (first, second), shift = self._xnnpack_fixed_point()
+        total = a.astype(np.int64) * int(first) + b.astype(np.int64) * int(second)
+        return (total + (1 << (shift - 1))) >> shift
+
+    def _xnnpack_stages(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        (first, second), shift = self._xnnpack_fixed_point()
+
+        def apply(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+            total = tf.cast(a, tf.float64) * first + tf.cast(b, tf.float64) * second
+            return tf.floor(total * 2.0**-shift + 0.5)
+
+        return apply
+
+    # -- the fast form for int8 -----------------------------------------------------------------------------------
+
+    def _rounding_int8(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """A float32 form that reproduces all 256 x 256 pairs of codes, if one is found; the exact stages otherwise."""
+        xnnpack = self.context.kernels == "xnnpack"
+        exact = self._exact_xnnpack if xnnpack else self._exact_stages
+        codes = [
+            np.arange(low, high + 1, dtype=np.float32) for low, high in map(centered_limits, self.inputs)
+        ]
+        a, b = codes[0][:, None], codes[1][None, :]
+        expected = np.clip(exact(a, b), self.low, self.high)
+        # Two roundings in a row move ties; half up and half away differ only below zero.
+        symmetric = not xnnpack and self.low < 0
+        random = np.random.default_rng(0)
+        for trial in range(_TRIALS):
+            nudges = random.uniform(-1, 1, 3) * (2.0**-20 if trial else 0)
+            fast = _affine_sum(
+                self.slopes[0] * np.float32(1 + nudges[0] / 8),
+                self.slopes[1] * np.float32(1 + nudges[1] / 8),
+                np.float32(nudges[2] * 8 + (0 if xnnpack else 2.0**-18)),
+                symmetric,
+            )
+            if np.array_equal(np.clip(fast(a, b), self.low, self.high), expected):
+                return fast
+        return self._xnnpack_stages() if xnnpack else self._stages()
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        a, b = values
+        low, high = np.float32(self.low), np.float32(self.high)
+
+        @tf.custom_gradient
+        def apply(a: tf.Tensor, b: tf.Tensor):
+            unclipped = self.rounding(a, b)
+
+            def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                passed = upstream * gate(tf.cast(unclipped, tf.float32), low, high)
+                return passed * self.slopes[0], passed * self.slopes[1]
+
+            return tf.clip_by_value(tf.cast(unclipped, tf.float32), low, high), gradient
+
+        return apply(a, b)
+
+
+def _affine_sum(first: np.float32, second: np.float32, nudge: np.float32, symmetric: bool) -> Callable:
+    """Return (a, b) -> round(first a + second b) in float32, for TensorFlow tensors and NumPy arrays alike."""
+    half = np.float32(np.float32(0.5) + nudge)
+
+    def rounded(a, b):
+        library = tf if tf.is_tensor(a) else np
+        value = a * first + b * second
+        if symmetric:
+            return library.sign(value) * library.floor(library.abs(value) + half)
+        return library.floor(value + half)
+
+    return rounded

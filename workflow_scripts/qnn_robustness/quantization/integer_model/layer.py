@@ -1,0 +1,106 @@
+"""What all operators of the integer model share.
+
+Activations travel between layers as float32 tensors of whole numbers: code minus zero point ("centered" codes), exact
+because every one is below 2**17. A layer is built once from the file and is then a function of such tensors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.flatbuffer import Operator, Tensor
+from qnn_robustness.quantization.integer_model.estimators import Gate
+
+LIMITS = {"INT8": (-128, 127), "INT16": (-32768, 32767)}
+EXACT_FLOAT32 = 2**24  # whole numbers up to here, and sums of them in any order, are exact in float32
+EXACT_FLOAT64 = 2**53
+PADDINGS = {0: "SAME", 1: "VALID"}
+_ACTIVATIONS = {0: "NONE", 1: "RELU", 3: "RELU6"}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an operator is built for: the file's path and the kernel set."""
+
+    path: str
+    kernels: str
+
+    def refuse(self, operator: Operator, reason: str) -> UserError:
+        """The error for an operator that the integer model does not reproduce."""
+        return UserError(f"{self.path}: {operator}: {reason}")
+
+    def expect(self, condition: bool, operator: Operator, reason: str) -> None:
+        """Raise UserError unless the condition holds."""
+        if not condition:
+            raise self.refuse(operator, reason)
+
+
+class Layer:
+    """One operator. Subclasses are called with the centered inputs and return the centered output."""
+
+    def __init__(self, operator: Operator, context: Context):
+        self.operator = operator
+        self.inputs = [tensor for tensor in operator.inputs if tensor is not None and tensor.data is None]
+        self.output = operator.outputs[0]
+        for tensor in [*self.inputs, self.output]:
+            context.expect(
+                tensor.type in LIMITS and len(tensor.scales) == 1,
+                operator,
+                f"tensor {tensor.index} has type {tensor.type} with {len(tensor.scales)} scales; supported: "
+                "INT8 and INT16 activations with one scale",
+            )
+        context.expect(
+            all(tensor.type == self.output.type for tensor in self.inputs),
+            operator,
+            "mixes types; input and output must have the same integer type",
+        )
+        self.is_int8 = self.output.type == "INT8"
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        raise NotImplementedError
+
+
+def centered_limits(tensor: Tensor) -> tuple[int, int]:
+    """The range of code minus zero point."""
+    low, high = LIMITS[tensor.type]
+    return low - tensor.zero_point, high - tensor.zero_point
+
+
+def activation_limits(operator: Operator, context: Context) -> tuple[int, int]:
+    """The centered output limits under the fused activation (`CalculateActivationRangeQuantized`).
+
+    Raises UserError for a fused activation other than NONE, RELU and RELU6.
+    """
+    output, code = operator.outputs[0], operator.options.get("fusedActivationFunction", 0)
+    context.expect(code in _ACTIVATIONS, operator, f"fused activation {code}; supported: NONE, RELU, RELU6")
+    low, high = centered_limits(output)
+    if _ACTIVATIONS[code] != "NONE":
+        low = max(low, 0)
+    if _ACTIVATIONS[code] == "RELU6":
+        six = np.float32(6) / output.scale
+        if context.kernels == "xnnpack" and output.type == "INT8":
+            # xnn_qs8_quantize: the zero point is added before rounding half to even.
+            rounded = int(np.rint(np.float32(six + np.float32(output.zero_point)))) - output.zero_point
+        else:
+            rounded = int(np.floor(six + np.float32(0.5)))
+        high = min(high, rounded)
+    return low, high
+
+
+def variable(value: np.ndarray, dtype: type = np.float32) -> tf.Variable:
+    """A constant that graph optimisers cannot see.
+
+    Grappler would fold a multiplication into constant convolution weights, which changes how the product rounds.
+    """
+    return tf.Variable(np.asarray(value, dtype), trainable=False)
+
+
+def same_padding(size: int, kernel: int, step: int) -> list[int]:
+    """Zeros before and after under SAME padding (the odd one goes after)."""
+    outputs = -(-size // step)
+    total = max((outputs - 1) * step + kernel - size, 0)
+    return [total // 2, total - total // 2]

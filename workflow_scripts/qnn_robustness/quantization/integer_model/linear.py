@@ -1,0 +1,325 @@
+"""CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED: exact sums of products, then requantization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from qnn_robustness.quantization.flatbuffer import Operator
+from qnn_robustness.quantization.integer_model import arithmetic
+from qnn_robustness.quantization.integer_model.estimators import Gate, rounded_and_clipped
+from qnn_robustness.quantization.integer_model.layer import (
+    EXACT_FLOAT32,
+    EXACT_FLOAT64,
+    PADDINGS,
+    Context,
+    Layer,
+    activation_limits,
+    centered_limits,
+    same_padding,
+    variable,
+)
+
+_BYTE = 256.0
+_INT32 = 2**31
+
+
+class LinearLayer(Layer):
+    """Weights [..., C] in `filter`, one multiplier for each of the C output channels."""
+
+    # Axis of the output channels in the file's weights.
+    channel_axis = 0
+
+    def __init__(self, operator: Operator, context: Context):
+        context.expect(
+            len(operator.inputs) in (2, 3) and len(self._dynamic(operator)) == 1,
+            operator,
+            "must have one activation input, constant weights and an optional bias",
+        )
+        super().__init__(operator, context)
+        self.context = context
+        self.low, self.high = activation_limits(operator, context)
+        weights, bias = self._constants()
+        self.filter_values = self._arranged(weights)
+        self.bias = bias
+        self.real_multiplier = self._real_multipliers(len(bias))
+        low, high = centered_limits(self.inputs[0])
+        self.bound = np.abs(self.filter_values).reshape(-1, len(bias)).sum(0) * max(-low, high)
+        self.sum = self._exact_sum()
+        self.requantize = self._requantization()
+
+    @staticmethod
+    def _dynamic(operator: Operator) -> list:
+        return [tensor for tensor in operator.inputs if tensor is not None and tensor.data is None]
+
+    def _constants(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weights and the bias (zeros if absent), both int64."""
+        operator, context = self.operator, self.context
+        weights = operator.inputs[1]
+        bias = operator.inputs[2] if len(operator.inputs) == 3 else None
+        context.expect(
+            weights.type == "INT8" and not weights.zero_points.any() and len(weights.scales) > 0,
+            operator,
+            f"weights of type {weights.type}; supported: symmetric INT8",
+        )
+        channels = weights.shape[self.channel_axis] if weights.shape else 0
+        context.expect(
+            len(weights.scales) == 1 or weights.axis == self.channel_axis,
+            operator,
+            "has weight scales along another axis than the output channels",
+        )
+        if bias is None:
+            return weights.data.astype(np.int64), np.zeros(channels, np.int64)
+        types = ("INT32",) if self.is_int8 else ("INT32", "INT64")
+        context.expect(
+            bias.type in types and bias.data is not None and bias.shape == (channels,),
+            operator,
+            f"bias of type {bias.type} and shape {bias.shape}; supported: {' or '.join(types)} for each channel",
+        )
+        return weights.data.astype(np.int64), bias.data.astype(np.int64)
+
+    def _real_multipliers(self, channels: int) -> np.ndarray:
+        # `PopulateConvolutionQuantizationParams`: products and quotients of float32 scales in float64.
+        scales = self.operator.inputs[1].scales.astype(np.float64)
+        return np.broadcast_to(
+            np.float64(self.inputs[0].scale) * scales / np.float64(self.output.scale), channels
+        )
+
+    # -- the sum ------------------------------------------------------------------------------------------------
+
+    def _arranged(self, weights: np.ndarray) -> np.ndarray:
+        """The weights as TensorFlow's operator wants them."""
+        raise NotImplementedError
+
+    def linear(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """The linear map in the floating point type of `x`."""
+        raise NotImplementedError
+
+    def _exact_sum(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Return the exact linear map, in float32 where sums of this layer provably fit its 24 bits."""
+        weights = variable(self.filter_values)
+        if (self.bound < EXACT_FLOAT32).all():
+            return lambda x: self.linear(x, weights)
+        fits_by_bytes = (
+            self.bound / max(map(abs, centered_limits(self.inputs[0]))) * (_BYTE - 1) < EXACT_FLOAT32
+        ).all()
+        wide = None if fits_by_bytes and not self.is_int8 else variable(self.filter_values, np.float64)
+
+        def exact(x: tf.Tensor) -> tf.Tensor:
+            if wide is not None:
+                return self.linear(tf.cast(x, tf.float64), wide)
+            high = tf.floor(x * (1 / _BYTE))
+            low = x - high * _BYTE
+            return tf.cast(self.linear(high, weights), tf.float64) * _BYTE + tf.cast(
+                self.linear(low, weights), tf.float64
+            )
+
+        @tf.custom_gradient
+        def with_float32_gradient(x: tf.Tensor):
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                # A linear map has the same derivative everywhere: take it at 0, in float32.
+                with tf.GradientTape() as tape:
+                    zero = tf.zeros_like(x)
+                    tape.watch(zero)
+                    product = self.linear(zero, weights)
+                return tape.gradient(product, zero, tf.cast(upstream, tf.float32))
+
+            return exact(x), gradient
+
+        return with_float32_gradient
+
+    # -- requantization -----------------------------------------------------------------------------------------
+
+    def _requantization(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Return accumulator (without bias) -> centered code before clipping."""
+        if not self.is_int8:
+            return self._requantization_int16()
+        total = self.bound + np.abs(self.bias)
+        self.context.expect(
+            bool((total < _INT32).all()),
+            self.operator,
+            "accumulators may overflow 32 bits; this cannot be exact",
+        )
+        if self.context.kernels == "xnnpack":
+            return self._requantization_xnnpack()
+        multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
+        self.context.expect(
+            bool((total * 2.0 ** np.maximum(shift, 0) < _INT32).all()) and shift.max(initial=0) <= 14,
+            self.operator,
+            "scaled accumulators may overflow 32 bits; this cannot be exact",
+        )
+        rounding = self._int8_rounding()
+        fast = arithmetic.fast_double_rounding(multiplier, shift, self.bias, rounding, self.low >= 0)
+        proved = multiplier.all() and arithmetic.proved_equal(
+            fast,
+            lambda x: arithmetic.scale_exactly(x + self.bias, multiplier, shift, rounding),
+            multiplier * 2.0 ** (shift - 31),
+            self.bias,
+            self.bound,
+            self.low,
+            self.high,
+        )
+        if proved:
+            return lambda x: fast(tf.cast(x, tf.float64))
+        bias = self.bias.astype(np.float64)
+        return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64) + bias, multiplier, shift, rounding)
+
+    def _int8_rounding(self) -> str:
+        return "away" if self.context.kernels == "reference" else "up"
+
+    def _requantization_xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        # xnn_qs8_requantize_fp32: the int32 accumulator becomes float32, times the float32 quotient of scales.
+        scale = np.asarray(
+            self.inputs[0].scale * self.operator.inputs[1].scales / self.output.scale, np.float32
+        )
+        scale = variable(np.broadcast_to(scale, self.bias.shape))
+        if (self.bound + np.abs(self.bias) < EXACT_FLOAT32).all():
+            bias = variable(self.bias)
+            return lambda x: tf.round((tf.cast(x, tf.float32) + bias) * scale)
+        bias = variable(self.bias, np.float64)
+        return lambda x: tf.round(tf.cast(tf.cast(x, tf.float64) + bias, tf.float32) * scale)
+
+    def _requantization_int16(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
+        multiplier = arithmetic.reduced_multiplier(multiplier)
+        largest = (self.bound + np.abs(self.bias).astype(np.float64)) * multiplier
+        self.context.expect(
+            bool((largest < EXACT_FLOAT64 / 2).all()) and shift.max(initial=0) < 8,
+            self.operator,
+            "accumulators exceed 47 bits; this cannot be exact",
+        )
+        slope, bias = multiplier * 2.0 ** (shift - 15), self.bias.astype(np.float64)
+        return lambda x: tf.floor((tf.cast(x, tf.float64) + bias) * slope + 0.5)
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        slope = np.asarray(self.real_multiplier, np.float32)
+        return rounded_and_clipped(self.sum(values[0]), self.requantize, slope, self.low, self.high, gate)
+
+
+class _Convolution(LinearLayer):
+    """What both convolutions share: strides, padding, and dilation by inserting zeros into the filter."""
+
+    def __init__(self, operator: Operator, context: Context):
+        options = operator.options
+        self.strides = (int(options.get("strideH", 0)), int(options.get("strideW", 0)))
+        dilations = (int(options.get("dilationHFactor", 1)), int(options.get("dilationWFactor", 1)))
+        context.expect(min(self.strides + dilations) > 0, operator, "has a stride or dilation below 1")
+        context.expect(options.get("padding") in PADDINGS, operator, "has an unknown padding")
+        self.padding, self.dilations = PADDINGS[options["padding"]], dilations
+        context.expect(
+            operator.inputs[1] is not None
+            and len(operator.inputs[1].shape) == 4
+            and len(operator.inputs[0].shape) == 4,
+            operator,
+            "needs an input and weights of 4 dimensions",
+        )
+        super().__init__(operator, context)
+
+    def _dilated(self, filters: np.ndarray) -> np.ndarray:
+        (step_h, step_w), (height, width) = self.dilations, filters.shape[:2]
+        dilated = np.zeros(
+            ((height - 1) * step_h + 1, (width - 1) * step_w + 1, *filters.shape[2:]), filters.dtype
+        )
+        dilated[::step_h, ::step_w] = filters
+        return dilated
+
+
+class Conv2D(_Convolution):
+    """`ConvPerChannel`: int8 with an int32 accumulator; 16x8 with int64 (int32 when the bias is int32)."""
+
+    def _arranged(self, weights: np.ndarray) -> np.ndarray:
+        channels = self.inputs[0].shape[3]
+        self.context.expect(
+            weights.shape[3] == channels, self.operator, "is a grouped convolution; groups must be 1"
+        )
+        return self._dilated(weights.transpose(1, 2, 3, 0))
+
+    def linear(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(x, weights, self.strides, self.padding)
+
+
+class DepthwiseConv2D(_Convolution):
+    """`DepthwiseConvPerChannel`; output channel c * depth_multiplier + m reads input channel c."""
+
+    channel_axis = 3
+
+    def _arranged(self, weights: np.ndarray) -> np.ndarray:
+        channels = self.inputs[0].shape[3]
+        self.context.expect(
+            weights.shape[0] == 1 and channels > 0 and weights.shape[3] % channels == 0,
+            self.operator,
+            f"weights of shape {weights.shape} do not fit {channels} input channels",
+        )
+        return self._dilated(weights[0].reshape(*weights.shape[1:3], channels, -1))
+
+    def linear(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        step_h, step_w = self.strides
+        if step_h == step_w:
+            return tf.nn.depthwise_conv2d(x, weights, [1, step_h, step_w, 1], self.padding)
+        # TensorFlow wants equal strides: pad by hand, convolve densely and drop the rows in between.
+        if self.padding == "SAME":
+            x = tf.pad(x, [[0, 0], *self._same_padding(), [0, 0]])
+        dense = tf.nn.depthwise_conv2d(x, weights, [1, 1, 1, 1], "VALID")
+        return dense[:, ::step_h, ::step_w]
+
+    def _same_padding(self) -> list[list[int]]:
+        return [
+            same_padding(size, kernel, step)
+            for size, kernel, step in zip(
+                self.inputs[0].shape[1:3], self.filter_values.shape[:2], self.strides, strict=True
+            )
+        ]
+
+    def _int8_rounding(self) -> str:
+        return "away"
+
+
+class FullyConnected(LinearLayer):
+    """`FullyConnected` on the last axis, or on everything but the batch."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        context.expect(
+            operator.options.get("weightsFormat", 0) == 0,
+            operator,
+            "has shuffled weights; convert without them",
+        )
+
+    def _arranged(self, weights: np.ndarray) -> np.ndarray:
+        self.context.expect(weights.ndim == 2, self.operator, "needs weights of 2 dimensions")
+        size = int(np.prod(self.inputs[0].shape[1:]))
+        self.keep = bool(self.operator.options.get("keepNumDims", False)) and len(self.inputs[0].shape) > 2
+        expected = self.inputs[0].shape[-1] if self.keep else size
+        self.context.expect(
+            weights.shape[1] == expected,
+            self.operator,
+            f"weights {weights.shape} do not fit an input of {expected}",
+        )
+        return weights.T
+
+    def linear(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        if self.keep:
+            return tf.tensordot(x, weights, 1)
+        return tf.matmul(tf.reshape(x, [-1, weights.shape[0]]), weights)
+
+    def _real_multipliers(self, channels: int) -> np.ndarray:
+        if len(self.operator.inputs[1].scales) > 1:
+            return super()._real_multipliers(channels)
+        # `GetQuantizedConvolutionMultipler` multiplies both scales in float32.
+        product = np.float32(self.inputs[0].scale * self.operator.inputs[1].scale)
+        return np.full(channels, np.float64(product) / np.float64(self.output.scale))
+
+    def _int8_rounding(self) -> str:
+        return "single" if self.context.kernels == "reference" else "up"
+
+    def _requantization_int16(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
+        self.context.expect(
+            bool((self.bound + np.abs(self.bias) < 2**36).all()) and shift.max(initial=0) <= 14,
+            self.operator,
+            "accumulators exceed 36 bits; this cannot be exact",
+        )
+        bias = self.bias.astype(np.float64)
+        return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64) + bias, multiplier, shift, "single")

@@ -1,0 +1,250 @@
+"""The integer model: a .tflite network as a differentiable TensorFlow function, exact in its forward pass."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from qnn_robustness.common.errors import UserError, did_you_mean
+from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
+from qnn_robustness.quantization.integer_model.addition import Add
+from qnn_robustness.quantization.integer_model.estimators import gate_named, rounded_and_clipped
+from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits
+from qnn_robustness.quantization.integer_model.linear import Conv2D, DepthwiseConv2D, FullyConnected
+from qnn_robustness.quantization.integer_model.moving import Pad, Requantize, Reshape
+from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean
+from qnn_robustness.quantization.integer_model.softmax import Softmax
+
+LAYERS: dict[str, type[Layer]] = {
+    "ADD": Add,
+    "AVERAGE_POOL_2D": AveragePool2D,
+    "CONV_2D": Conv2D,
+    "DEPTHWISE_CONV_2D": DepthwiseConv2D,
+    "FULLY_CONNECTED": FullyConnected,
+    "MAX_POOL_2D": MaxPool2D,
+    "MEAN": Mean,
+    "PAD": Pad,
+    "QUANTIZE": Requantize,
+    "RESHAPE": Reshape,
+}
+_SHAPE_OPERATORS = ("SHAPE", "STRIDED_SLICE", "PACK")
+_BORDER_OPERATORS = ("QUANTIZE", "DEQUANTIZE", "SOFTMAX")
+KERNELS = {"int8": ("reference", "builtin", "xnnpack"), "int16": ("reference", "builtin")}
+_X86 = ("x86_64", "amd64", "i386", "i686", "x86")
+_BATCH = 256  # samples evaluated at a time: larger batches only take more memory
+
+
+class IntegerModel:
+    """A .tflite network of INT8 or INT16 activations, reproduced exactly and differentiably.
+
+    Build it with `from_file`. Public attributes: `path`, `precision` (`int8` or `int16`), `kernels`, `estimator`,
+    `input_shape` (H, W, C), `input_scale` (float32), `input_zero_point`, `output_scale`, `num_classes`.
+    """
+
+    def __init__(self, graph: Graph, kernels: str, estimator: str = "straight_through"):
+        self.path, self.kernels, self.estimator = graph.path, kernels, estimator
+        self._gate = gate_named(estimator)
+        operators = list(graph.operators)
+        if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+            raise UserError(
+                f"{graph.path}: has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; 1 each works"
+            )
+        self.float_input = graph.inputs[0].type == "FLOAT32"
+        self.float_output = graph.outputs[0].type == "FLOAT32"
+        self._input, self._output = self._strip_float_borders(graph, operators)
+        if self._input.type not in LIMITS or len(self._input.scales) != 1:
+            raise UserError(
+                f"{graph.path}: the input has type {self._input.type}; the integer model needs a network quantized to "
+                "INT8 or INT16 (for a float32 network attack the network itself)"
+            )
+        self.precision = self._input.type.lower()
+        _check_kernels(graph.path, self.precision, kernels)
+        self._context = Context(graph.path, kernels)
+        self._softmax = self._take_softmax(operators)
+        self._logits = self._softmax.operator.inputs[0] if self._softmax else self._output
+        self.layers = [
+            self._layer(operator) for operator in operators if operator.name not in _SHAPE_OPERATORS
+        ]
+        _check_order(self._context, operators, self.layers, self._input, self._logits)
+        self.input_shape = self._input.shape[1:]
+        self.input_scale, self.input_zero_point = self._input.scale, self._input.zero_point
+        self.output_scale = self._output.scale
+        self.num_classes = int(self._output.shape[-1])
+        signature = [tf.TensorSpec((None, *self.input_shape), tf.float32)]
+        self._centered_logits = tf.function(
+            lambda x: self._run(x)[self._logits.index], input_signature=signature
+        )
+        self._all_activations = tf.function(self._run, input_signature=signature)
+        self._float_logits = tf.function(self.logits, input_signature=signature)
+
+    @classmethod
+    def from_file(
+        cls, path: str | Path, kernels: str = "reference", estimator: str = "straight_through"
+    ) -> IntegerModel:
+        """Build the model of a .tflite file.
+
+        kernels: `reference` (the arithmetic of microcontrollers), `builtin` (TFLite's optimised kernels without
+        delegate, x86) or `xnnpack` (TFLite's default on x86; int8 only). estimator: `straight_through` or `smooth`.
+
+        Raises UserError for a damaged file, an unknown kernel set or estimator, and for an operator or type that is
+        not reproduced (named with its position).
+        """
+        return cls(read_graph(path), kernels, estimator)
+
+    # -- building ---------------------------------------------------------------------------------------------------
+
+    def _strip_float_borders(self, graph: Graph, operators: list[Operator]) -> tuple[Tensor, Tensor]:
+        """Take QUANTIZE off a float32 input and DEQUANTIZE off a float32 output; return the integer ends."""
+        source, target = graph.inputs[0], graph.outputs[0]
+        if self.float_input:
+            takers = [operator for operator in operators if source in operator.inputs]
+            if len(takers) != 1 or takers[0].name != "QUANTIZE":
+                raise UserError(
+                    f"{graph.path}: the float32 input is not quantized first; the integer model needs a network "
+                    "quantized to INT8 or INT16 (for a float32 network attack the network itself)"
+                )
+            operators.remove(takers[0])
+            source = takers[0].outputs[0]
+        if self.float_output:
+            makers = [operator for operator in operators if target in operator.outputs]
+            if len(makers) != 1 or makers[0].name != "DEQUANTIZE" or makers[0].inputs[0] is None:
+                raise UserError(
+                    f"{graph.path}: the float32 output does not come from DEQUANTIZE of an integer tensor"
+                )
+            operators.remove(makers[0])
+            target = makers[0].inputs[0]
+        return source, target
+
+    def _take_softmax(self, operators: list[Operator]) -> Softmax | None:
+        if not operators or operators[-1].name != "SOFTMAX" or operators[-1].outputs[0] is not self._output:
+            return None
+        return Softmax(operators.pop(), self._context)
+
+    def _layer(self, operator: Operator) -> Layer:
+        if operator.name not in LAYERS:
+            known = sorted({*LAYERS, *_SHAPE_OPERATORS, *_BORDER_OPERATORS})
+            where = " in this place" if operator.name in known else ""
+            raise self._context.refuse(operator, f"is not supported{where}; supported: {', '.join(known)}")
+        if not operator.outputs or not operator.inputs or operator.inputs[0] is None:
+            raise self._context.refuse(operator, "lacks an input or output")
+        return LAYERS[operator.name](operator, self._context)
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    def _run(self, centered: tf.Tensor) -> dict[int, tf.Tensor]:
+        """Map the centered input to the centered value of each tensor."""
+        values = {self._input.index: centered}
+        for layer in self.layers:
+            values[layer.output.index] = layer(self._gate, *(values[tensor.index] for tensor in layer.inputs))
+        return values
+
+    def quantize(self, x: np.ndarray) -> np.ndarray:
+        """Quantize float32 inputs [N, H, W, C]: clip(round(x / scale) + zero_point), rounding half to even.
+
+        The division is one of float32 numbers, as in `logits`.
+        """
+        low, high = LIMITS[self._input.type]
+        codes = np.round(np.asarray(x, np.float32) / self.input_scale) + np.float32(self.input_zero_point)
+        return np.clip(codes, low, high).astype(self._input.type.lower())
+
+    def _quantize_centered(self, x: tf.Tensor) -> tf.Tensor:
+        low, high = centered_limits(self._input)
+        slope = np.float32(1) / self.input_scale
+        return rounded_and_clipped(x, lambda x: tf.round(x / self.input_scale), slope, low, high, self._gate)
+
+    def forward_quantized(self, q: Any) -> np.ndarray:
+        """Map codes [N, H, W, C] (int8 or int16) to output codes [N, classes], byte for byte TFLite's."""
+        logits = self._in_batches(self._centered_logits, q) + self._logits.zero_point
+        codes = self._softmax(logits) if self._softmax else logits
+        return codes.astype(self._output.type.lower())
+
+    def activations(self, q: Any) -> dict[str, np.ndarray]:
+        """Return the integer output of each layer for codes [N, H, W, C], in order.
+
+        Keys are `position operator` of the file, such as `3 ADD`; the values are int8 or int16.
+        """
+        self._check_codes(q)
+        values = self._all_activations(self._centered(q))
+        result = {}
+        for layer in self.layers:
+            codes = values[layer.output.index].numpy() + layer.output.zero_point
+            result[f"{layer.operator.position} {layer.operator.name}"] = codes.astype(
+                layer.output.type.lower()
+            )
+        if self._softmax:
+            logits = values[self._logits.index].numpy().astype(np.int64) + self._logits.zero_point
+            name = f"{self._softmax.operator.position} SOFTMAX"
+            result[name] = self._softmax(logits).astype(self._output.type.lower())
+        return result
+
+    def logits(self, x: tf.Tensor) -> tf.Tensor:
+        """Map inputs [N, H, W, C] (float32, in the unit of the network's input) to float32 logits [N, classes].
+
+        Exact and differentiable: the value is that of the integer network before a final softmax, dequantized; the
+        gradient is the estimator's. Works in eager mode and inside tf.function.
+        """
+        values = self._run(self._quantize_centered(tf.convert_to_tensor(x, tf.float32)))
+        return values[self._logits.index] * self._logits.scale
+
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        """Map inputs [N, H, W, C] to the network's dequantized output [N, classes], with its softmax; no gradient."""
+        codes = self.forward_quantized(self.quantize(x)).astype(np.float32)
+        return (codes - np.float32(self._output.zero_point)) * self.output_scale
+
+    def _check_codes(self, q: Any) -> None:
+        if np.shape(q)[1:] != tuple(self.input_shape):
+            raise UserError(
+                f"{self.path}: samples have shape {np.shape(q)[1:]}; the network takes {self.input_shape}"
+            )
+
+    def _centered(self, q: Any) -> tf.Tensor:
+        return tf.cast(tf.convert_to_tensor(q), tf.float32) - float(self.input_zero_point)
+
+    def _in_batches(self, function: Callable, q: Any) -> np.ndarray:
+        self._check_codes(q)
+        starts = range(0, max(len(q), 1), _BATCH)
+        parts = [function(self._centered(q[start : start + _BATCH])).numpy() for start in starts]
+        return np.concatenate(parts).astype(np.int64)
+
+
+def _check_kernels(path: str, precision: str, kernels: str) -> None:
+    known = KERNELS[precision]
+    if kernels not in known:
+        raise UserError(
+            f"{path}: kernels '{kernels}' do not exist for {precision}; {did_you_mean(kernels, known)}"
+        )
+
+
+def _check_order(
+    context: Context, operators: list[Operator], layers: list[Layer], source: Tensor, logits: Tensor
+) -> None:
+    """Each layer reads what an earlier one wrote; shape operators feed nothing but RESHAPE."""
+    ready = {source.index}
+    for layer in layers:
+        for tensor in layer.inputs:
+            context.expect(
+                tensor.index in ready, layer.operator, f"reads tensor {tensor.index} before it is written"
+            )
+        ready.add(layer.output.index)
+    if logits.index not in ready:
+        raise UserError(f"{context.path}: no operator writes the output; convert the model again")
+
+
+def on_known_processor() -> bool:
+    """Whether this processor is one on which `builtin` and `xnnpack` arithmetic was established."""
+    return platform.machine().lower() in _X86
+
+
+def as_foolbox(model: IntegerModel) -> Any:
+    """Return a Foolbox model of the logits for inputs in [0, 1], compiled for any batch size.
+
+    Gradients are those of the model's estimator.
+    """
+    import foolbox  # here, because the evaluation jobs that use this module do not need it
+
+    return foolbox.TensorFlowModel(model._float_logits, bounds=(0, 1))

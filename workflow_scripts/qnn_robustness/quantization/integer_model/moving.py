@@ -1,0 +1,87 @@
+"""Operators that move or rescale codes: PAD, RESHAPE and QUANTIZE between integer types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from qnn_robustness.quantization.flatbuffer import Operator
+from qnn_robustness.quantization.integer_model import arithmetic
+from qnn_robustness.quantization.integer_model.estimators import Gate, rounded_and_clipped
+from qnn_robustness.quantization.integer_model.layer import Context, Layer, centered_limits
+
+
+def _same_codes(layer: Layer, context: Context) -> None:
+    source, output = layer.inputs[0], layer.output
+    context.expect(
+        source.scale == output.scale and source.zero_point == output.zero_point,
+        layer.operator,
+        "changes the scale, which its kernel ignores",
+    )
+
+
+class Pad(Layer):
+    """`Pad` with the zero point."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        _same_codes(self, context)
+        paddings = (
+            operator.inputs[1].data if len(operator.inputs) == 2 and operator.inputs[1] is not None else None
+        )
+        rank = len(self.inputs[0].shape)
+        context.expect(
+            paddings is not None and paddings.shape == (rank, 2) and bool((paddings >= 0).all()),
+            operator,
+            "needs constant paddings, two for each dimension",
+        )
+        context.expect(not paddings[0].any(), operator, "pads the batch")
+        self.paddings = paddings.astype(np.int32)
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.pad(values[0], self.paddings)
+
+
+class Reshape(Layer):
+    """`Reshape` that keeps the batch. The shape may be constant or computed from the batch size."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        self.inputs = self.inputs[:1]
+        _same_codes(self, context)
+        source, target = self.inputs[0].shape, self.output.shape
+        context.expect(
+            len(source) > 0
+            and len(target) > 0
+            and source[0] == target[0]
+            and np.prod(source) == np.prod(target),
+            operator,
+            f"reshapes {source} to {target}; only shapes that keep the batch dimension work",
+        )
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(values[0], [-1, *self.output.shape[1:]])
+
+
+class Requantize(Layer):
+    """QUANTIZE between two scales of the same type: `Requantize`, or XNNPACK's 8-bit fixed point."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        self.low, self.high = centered_limits(self.output)
+        self.slope = np.float32(self.inputs[0].scale / self.output.scale)
+        self.rounding = self._xnnpack() if self.is_int8 and context.kernels == "xnnpack" else self._double()
+
+    def _double(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        real = np.float64(self.inputs[0].scale) / np.float64(self.output.scale)
+        multiplier, shift = arithmetic.quantize_multiplier(real)
+        return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, "away")
+
+    def _xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        multiplier = np.rint(np.float32(256) * self.slope)
+        return lambda x: tf.floor(x * float(multiplier) * (1 / 256) + 0.5)
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return rounded_and_clipped(values[0], self.rounding, self.slope, self.low, self.high, gate)
