@@ -5,7 +5,7 @@
 def archive_of(w):
     """Return the downloaded archive of a data set, or nothing for embedded data."""
     archive = C.dataset(w.dataset)["archive"]
-    return {"archive": ancient(f"results/downloads/{w.dataset}/{archive}")} if archive else {}
+    return {"archive": f"results/downloads/{w.dataset}/{archive}"} if archive else {}
 
 
 rule download_dataset:

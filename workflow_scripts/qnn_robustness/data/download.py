@@ -47,11 +47,11 @@ def download(
     Raises UserError when no place serves it, naming each place and its reason, and when the disk is full.
     """
     destination = Path(destination)
-    if not archive or Path(archive).name != archive:
+    if archive in ("", "..") or Path(archive).name != archive:
         raise UserError(f"archive: '{archive}' is not a plain file name; put its folder into `mirrors`")
     if checksum is not None and not _CHECKSUM.fullmatch(checksum):
         raise UserError(
-            f"checksum: '{checksum}' of {archive} is not sha256:<64 hex digits> or md5:<32 hex digits>"
+            f"checksum: '{checksum}' of {archive} is not sha256: or md5: and 64 or 32 lower-case hex digits"
         )
     failures = []
     for place in _places(archive, urls, [*mirrors, *mirrors_from_environment()]):

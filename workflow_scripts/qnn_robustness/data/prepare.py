@@ -10,7 +10,7 @@ import numpy as np
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_arrays, sha256_file, write_arrays, write_json
-from qnn_robustness.data.formats import Pool, Source, reader
+from qnn_robustness.data.formats import EMBEDDED, Pool, Source, reader
 from qnn_robustness.data.splits import SPLITS, Split
 
 # One random stream for each purpose: a change of one draw leaves the others as they are.
@@ -31,8 +31,8 @@ def prepare(
     Path(outputs["summary"]).unlink(missing_ok=True)
     try:
         read = reader(dataset["format"])
-        if archive is None and dataset.get("archive"):
-            raise UserError(f"archive '{dataset['archive']}' was not given")
+        if archive is None and dataset["format"] not in EMBEDDED:
+            raise UserError(f"the format '{dataset['format']}' reads an archive, and `archive` names none")
         source = read(archive, dataset)
         splits = draw(source, dataset)
     except UserError as error:

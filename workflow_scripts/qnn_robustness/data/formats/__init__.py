@@ -16,6 +16,7 @@ import numpy as np
 from qnn_robustness.common.errors import UserError, did_you_mean
 
 FORMATS = ("digits", "cifar10_binary", "image_folder")
+EMBEDDED = ("digits",)  # read without an archive
 
 
 @dataclass(frozen=True)
