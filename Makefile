@@ -5,9 +5,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 PROBE = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-# Run each candidate: a command of that name may be a stub, or too old, or lack the venv module.
-INTERPRETER = $(shell for python in $(CANDIDATES); do \
-	"$$python" -c '$(PROBE)' >/dev/null 2>&1 && command -v "$$python" && break; done)
+# Run each candidate: a command of that name may be a stub, or too old, or lack the venv module. Searched once, on first use.
+INTERPRETER = $(eval INTERPRETER := $$(shell for python in $(CANDIDATES); do \
+	"$$$$python" -c '$$(PROBE)' >/dev/null 2>&1 && command -v "$$$$python" && break; done))$(INTERPRETER)
 NEEDED = Python 3.11, 3.12 or 3.13 with its venv module is needed (tried: $(CANDIDATES)); \
 	install one or name it: make PYTHON=/path/to/python3.11
 

@@ -58,6 +58,12 @@ def test_every_package_has_its_layer() -> None:
     assert [path.name for path in LIBRARY.glob("*.py")] == ["__init__.py"]
 
 
+def test_every_folder_with_modules_is_a_package() -> None:
+    """Without __init__.py a folder is neither installed nor seen by the code hash."""
+    folders = {path.parent for path in MODULES}
+    assert [name_of(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_imports_only_from_its_own_layer_and_those_after_it(path: Path) -> None:
     layer = path.relative_to(LIBRARY).parts[0]
