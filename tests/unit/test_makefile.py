@@ -15,6 +15,7 @@ from qnn_robustness.common.code_hash import LOCK
 NAMES = ("python3", "python3.13", "python3.12", "python3.11")
 SUITABLE = f'exec "{sys.executable}" "$@"'
 UNSUITABLE = "exit 127"
+MAKE_SETS = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON"}  # when these tests are run by make itself
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -38,7 +39,7 @@ class Clone:
 
     def plan(self, *arguments: str) -> subprocess.CompletedProcess:
         path = f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        environment = {key: value for key, value in os.environ.items() if key not in {"MAKEFLAGS", "PYTHON"}}
+        environment = {key: value for key, value in os.environ.items() if key not in MAKE_SETS}
         return subprocess.run(
             ["make", "-n", "environment", *arguments],
             cwd=self.root,
