@@ -91,12 +91,12 @@ def test_official_address(server, target, checksum):
 
 def test_mirrors_come_first_and_in_order(tmp_path, server, target, monkeypatch, capsys):
     server.answers = [server.good]
-    monkeypatch.setenv("QNN_DATA_MIRROR", f"{tmp_path / 'gone'},{server.url}/mirror/")
-    download(NAME, ["http://127.0.0.1:9/never"], SHA256, target, [mirror(tmp_path, "empty", None)])
+    monkeypatch.setenv("QNN_DATA_MIRROR", f"{tmp_path / 'gone'}:{mirror(tmp_path, 'empty', None)}")
+    download(NAME, ["http://127.0.0.1:9/never"], SHA256, target, [f"{server.url}/mirror/"])
     assert target.read_bytes() == CONTENT
     assert server.requests == [f"/mirror/{NAME}"]
     printed = capsys.readouterr().out
-    assert printed.index("empty") < printed.index("gone") < printed.index("/mirror/")
+    assert printed.index("gone") < printed.index("empty") < printed.index("/mirror/")
 
 
 def test_mirror_with_a_wrong_checksum_is_reported_and_the_next_one_tried(tmp_path, target, capsys):

@@ -109,16 +109,23 @@ def test_a_wrapped_archive_with_split_folders(tmp_path):
     assert source.pools["test"].labels.tolist() == [0, 1]
 
 
-def test_two_folders_of_one_split_and_configured_classes(tmp_path):
+def test_folders_of_other_names_and_configured_classes(tmp_path):
     files = files_of(
-        "one/cat/1.png", "one/dog/2.png", "two/cat/3.png", "two/dog/4.png", "test/cat/1.png", "test/dog/2.png"
+        "train/cat/1.png",
+        "train/dog/2.png",
+        "learn/cat/1.png",
+        "learn/dog/2.png",
+        "exam/cat/3.png",
+        "exam/dog/4.png",
     )
-    folders = {"one": "train", "two": "train", "test": "test"}
+    folders = {"train": "learn", "test": "exam"}
     source = read(
         write_archive(tmp_path / "x.zip", files), entry(split_folders=folders, classes=["dog", "cat"])
     )
     assert source.classes == ["dog", "cat"]
-    assert source.pools["train"].labels.tolist() == [1, 0, 1, 0]
+    assert source.pools["train"].labels.tolist() == [1, 0]
+    np.testing.assert_array_equal(source.pools["train"].samples, [pixels_of(2), pixels_of(3)])
+    np.testing.assert_array_equal(source.pools["test"].samples, [pixels_of(4), pixels_of(5)])
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
@@ -272,9 +279,11 @@ def test_empty_class_folder(tmp_path, kind):
         ),
         (
             ["a/1.png", "b/1.png"],
-            {"split_folders": {"a": "trian"}},
-            "'a' maps to 'trian'; did you mean 'train'?",
+            {"split_folders": {"trian": "a"}},
+            "'trian' is no split with a folder; did you mean 'train'?",
         ),
+        (["a/1.png", "b/1.png"], {"split_folders": {"train": "a/b"}}, "'a/b' is not the name of a folder"),
+        (["a/1.png", "b/1.png"], {"split_folders": {"train": "a", "test": "a"}}, "are both 'a'"),
         (["1.png"], {}, "has no class folders"),
         (["readme.txt"], {}, "has no class folders"),
         (["a/1.png", "b/1.png"], {"image_shape": [4, 5, 2]}, "image_shape: [4, 5, 2] is not"),

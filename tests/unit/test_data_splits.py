@@ -176,7 +176,7 @@ TRAIN, TEST = pool_of([0, 1, 2] * 5), pool_of([0, 1, 2])
             {"validation_samples": 2},
             "validation: 2 samples wanted, but there are 0 train",
         ),
-        (source_of(TRAIN), {}, "maps no folder to 'test'"),
+        (source_of(TRAIN), {}, "names no folder for 'test'"),
         (source_of(whole=TRAIN), {"test_fraction": 0}, "test_fraction: is 0;"),
         (source_of(whole=TRAIN), {"test_fraction": 1.0}, "test_fraction: is 1.0;"),
     ],

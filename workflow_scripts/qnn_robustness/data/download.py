@@ -39,8 +39,8 @@ def download(
 ) -> None:
     """Place the archive at `destination`, from the first place that has it with the right checksum.
 
-    Places are tried in this order: `mirrors`, those in the variable QNN_DATA_MIRROR (see
-    `mirrors_from_environment`), then the official `urls`. A mirror is a folder that holds a file of the
+    Places are tried in this order: those in the variable QNN_DATA_MIRROR (see `mirrors_from_environment`),
+    `mirrors`, then the official `urls`. A mirror is a folder that holds a file of the
     archive's name, or a URL to which that name is appended. `checksum` is `sha256:<hex>` or `md5:<hex>`; with
     None any content is taken, and its SHA-256 is printed so that it can be pinned.
 
@@ -54,7 +54,7 @@ def download(
             f"checksum: '{checksum}' of {archive} is not sha256: or md5: and 64 or 32 lower-case hex digits"
         )
     failures = []
-    for place in _places(archive, urls, [*mirrors, *mirrors_from_environment()]):
+    for place in _places(archive, urls, [*mirrors_from_environment(), *mirrors]):
         try:
             _fetch(place, checksum, destination)
         except _Unavailable as reason:

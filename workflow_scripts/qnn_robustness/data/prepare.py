@@ -101,7 +101,7 @@ def _pools(source: Source, dataset: dict[str, Any]) -> dict[str, Pool]:
         in_test[rows] = True
         return {"train": _part(pool, ~in_test), "test": _part(pool, in_test)}
     if "test" not in source.pools:
-        raise UserError("split_folders: maps no folder to 'test'")
+        raise UserError("split_folders: names no folder for 'test'")
     test = source.pools["test"]
     return {"train": source.pools.get("train", _part(test, np.zeros(len(test.labels), bool))), "test": test}
 

@@ -50,7 +50,7 @@ def read(archive: Path | None, dataset: dict[str, Any]) -> Source:
     Images are turned upright as their EXIF data say, converted to 8-bit RGB or grey as the last entry of
     `image_shape` [H, W, 3 or 1] says, and resized (bilinear, antialiased, without keeping the aspect ratio)
     where their size differs. The classes are `classes` of the data set in that order, or the sorted names of
-    the class folders. `split_folders` maps folders to `train` or `test`, and other folders are ignored;
+    the class folders. `split_folders` names the folder of `train` and of `test`; other folders are ignored;
     without it the images form one pool `all`. A folder around the whole archive is left out of account.
 
     Raises UserError for a missing split folder, an empty or unknown class folder, and a file that is no whole
@@ -65,7 +65,7 @@ def read(archive: Path | None, dataset: dict[str, Any]) -> Source:
     labels = np.array([classes.index(file.class_name) for file in files], dtype=np.int64)
     extensions = np.array([file.extension for file in files], dtype=object)
     pools = {}
-    for pool in dict.fromkeys(split_folders.values()):
+    for pool in split_folders.values():
         rows = np.flatnonzero([file.pool == pool for file in files])
         pools[pool] = Pool(samples[rows], labels[rows], extensions[rows])
     return Source(classes, pools)
@@ -79,10 +79,15 @@ def _target(shape: list[int]) -> tuple[int, int, str]:
 
 def _split_folders(configured: dict[str, str] | None) -> dict[str, str]:
     """Return the pool of each folder; without configuration the archive itself, '', is the pool `all`."""
-    for folder, pool in (configured or {}).items():
+    for pool, folder in (configured or {}).items():
         if pool not in POOLS:
-            raise UserError(f"split_folders: '{folder}' maps to '{pool}'; {did_you_mean(pool, POOLS)}")
-    return configured or {"": "all"}
+            raise UserError(f"split_folders: '{pool}' is no split with a folder; {did_you_mean(pool, POOLS)}")
+        if "/" in folder or not folder:
+            raise UserError(f"split_folders: {pool}: '{folder}' is not the name of a folder at the top")
+    pools = {folder: pool for pool, folder in (configured or {}).items()}
+    if len(pools) < len(configured or {}):
+        raise UserError(f"split_folders: train and test are both '{min(pools)}'; they must not share images")
+    return pools or {"": "all"}
 
 
 def _class_folders(
