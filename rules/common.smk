@@ -13,6 +13,7 @@ from qnn_robustness.common.code_hash import code_hash
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.registry import module_name
 from qnn_robustness.configuration import configuration as configurations
+from qnn_robustness.evaluation.records import target_module
 
 try:
     C = configurations.load(
@@ -36,3 +37,44 @@ wildcard_constraints:
     precision="int16|int8",
     attack="[a-z][a-z0-9_]*",
     preprocessor="[a-z][a-z0-9_]*",
+    experiment="[a-z][a-z0-9_]*",
+
+
+# Functions that name inputs and modules; used by the rules of several stages.
+
+
+def data_of(split):
+    return lambda w: f"results/data/{C.dataset_of(w.model)}/{split}.npz"
+
+
+def network_file(model, training, precision):
+    suffix = "keras" if precision == "float32" else "tflite"
+    return f"results/models/{model}/{training}/{precision}.{suffix}"
+
+
+def clean_file(model, training, preprocessor, target):
+    return f"results/evaluations/{model}/{training}/clean/{preprocessor}/{target}.parquet"
+
+
+def records_of(experiment):
+    return [
+        f"results/evaluations/{e.model}/{e.training}/{e.source}/{e.attack}/{e.preprocessor}/{e.target}.parquet"
+        for e in C.evaluations(experiment)
+    ]
+
+
+def target_modules(w):
+    method = C.preprocessor(w.preprocessor)["method"]
+    return [target_module(w.target), *([module_name("defenses", method)] if method else [])]
+
+
+def archive_of(w):
+    """Return the downloaded archive of a data set, or nothing for embedded data."""
+    archive = C.dataset(w.dataset)["archive"]
+    return {"archive": f"results/downloads/{w.dataset}/{archive}"} if archive else {}
+
+
+def initial_network(w):
+    """Return the network that a training fine-tunes, or nothing."""
+    initial = C.recipe(w.model, w.training)["initial"]
+    return {"initial": network_file(w.model, initial, "float32")} if initial else {}

@@ -1,13 +1,6 @@
 # From the official archives to splits. Where an archive is fetched from (`mirrors`) is read by the script
 # from the configuration and is no parameter: it does not make the archive another one.
 
-
-def archive_of(w):
-    """Return the downloaded archive of a data set, or nothing for embedded data."""
-    archive = C.dataset(w.dataset)["archive"]
-    return {"archive": f"results/downloads/{w.dataset}/{archive}"} if archive else {}
-
-
 rule download_dataset:
     output:
         "results/downloads/{dataset}/{archive}",

@@ -1,16 +1,5 @@
 # From splits to float32 networks.
 
-
-def initial_network(w):
-    """Return the network that a training fine-tunes, or nothing."""
-    initial = C.recipe(w.model, w.training)["initial"]
-    return {"initial": f"results/models/{w.model}/{initial}/float32.keras"} if initial else {}
-
-
-def data_of(split):
-    return lambda w: f"results/data/{C.dataset_of(w.model)}/{split}.npz"
-
-
 rule train_model:
     input:
         unpack(initial_network),

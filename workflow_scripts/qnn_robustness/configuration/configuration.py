@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qnn_robustness.attacks.crafting import sources
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError, did_you_mean
 from qnn_robustness.common.files import sha256_json
@@ -107,12 +108,32 @@ class Configuration:
     def attack(self, name: str) -> dict[str, Any]:
         return self.values["attacks"][name]
 
+    def crafting(self, attack: str) -> dict[str, Any]:
+        """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise."""
+        entry = {key: value for key, value in self.attack(attack).items() if key not in ("protocol", "search_kernels")}
+        return {**entry, "budgets": [float(parse_distance(budget)) for budget in entry.get("budgets", [])]}
+
+    def attack_columns(self, attack: str) -> dict[str, str]:
+        """Return the columns that say in every record what an attack is."""
+        entry = self.attack(attack)
+        access = registry.load("attacks", entry["method"]).ACCESS
+        return {"protocol": entry["protocol"], "access": access, "norm": entry["norm"], "lattice": entry["lattice"]}
+
+    def source_module(self, source: str) -> str:
+        """Return the module which puts a source precision under attack."""
+        return sources.module_for(source)
+
     def preprocessor(self, name: str) -> dict[str, Any]:
         return {"method": None, "parameters": {}} if name == NO_PREPROCESSOR else self.values["preprocessors"][name]
 
     def kernels(self, precision: str) -> list[str]:
         """Return the kernel sets a precision is evaluated on; float32 runs in TensorFlow."""
         return self.values["kernels"][precision] if precision in INTEGER else ["tensorflow"]
+
+    @property
+    def reported_kernels(self) -> dict[str, str]:
+        """Return the kernel set on which each precision is reported in the headline."""
+        return {precision: self.kernels(precision)[0] for precision in ("float32", *INTEGER)}
 
     def search_kernels(self, source: str, attack: str) -> str:
         """Return the kernel set on which an attack searches."""
@@ -287,6 +308,9 @@ def _check_experiments(configuration: Configuration) -> None:
                     f"{where}: attack '{attack}' ({method}) needs gradients, which a .tflite file has not; "
                     f"use source float32 or a score or decision attack instead of source {source}"
                 )
-            search = values["attacks"][attack]["search_kernels"]
-            if source == "int16" and search == "xnnpack":
-                raise UserError(f"attacks.{attack}.search_kernels: XNNPACK has no int16 kernels; use reference or builtin")
+            search = configuration.search_kernels(source, attack)
+            if search not in configuration.kernels(source):
+                raise UserError(
+                    f"attacks.{attack}.search_kernels: '{search}' is not among the kernels on which {source} is evaluated "
+                    f"(kernels.{source}: {', '.join(configuration.kernels(source))})"
+                )

@@ -36,3 +36,9 @@ def predict(network: keras.Model, samples: np.ndarray) -> np.ndarray:
     logits = logits_function(network)
     parts = [logits(samples[start : start + BATCH]).numpy() for start in range(0, len(samples), BATCH)]
     return np.concatenate(parts)
+
+
+def load_predictor(path: str | Path, kernels: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from samples (float32 [N, H, W, C] in [0, 1]) to logits. `kernels` has no meaning here."""
+    network = load_network(path)
+    return lambda samples: predict(network, samples)

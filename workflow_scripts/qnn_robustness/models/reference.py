@@ -1,7 +1,9 @@
 """The trained networks that are kept with the project, and when one may stand in for a training.
 
 `reference_models/manifest.json` maps `<model>/<training>` to
-    {recipe: {...}, recipe_sha256, data_sha256, code_sha256, accuracies: {...}, files: {name: sha256}}.
+    {recipe: {...}, recipe_sha256, data_sha256, code_sha256, quantized: {precision: made_from},
+     accuracies: {...}, files: {name: sha256}},
+where `made_from` is that of the sidecar of a .tflite file.
 """
 
 from __future__ import annotations
@@ -34,12 +36,15 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
 def matching(folder: Path, name: str, recipe_sha256: str) -> dict[str, Any] | None:
     """Return the entry of `name` (`<model>/<training>`) if it was made with this recipe, with its folder.
 
-    The result is a plain dictionary {folder, data_sha256, files}, fit to be a parameter of a job.
+    The result is a plain dictionary {folder, data_sha256, quantized, files}, fit to be a parameter of a job.
     """
     entry = read_manifest(folder).get(name)
     if entry is None or entry["recipe_sha256"] != recipe_sha256:
         return None
-    return {"folder": str(Path(folder.name) / name), "data_sha256": entry["data_sha256"], "files": entry["files"]}
+    return {
+        "folder": str(Path(folder.name) / name),
+        **{key: entry[key] for key in ("data_sha256", "quantized", "files")},
+    }
 
 
 def copy(root: Path, entry: dict[str, Any], files: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,8 @@ class TFLiteModel:
         self._interpreter.set_tensor(self._input["index"], codes)
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output["index"])
+
+
+def load_predictor(path: str | Path, kernels: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from samples (float32 [N, H, W, C] in [0, 1]) to dequantized outputs on a kernel set."""
+    return TFLiteModel(path, kernels).predict

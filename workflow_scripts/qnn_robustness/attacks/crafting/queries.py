@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import eagerpy as ep
@@ -26,6 +28,7 @@ class QueryCounter(Model):
     def __init__(self, model: Model, samples: np.ndarray, labels: np.ndarray, norm: str, query_budget: int | None = None):
         self.model, self.samples, self.labels, self.norm = model, samples, labels, norm
         self.query_budget = query_budget
+        self.active = np.arange(len(samples))
         self.queries = np.zeros(len(samples), np.int64)
         self.best = samples.copy()
         self.best_distance = np.full(len(samples), np.inf)
@@ -34,14 +37,23 @@ class QueryCounter(Model):
     def bounds(self) -> Any:
         return self.model.bounds
 
+    @contextmanager
+    def only(self, positions: np.ndarray) -> Iterator[None]:
+        """Inside the block, calls are made for these samples of the block alone."""
+        before, self.active = self.active, positions
+        try:
+            yield
+        finally:
+            self.active = before
+
     def __call__(self, inputs: Any) -> Any:
-        """Return the logits [R, K] of inputs [R, H, W, C]; R is a multiple of the samples of the block."""
-        rounds, rest = divmod(len(inputs), len(self.samples))
+        """Return the logits [R, K] of inputs [R, H, W, C]; R is a multiple of the active samples."""
+        rounds, rest = divmod(len(inputs), len(self.active))
         if rest:
-            raise ValueError(f"{len(inputs)} inputs do not belong to {len(self.samples)} samples")
+            raise ValueError(f"{len(inputs)} inputs do not belong to {len(self.active)} samples")
         if self.query_budget is not None and self.queries.max() + rounds > self.query_budget:
             raise BudgetSpent
-        self.queries += rounds
+        self.queries[self.active] += rounds
         outputs = self.model(inputs)
         if self.query_budget is not None:
             self._remember(ep.astensor(inputs).numpy(), ep.astensor(outputs).numpy(), rounds)
@@ -49,6 +61,8 @@ class QueryCounter(Model):
 
     def _remember(self, inputs: np.ndarray, outputs: np.ndarray, rounds: int) -> None:
         for part, logits in zip(np.split(inputs, rounds), np.split(outputs, rounds), strict=True):
-            far = distance(self.norm, part, self.samples)
-            better = (logits.argmax(axis=1) != self.labels) & (far < self.best_distance)
-            self.best[better], self.best_distance[better] = part[better], far[better]
+            far = distance(self.norm, part, self.samples[self.active])
+            fooled = logits.argmax(axis=1) != self.labels[self.active]
+            better = fooled & (far < self.best_distance[self.active])
+            rows = self.active[better]
+            self.best[rows], self.best_distance[rows] = part[better], far[better]

@@ -103,7 +103,7 @@ class Add(Layer):
         random = np.random.default_rng(0)
         for trial in range(_TRIALS):
             nudges = random.uniform(-1, 1, 3) * (2.0**-20 if trial else 0)
-            fast = _affine_sum(
+            fast = _AffineSum(
                 self.slopes[0] * np.float32(1 + nudges[0] / 8),
                 self.slopes[1] * np.float32(1 + nudges[1] / 8),
                 np.float32(nudges[2] * 8 + (0 if xnnpack else 2.0**-18)),
@@ -130,15 +130,17 @@ class Add(Layer):
         return apply(a, b)
 
 
-def _affine_sum(first: np.float32, second: np.float32, nudge: np.float32, symmetric: bool) -> Callable:
-    """Return (a, b) -> round(first a + second b) in float32, for TensorFlow tensors and NumPy arrays alike."""
-    half = np.float32(np.float32(0.5) + nudge)
+class _AffineSum:
+    """(a, b) -> round(first a + second b) in float32, for TensorFlow tensors and NumPy arrays alike."""
 
-    def rounded(a, b):
-        library = tf if tf.is_tensor(a) else np
+    def __init__(self, first: np.float32, second: np.float32, nudge: np.float32, symmetric: bool):
+        self.symmetric = symmetric
+        self.arrays = (np.float32(first), np.float32(second), np.float32(np.float32(0.5) + nudge))
+        self.variables = tuple(arithmetic.variable(array) for array in self.arrays)
+
+    def __call__(self, a: tf.Tensor | np.ndarray, b: tf.Tensor | np.ndarray) -> tf.Tensor | np.ndarray:
+        library, (first, second, half) = (tf, self.variables) if tf.is_tensor(a) else (np, self.arrays)
         value = a * first + b * second
-        if symmetric:
+        if self.symmetric:
             return library.sign(value) * library.floor(library.abs(value) + half)
         return library.floor(value + half)
-
-    return rounded

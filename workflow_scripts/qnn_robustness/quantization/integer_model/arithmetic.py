@@ -27,6 +27,15 @@ _EXACT_FLOAT64 = 2**53
 _WINDOW = np.arange(-3, 4)  # accumulators around each step of the output at which fast and exact are compared
 
 
+def variable(value: np.ndarray, dtype: type = np.float32) -> tf.Variable:
+    """A constant that graph optimisers cannot see.
+
+    Grappler folds multiplications into constant weights and reorders constant factors, which changes how products
+    round.
+    """
+    return tf.Variable(np.asarray(value, dtype), trainable=False)
+
+
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """Return (M, shift) for a real multiplier, as TFLite's `QuantizeMultiplier` does."""
     if real == 0:
@@ -88,28 +97,26 @@ def reduced_multiplier(multiplier: np.ndarray) -> np.ndarray:
     return np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
 
 
-def affine_rounding(slope: np.ndarray, offset: np.ndarray, widening: np.ndarray, dtype: type) -> Callable:
-    """Return x -> round(slope x + offset) in floating point, for TensorFlow tensors and NumPy arrays alike.
+class AffineRounding:
+    """x -> round(slope x + offset) in floating point, for TensorFlow tensors and NumPy arrays alike.
 
     With `widening` d = 0 it rounds half up. With d > 0 the steps lie d nearer to zero on both sides, which is what
-    two roundings in a row amount to.
+    two roundings in a row amount to. The numbers are variables in TensorFlow, see `variable`.
     """
-    slope, offset = np.asarray(slope, dtype), np.asarray(offset, dtype)
-    if not np.any(widening):
-        shifted = np.asarray(offset + dtype(0.5), dtype)
 
-        def rounded(x):
-            floor = tf.floor if tf.is_tensor(x) else np.floor
-            return floor(x * slope + shifted)
-    else:
-        half = np.asarray(0.5 + widening, dtype)
+    def __init__(self, slope: np.ndarray, offset: np.ndarray, widening: np.ndarray, dtype: type):
+        self.symmetric = bool(np.any(widening))
+        half = np.asarray(0.5 + np.asarray(widening), dtype)
+        offset = np.asarray(offset if self.symmetric else offset + half, dtype)
+        self.arrays = (np.asarray(slope, dtype), offset, half)
+        self.variables = tuple(variable(array, dtype) for array in self.arrays)
 
-        def rounded(x):
-            library = tf if tf.is_tensor(x) else np
-            value = x * slope + offset
+    def __call__(self, x: tf.Tensor | np.ndarray) -> tf.Tensor | np.ndarray:
+        library, (slope, offset, half) = (tf, self.variables) if tf.is_tensor(x) else (np, self.arrays)
+        value = x * slope + offset
+        if self.symmetric:
             return library.sign(value) * library.floor(library.abs(value) + half)
-
-    return rounded
+        return library.floor(value)
 
 
 def fast_double_rounding(
@@ -126,8 +133,8 @@ def fast_double_rounding(
     widening = widening + np.where(widening > 0, 2.0 ** (np.minimum(shift, 0) - 33), 0.0)
     offset = bias * slope
     if rounding != "away" or non_negative:
-        return affine_rounding(slope, offset + widening, np.zeros(1), np.float64)
-    return affine_rounding(slope, offset, widening, np.float64)
+        return AffineRounding(slope, offset + widening, 0, np.float64)
+    return AffineRounding(slope, offset, widening, np.float64)
 
 
 def proved_equal(

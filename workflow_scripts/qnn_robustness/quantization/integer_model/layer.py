@@ -91,14 +91,6 @@ def activation_limits(operator: Operator, context: Context) -> tuple[int, int]:
     return low, high
 
 
-def variable(value: np.ndarray, dtype: type = np.float32) -> tf.Variable:
-    """A constant that graph optimisers cannot see.
-
-    Grappler would fold a multiplication into constant convolution weights, which changes how the product rounds.
-    """
-    return tf.Variable(np.asarray(value, dtype), trainable=False)
-
-
 def same_padding(size: int, kernel: int, step: int) -> list[int]:
     """Zeros before and after under SAME padding (the odd one goes after)."""
     outputs = -(-size // step)

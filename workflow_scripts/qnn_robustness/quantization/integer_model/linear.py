@@ -19,11 +19,11 @@ from qnn_robustness.quantization.integer_model.layer import (
     activation_limits,
     centered_limits,
     same_padding,
-    variable,
 )
 
 _BYTE = 256.0
 _INT32 = 2**31
+_BIAS_INT32 = 2  # code of TensorType.INT32
 
 
 class LinearLayer(Layer):
@@ -42,6 +42,9 @@ class LinearLayer(Layer):
         self.context = context
         self.low, self.high = activation_limits(operator, context)
         weights, bias = self._constants()
+        self.bias_type = (
+            operator.inputs[2].type if len(operator.inputs) == 3 and operator.inputs[2] else "INT32"
+        )
         self.filter_values = self._arranged(weights)
         self.bias = bias
         self.real_multiplier = self._real_multipliers(len(bias))
@@ -78,6 +81,12 @@ class LinearLayer(Layer):
             operator,
             f"bias of type {bias.type} and shape {bias.shape}; supported: {' or '.join(types)} for each channel",
         )
+        declared = operator.options.get("quantizedBiasType", _BIAS_INT32)
+        context.expect(
+            self.is_int8 or bias.type == "INT64" or declared == _BIAS_INT32,
+            operator,
+            "has an INT32 bias that it does not declare; kernels would read it as INT64",
+        )
         return weights.data.astype(np.int64), bias.data.astype(np.int64)
 
     def _real_multipliers(self, channels: int) -> np.ndarray:
@@ -99,13 +108,17 @@ class LinearLayer(Layer):
 
     def _exact_sum(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """Return the exact linear map, in float32 where sums of this layer provably fit its 24 bits."""
-        weights = variable(self.filter_values)
+        weights = arithmetic.variable(self.filter_values)
         if (self.bound < EXACT_FLOAT32).all():
             return lambda x: self.linear(x, weights)
         fits_by_bytes = (
             self.bound / max(map(abs, centered_limits(self.inputs[0]))) * (_BYTE - 1) < EXACT_FLOAT32
         ).all()
-        wide = None if fits_by_bytes and not self.is_int8 else variable(self.filter_values, np.float64)
+        wide = (
+            None
+            if fits_by_bytes and not self.is_int8
+            else arithmetic.variable(self.filter_values, np.float64)
+        )
 
         def exact(x: tf.Tensor) -> tf.Tensor:
             if wide is not None:
@@ -134,15 +147,15 @@ class LinearLayer(Layer):
 
     def _requantization(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """Return accumulator (without bias) -> centered code before clipping."""
-        if not self.is_int8:
-            return self._requantization_int16()
+        if not self.is_int8 and self.bias_type == "INT64":
+            return self._requantization_int64()
         total = self.bound + np.abs(self.bias)
         self.context.expect(
             bool((total < _INT32).all()),
             self.operator,
             "accumulators may overflow 32 bits; this cannot be exact",
         )
-        if self.context.kernels == "xnnpack":
+        if self.is_int8 and self.context.kernels == "xnnpack":
             return self._requantization_xnnpack()
         multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
         self.context.expect(
@@ -150,38 +163,46 @@ class LinearLayer(Layer):
             self.operator,
             "scaled accumulators may overflow 32 bits; this cannot be exact",
         )
-        rounding = self._int8_rounding()
-        fast = arithmetic.fast_double_rounding(multiplier, shift, self.bias, rounding, self.low >= 0)
-        proved = multiplier.all() and arithmetic.proved_equal(
-            fast,
-            lambda x: arithmetic.scale_exactly(x + self.bias, multiplier, shift, rounding),
-            multiplier * 2.0 ** (shift - 31),
-            self.bias,
-            self.bound,
-            self.low,
-            self.high,
-        )
-        if proved:
-            return lambda x: fast(tf.cast(x, tf.float64))
-        bias = self.bias.astype(np.float64)
+        head = self._channels_rounded_up() if self.low < 0 else len(self.bias)
+        if head == len(self.bias):
+            return self._fixed_point(multiplier, shift, self._rounding())
+        up, away = (self._fixed_point(multiplier, shift, rounding) for rounding in ("up", "away"))
+        in_head = np.arange(len(self.bias)) < head
+        return lambda x: tf.where(in_head, up(x), away(x))
+
+    def _fixed_point(self, multiplier: np.ndarray, shift: np.ndarray, rounding: str) -> Callable:
+        if self.is_int8 and multiplier.all():
+            fast = arithmetic.fast_double_rounding(multiplier, shift, self.bias, rounding, self.low >= 0)
+
+            def exact(x: np.ndarray) -> np.ndarray:
+                return arithmetic.scale_exactly(x + self.bias, multiplier, shift, rounding)
+
+            slope = multiplier * 2.0 ** (shift - 31)
+            if arithmetic.proved_equal(fast, exact, slope, self.bias, self.bound, self.low, self.high):
+                return lambda x: fast(tf.cast(x, tf.float64))
+        bias = arithmetic.variable(self.bias, np.float64)
         return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64) + bias, multiplier, shift, rounding)
 
-    def _int8_rounding(self) -> str:
+    def _rounding(self) -> str:
         return "away" if self.context.kernels == "reference" else "up"
+
+    def _channels_rounded_up(self) -> int:
+        """How many of the first channels follow `_rounding`; the others round half away from zero."""
+        return len(self.bias)
 
     def _requantization_xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
         # xnn_qs8_requantize_fp32: the int32 accumulator becomes float32, times the float32 quotient of scales.
         scale = np.asarray(
             self.inputs[0].scale * self.operator.inputs[1].scales / self.output.scale, np.float32
         )
-        scale = variable(np.broadcast_to(scale, self.bias.shape))
+        scale = arithmetic.variable(np.broadcast_to(scale, self.bias.shape))
         if (self.bound + np.abs(self.bias) < EXACT_FLOAT32).all():
-            bias = variable(self.bias)
+            bias = arithmetic.variable(self.bias)
             return lambda x: tf.round((tf.cast(x, tf.float32) + bias) * scale)
-        bias = variable(self.bias, np.float64)
+        bias = arithmetic.variable(self.bias, np.float64)
         return lambda x: tf.round(tf.cast(tf.cast(x, tf.float64) + bias, tf.float32) * scale)
 
-    def _requantization_int16(self) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _requantization_int64(self) -> Callable[[tf.Tensor], tf.Tensor]:
         multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
         multiplier = arithmetic.reduced_multiplier(multiplier)
         largest = (self.bound + np.abs(self.bias).astype(np.float64)) * multiplier
@@ -272,8 +293,10 @@ class DepthwiseConv2D(_Convolution):
             )
         ]
 
-    def _int8_rounding(self) -> str:
-        return "away"
+    def _channels_rounded_up(self) -> int:
+        # The vectorised kernel takes 8 channels at a time; the rest goes through the scalar function.
+        channels = len(self.bias)
+        return channels if self.context.kernels == "reference" else channels // 8 * 8
 
 
 class FullyConnected(LinearLayer):
@@ -311,10 +334,10 @@ class FullyConnected(LinearLayer):
         product = np.float32(self.inputs[0].scale * self.operator.inputs[1].scale)
         return np.full(channels, np.float64(product) / np.float64(self.output.scale))
 
-    def _int8_rounding(self) -> str:
+    def _rounding(self) -> str:
         return "single" if self.context.kernels == "reference" else "up"
 
-    def _requantization_int16(self) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _requantization_int64(self) -> Callable[[tf.Tensor], tf.Tensor]:
         multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
         self.context.expect(
             bool((self.bound + np.abs(self.bias) < 2**36).all()) and shift.max(initial=0) <= 14,

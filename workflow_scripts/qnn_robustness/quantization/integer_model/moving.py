@@ -70,6 +70,7 @@ class Requantize(Layer):
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
+        self.context = context
         self.low, self.high = centered_limits(self.output)
         self.slope = np.float32(self.inputs[0].scale / self.output.scale)
         self.rounding = self._xnnpack() if self.is_int8 and context.kernels == "xnnpack" else self._double()
@@ -77,7 +78,25 @@ class Requantize(Layer):
     def _double(self) -> Callable[[tf.Tensor], tf.Tensor]:
         real = np.float64(self.inputs[0].scale) / np.float64(self.output.scale)
         multiplier, shift = arithmetic.quantize_multiplier(real)
-        return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, "away")
+        rounding = "away"
+        if self.is_int8 and self.context.kernels == "builtin":
+            low, high = centered_limits(self.inputs[0])
+            up, away = (
+                np.clip(
+                    arithmetic.scale_exactly(np.arange(low, high + 1), multiplier, shift, name),
+                    self.low,
+                    self.high,
+                )
+                for name in ("up", "away")
+            )
+            # The vectorised kernel takes 16 codes of the batch at a time; the rest is rounded differently.
+            self.context.expect(
+                np.prod(self.output.shape[1:]) % 16 == 0 or np.array_equal(up, away),
+                self.operator,
+                "rounds the last codes of a batch differently in the built-in kernel; use reference or xnnpack",
+            )
+            rounding = "up"
+        return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, rounding)
 
     def _xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
         multiplier = np.rint(np.float32(256) * self.slope)

@@ -18,7 +18,6 @@ from qnn_robustness.quantization.integer_model.layer import (
     activation_limits,
     centered_limits,
     same_padding,
-    variable,
 )
 
 
@@ -54,7 +53,10 @@ class AveragePool2D(_Pool):
         self.whole = self.window == self.inputs[0].shape[1:3] and not np.any(self.pads)
         self.counts = np.multiply.outer(self._counts(0), self._counts(1))[None, :, :, None].astype(np.float64)
         # float32 resolves the quotients of int8 sums; those of int16 codes need more bits.
-        self.dtype = tf.float32 if self.is_int8 and np.prod(self.window) * 255 < 2**22 else tf.float64
+        self.dtype = np.float32 if self.is_int8 and np.prod(self.window) * 255 < 2**22 else np.float64
+        self.area = arithmetic.variable(np.prod(self.window), self.dtype)
+        self.divisors = arithmetic.variable(self.counts, self.dtype)
+        self.halves = arithmetic.variable(self.counts // 2, self.dtype)
 
     def _counts(self, axis: int) -> np.ndarray:
         """The number of pixels inside the image for each window along one axis."""
@@ -68,16 +70,14 @@ class AveragePool2D(_Pool):
         if self.whole:
             return tf.reduce_sum(x, [1, 2], keepdims=True)
         x = tf.pad(x, [[0, 0], *self.pads, [0, 0]])
-        return tf.nn.avg_pool2d(x, self.window, self.strides, "VALID") * float(np.prod(self.window))
+        return tf.nn.avg_pool2d(x, self.window, self.strides, "VALID") * self.area
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         zero_point = self.output.zero_point
 
         def rounding(sums: tf.Tensor) -> tf.Tensor:
-            counts = tf.constant(self.counts, self.dtype)
-            codes = tf.round(sums) + counts * zero_point
-            halves = tf.constant(self.counts // 2, self.dtype)
-            return tf.sign(codes) * tf.floor((tf.abs(codes) + halves) / counts) - zero_point
+            codes = tf.round(sums) + self.divisors * zero_point
+            return tf.sign(codes) * tf.floor((tf.abs(codes) + self.halves) / self.divisors) - zero_point
 
         slope = (1 / self.counts).astype(np.float32)
         return rounded_and_clipped(self._sums(values[0]), rounding, slope, self.low, self.high, gate)
@@ -159,7 +159,7 @@ class Mean(Layer):
         scale = np.float32(source.scale / output.scale) * np.float32(np.float32(1) / np.float32(self.count))
         offset = np.float32(output.zero_point) - np.float32(source.zero_point * self.count) * scale
         origin = float(self.count * source.zero_point)
-        scale, offset = variable(scale), variable(offset)
+        scale, offset = arithmetic.variable(scale), arithmetic.variable(offset)
 
         def rounding(x: tf.Tensor) -> tf.Tensor:
             codes = tf.cast(x + tf.constant(origin, x.dtype), tf.float32)

@@ -1,0 +1,25 @@
+# From networks to adversarial samples: one job for one (model, training, source, attack).
+rule craft_adversarial:
+    input:
+        network=lambda w: network_file(w.model, w.training, w.source),
+        test=data_of("test"),
+    output:
+        "results/adversarial/{model}/{training}/{source}/{attack}.npz",
+    params:
+        name="{attack}",
+        attack=lambda w: C.crafting(w.attack),
+        kernels=lambda w: C.search_kernels(w.source, w.attack),
+        source_module=lambda w: C.source_module(w.source),
+        code=lambda w: code(
+            "craft_adversarial.py",
+            module_name("attacks", C.attack(w.attack)["method"]),
+            C.source_module(w.source),
+        ),
+    log:
+        "logs/adversarial/{model}/{training}/{source}/{attack}.log",
+    benchmark:
+        "logs/adversarial/{model}/{training}/{source}/{attack}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    script:
+        "../workflow_scripts/craft_adversarial.py"

@@ -1,0 +1,20 @@
+# From float32 networks to deployed .tflite files.
+rule quantize_model:
+    input:
+        network="results/models/{model}/{training}/float32.keras",
+        calibration=data_of("calibration"),
+    output:
+        network="results/models/{model}/{training}/{precision}.tflite",
+        sidecar="results/models/{model}/{training}/{precision}.json",
+    params:
+        output=lambda w: C.model(w.model)["output"],
+        reference=lambda w: C.reference(w.model, w.training),
+        code=code("quantize_model.py"),
+    log:
+        "logs/models/{model}/{training}/{precision}.log",
+    benchmark:
+        "logs/models/{model}/{training}/{precision}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    script:
+        "../workflow_scripts/quantize_model.py"

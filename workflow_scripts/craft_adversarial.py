@@ -1,0 +1,49 @@
+"""Run one attack on one network, for all its seeds and budgets."""
+
+from qnn_robustness.common import job
+
+job.start(snakemake)  # noqa: F821 - given by Snakemake
+
+import importlib  # noqa: E402
+import json  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from qnn_robustness.attacks.crafting.craft import Setting, craft  # noqa: E402
+from qnn_robustness.common import registry  # noqa: E402
+from qnn_robustness.common.errors import UserError  # noqa: E402
+from qnn_robustness.common.files import write_arrays  # noqa: E402
+from qnn_robustness.data.splits import load_split  # noqa: E402
+
+params, inputs = snakemake.params, snakemake.input  # noqa: F821
+attack = params.attack
+test = load_split(inputs.test)
+if attack["samples"] > len(test.labels):
+    raise UserError(
+        f"attacks.{params.name}.samples: {attack['samples']} wanted, but the test split has {len(test.labels)} samples"
+    )
+samples, labels = test.samples[: attack["samples"]], test.labels[: attack["samples"]]
+
+on_lattice = attack["lattice"] == "uint8"
+model = importlib.import_module(params.source_module).load(inputs.network, params.kernels, on_lattice)
+setting = Setting(
+    method=registry.load("attacks", attack["method"]),
+    norm=attack["norm"],
+    budgets=attack["budgets"],
+    seeds=attack["seeds"],
+    on_lattice=on_lattice,
+    batch_size=attack["batch_size"],
+    query_budget=attack["query_budget"],
+    parameters=attack["parameters"],
+)
+crafted = craft(setting, model, samples, labels)
+write_arrays(
+    snakemake.output[0],  # noqa: F821
+    adversarial=crafted.adversarial,
+    found=crafted.found,
+    queries=crafted.queries,
+    samples=np.arange(len(labels)),
+    seeds=np.array(attack["seeds"]),
+    budgets=np.array(attack["budgets"] or [np.nan], np.float64),
+    metadata=np.array(json.dumps({"attack": attack, "kernels": params.kernels, "network": inputs.network})),
+)

@@ -1,0 +1,163 @@
+"""From records to rates: accuracy, robust accuracy, success rate, worst case, paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from qnn_robustness.evaluation.statistics import mcnemar, paired_difference, wilson
+
+ATTACK = ["model", "training", "source", "target", "kernels", "attack", "protocol", "access", "norm", "budget", "lattice"]
+SETTING = [*ATTACK, "preprocessor", "seed"]
+TOLERANCE = 1e-6
+
+
+def robust_accuracy(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each setting (see `SETTING`) of the records.
+
+    accuracy: share of all evaluated samples that the target classifies right both clean and under attack,
+    with Wilson's interval. success_rate: share misclassified among samples that source and target classify
+    right when clean. Distortions (in the attack's norm): over successes among the same samples. levels: the
+    8-bit levels of a budget on the uint8 lattice.
+    """
+    rows = [
+        {**dict(zip(SETTING, key, strict=True)), **_rates(group)}
+        for key, group in records.groupby(SETTING, dropna=False, sort=False, observed=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _rates(group: pd.DataFrame) -> dict[str, float]:
+    robust = group["target_correct"] & group["adversarial_correct"]
+    low, high = wilson(int(robust.sum()), len(group))
+    eligible = group[group["source_correct"] & group["target_correct"]]
+    successes = eligible[~eligible["adversarial_correct"]]
+    distortions = successes[group["norm"].iloc[0]]
+    q1, median, q3 = distortions.quantile([0.25, 0.5, 0.75])
+    budget, lattice = group["budget"].iloc[0], group["lattice"].iloc[0]
+    return {
+        "samples": len(group),
+        "accuracy": robust.mean(),
+        "ci_low": low,
+        "ci_high": high,
+        "success_rate": len(successes) / len(eligible) if len(eligible) else np.nan,
+        "median_distortion": median,
+        "q1_distortion": q1,
+        "q3_distortion": q3,
+        "median_queries": group["queries"].median(),
+        "levels": budget * 255 if lattice == "uint8" and group["norm"].iloc[0] == "linf" else np.nan,
+    }
+
+
+def clean_accuracy(records: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy with Wilson's interval and the share of ties for each network, precision and kernel set."""
+    keys = ["model", "training", "preprocessor", "precision", "kernels"]
+    rows = []
+    for key, group in records.groupby(keys, sort=False, observed=True):
+        low, high = wilson(int(group["correct"].sum()), len(group))
+        rates = {"samples": len(group), "accuracy": group["correct"].mean(), "ci_low": low, "ci_high": high}
+        rows.append({**dict(zip(keys, key, strict=True)), **rates, "ties": group["tie"].mean()})
+    return pd.DataFrame(rows)
+
+
+def survivors(records: pd.DataFrame, norm: str, budget: float) -> pd.Series:
+    """Return, by sample, whether it is right when clean and survives every attack within `budget`.
+
+    `records` are of one target (with kernels and preprocessor). An adversarial sample counts when its
+    distance in `norm` is at most `budget`, whatever attack made it.
+    """
+    fooled = ~records["adversarial_correct"] & (records[norm] <= budget + TOLERANCE)
+    robust = records["target_correct"] & ~fooled
+    return robust.groupby(records["sample"]).all()
+
+
+def worst_case(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
+    """Return the robust accuracy against all attacks together at every budget given in `norm`.
+
+    A sample is robust when it survives every attack, source and seed that was run on it within the budget.
+    Only attacks of the sound protocol on the uint8 lattice count.
+    """
+    records = records[(records["protocol"] == "sound") & (records["lattice"] == "uint8")]
+    keys = ["model", "training", "preprocessor", "target", "kernels"]
+    rows = []
+    for key, group in records.groupby(keys, sort=False, observed=True):
+        for budget in _budgets(group, norm):
+            robust = survivors(group, norm, budget)
+            low, high = wilson(int(robust.sum()), len(robust))
+            rows.append(
+                {
+                    **dict(zip(keys, key, strict=True)),
+                    "norm": norm,
+                    "budget": budget,
+                    "levels": budget * 255,
+                    "attacks": group[["source", "attack"]].drop_duplicates().shape[0],
+                    "samples": len(robust),
+                    "accuracy": robust.mean(),
+                    "ci_low": low,
+                    "ci_high": high,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _budgets(records: pd.DataFrame, norm: str) -> Iterable[float]:
+    return sorted(records.loc[records["norm"] == norm, "budget"].dropna().unique())
+
+
+def paired_tests(records: pd.DataFrame, reported_kernels: dict[str, str]) -> pd.DataFrame:
+    """Compare targets pairwise under the same attack, on the samples that all of them classify right when clean.
+
+    One row for each attack setting and pair of precisions (each on its `reported_kernels`): the share of
+    samples that stay right on either, their difference with its paired interval (Newcombe 1998), and
+    McNemar's exact p-value.
+    """
+    records = records[records["kernels"] == records["target"].map(reported_kernels)]
+    keys = ["model", "training", "source", "attack", "norm", "budget", "preprocessor", "seed"]
+    rows = []
+    for key, group in records.groupby(keys, dropna=False, sort=False, observed=True):
+        right = group.pivot_table(index="sample", columns="target", values="target_correct", aggfunc="all")
+        stays = group.pivot_table(index="sample", columns="target", values="adversarial_correct", aggfunc="all")
+        stays = stays[right.all(axis=1)].astype(bool)
+        for first, second in combinations(sorted(stays.columns), 2):
+            a, b = stays[first].to_numpy(), stays[second].to_numpy()
+            difference, low, high = paired_difference(a, b)
+            rows.append(
+                {
+                    **dict(zip(keys, key, strict=True)),
+                    "first": first,
+                    "second": second,
+                    "samples": len(a),
+                    "first_accuracy": a.mean() if len(a) else np.nan,
+                    "second_accuracy": b.mean() if len(b) else np.nan,
+                    "difference": difference,
+                    "ci_low": low,
+                    "ci_high": high,
+                    "p_value": mcnemar(a, b),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def headline(clean: pd.DataFrame, worst: pd.DataFrame, reported_kernels: dict[str, str]) -> pd.DataFrame:
+    """Return the table that is shown first: clean accuracy and worst-case robust accuracy by Linf budget, in per cent.
+
+    One row for each model, training, preprocessor and precision, on the `reported_kernels` of each precision.
+    `budget columns` are named by their 8-bit levels and hold "accuracy [ci_low, ci_high]".
+    """
+    keys = ["model", "training", "preprocessor", "precision", "kernels"]
+    clean = clean[clean["kernels"] == clean["precision"].map(reported_kernels)]
+    table = clean[keys].copy()
+    table["clean"] = _with_interval(clean)
+    worst = worst.rename(columns={"target": "precision"})
+    for budget, rows in worst.groupby("budget"):
+        column = rows[keys].assign(**{f"Linf {budget * 255:g}/255": _with_interval(rows)})
+        table = table.merge(column, on=keys, how="left")
+    return table
+
+
+def _with_interval(rows: pd.DataFrame) -> list[str]:
+    values = rows[["accuracy", "ci_low", "ci_high"]].to_numpy() * 100
+    return [f"{accuracy:.1f} [{low:.1f}, {high:.1f}]" for accuracy, low, high in values]

@@ -1,0 +1,44 @@
+"""The tables of results/tables, one function each, from the files of the stages before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from qnn_robustness.evaluation import metrics
+
+
+def _records(paths: Iterable[str]) -> pd.DataFrame:
+    return pd.concat([pd.read_parquet(path) for path in dict.fromkeys(paths)], ignore_index=True)
+
+
+def clean_accuracy(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return the clean accuracy of every network, preprocessor, precision and kernel set."""
+    return metrics.clean_accuracy(_records(inputs["records"]))
+
+
+def robust_accuracy(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return the robust accuracy and success rate of every attack on every target."""
+    return metrics.robust_accuracy(_records(inputs["records"]))
+
+
+def concatenation(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return the rows of several tables, each row once."""
+    return pd.concat([pd.read_csv(path) for path in inputs["tables"]], ignore_index=True).drop_duplicates()
+
+
+def worst_case(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return the robust accuracy against all attacks together."""
+    return metrics.worst_case(_records(inputs["records"]))
+
+
+def paired_tests(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.DataFrame:
+    """Return the paired comparison of precisions under each attack."""
+    return metrics.paired_tests(_records(inputs["records"]), kernels)
+
+
+def headline(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.DataFrame:
+    """Return clean and worst-case robust accuracy side by side, as text with intervals."""
+    clean, worst = pd.read_csv(inputs["clean_accuracy"]), pd.read_csv(inputs["worst_case"])
+    return metrics.headline(clean, worst, kernels)
