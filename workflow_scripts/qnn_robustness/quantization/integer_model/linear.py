@@ -246,6 +246,22 @@ class _Convolution(LinearLayer):
         dilated[::step_h, ::step_w] = filters
         return dilated
 
+    def convolve(self, x: tf.Tensor, weights: tf.Tensor, stride: int, padding: str) -> tf.Tensor:
+        """TensorFlow's convolution with equal strides."""
+        raise NotImplementedError
+
+    def linear(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        step_h, step_w = self.strides
+        if step_h == step_w:
+            return self.convolve(x, weights, step_h, self.padding)
+        # Depthwise convolutions refuse unequal strides, and oneDNN's others are wrong for some (stride (1, 3), one
+        # input channel, one output column): pad by hand, convolve densely and drop what lies in between.
+        if self.padding == "SAME":
+            sizes, kernel = self.inputs[0].shape[1:3], self.filter_values.shape[:2]
+            pads = [same_padding(*triple) for triple in zip(sizes, kernel, self.strides, strict=True)]
+            x = tf.pad(x, [[0, 0], *pads, [0, 0]])
+        return self.convolve(x, weights, 1, "VALID")[:, ::step_h, ::step_w]
+
 
 class Conv2D(_Convolution):
     """`ConvPerChannel`: int8 with an int32 accumulator; 16x8 with int64 (int32 when the bias is int32)."""
@@ -257,8 +273,8 @@ class Conv2D(_Convolution):
         )
         return self._dilated(weights.transpose(1, 2, 3, 0))
 
-    def linear(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(x, weights, self.strides, self.padding)
+    def convolve(self, x: tf.Tensor, weights: tf.Tensor, stride: int, padding: str) -> tf.Tensor:
+        return tf.nn.conv2d(x, weights, stride, padding)
 
 
 class DepthwiseConv2D(_Convolution):
@@ -275,23 +291,8 @@ class DepthwiseConv2D(_Convolution):
         )
         return self._dilated(weights[0].reshape(*weights.shape[1:3], channels, -1))
 
-    def linear(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        step_h, step_w = self.strides
-        if step_h == step_w:
-            return tf.nn.depthwise_conv2d(x, weights, [1, step_h, step_w, 1], self.padding)
-        # TensorFlow wants equal strides: pad by hand, convolve densely and drop the rows in between.
-        if self.padding == "SAME":
-            x = tf.pad(x, [[0, 0], *self._same_padding(), [0, 0]])
-        dense = tf.nn.depthwise_conv2d(x, weights, [1, 1, 1, 1], "VALID")
-        return dense[:, ::step_h, ::step_w]
-
-    def _same_padding(self) -> list[list[int]]:
-        return [
-            same_padding(size, kernel, step)
-            for size, kernel, step in zip(
-                self.inputs[0].shape[1:3], self.filter_values.shape[:2], self.strides, strict=True
-            )
-        ]
+    def convolve(self, x: tf.Tensor, weights: tf.Tensor, stride: int, padding: str) -> tf.Tensor:
+        return tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], padding)
 
     def _channels_rounded_up(self) -> int:
         # The vectorised kernel takes 8 channels at a time; the rest goes through the scalar function.
