@@ -135,6 +135,17 @@ def test_duplicate_names(tmp_path, twin):
     refused(tmp_path / "x.zip", "appears twice")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_under_the_name_of_a_folder(tmp_path, kind):
+    refused(write_archive(tmp_path / kind, {"a/1.txt/": b"", "a/1.txt": b"one"}), "appears twice")
+
+
+def test_a_null_character_does_not_hide_the_rest_of_a_zip_name(tmp_path):
+    path = write_archive(tmp_path / "x.zip", {"a/1.txt#/../../up.txt": b"one"})
+    path.write_bytes(path.read_bytes().replace(b"#", b"\0"))
+    refused(path, "null character")
+
+
 def test_tar_member_that_claims_too_much(tmp_path):
     """The header alone is refused: nothing of the 10 TB is unpacked."""
     info = tarfile.TarInfo("a/zeros.png")
@@ -168,13 +179,27 @@ def test_limits(tmp_path, monkeypatch, kind, limit, value, reason):
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
-@pytest.mark.parametrize("size", [2**40, -(2**20)])
-def test_extended_tar_header_that_lies_about_its_length(tmp_path, kind, size):
+@pytest.mark.parametrize(
+    ("size", "reason"), [(2**40, "has a header that claims 1,099,511,627,776"), (-(2**20), "")]
+)
+def test_extended_tar_header_that_lies_about_its_length(tmp_path, kind, size, reason):
     info = tarfile.TarInfo("header")
     info.type, info.size = kind, size
     path = tmp_path / "x.tar.gz"
     path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096)))
-    refused(path)
+    refused(path, reason)
+
+
+def test_no_header_sends_the_reader_back_or_to_the_end(tmp_path):
+    """Some versions of tarfile follow negative lengths: they reach the stream as these two calls."""
+    with gzip.open(write_archive(tmp_path / "x.tar.gz", FILES)) as unpacked:
+        stream = archives._Limited(unpacked, tmp_path / "x.tar.gz")
+        stream.read(512)
+        with pytest.raises(UserError, match="points backwards"):
+            stream.seek(0)
+        with pytest.raises(UserError, match="claims -512 bytes"):
+            stream.read(-512)
+        assert stream.tell() == 512
 
 
 def test_negative_tar_member_is_no_endless_loop(tmp_path):

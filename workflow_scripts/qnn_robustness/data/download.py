@@ -40,9 +40,9 @@ def download(
     """Place the archive at `destination`, from the first place that has it with the right checksum.
 
     Places are tried in this order: those in the variable QNN_DATA_MIRROR (see `mirrors_from_environment`),
-    `mirrors`, then the official `urls`. A mirror is a folder that holds a file of the
-    archive's name, or a URL to which that name is appended. `checksum` is `sha256:<hex>` or `md5:<hex>`; with
-    None any content is taken, and its SHA-256 is printed so that it can be pinned.
+    `mirrors`, then the official `urls`. A mirror is a folder that holds a file of the archive's name, or a
+    URL to which that name is appended. `checksum` is `sha256:<hex>` or `md5:<hex>`; with None any content is
+    taken, and its SHA-256 is printed so that it can be pinned.
 
     Raises UserError when no place serves it, naming each place and its reason, and when the disk is full.
     """
