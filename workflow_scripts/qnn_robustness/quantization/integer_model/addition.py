@@ -19,14 +19,15 @@ _LEFT_SHIFT = {"INT8": 20, "INT16": 15}
 class Add(Layer):
     """`reference_integer_ops::Add`, its int16 form with the same scheme, and XNNPACK's vadd."""
 
+    activation_inputs = 2
+
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
         context.expect(
-            len(self.inputs) == 2 and self.inputs[0].shape == self.inputs[1].shape,
+            self.inputs[0].shape == self.inputs[1].shape,
             operator,
             "must add two activations of the same shape",
         )
-        self.context = context
         self.low, self.high = activation_limits(operator, context)
         self.slopes = [np.float32(tensor.scale / self.output.scale) for tensor in self.inputs]
         self.rounding = self._rounding_int8() if self.is_int8 else self._stages()

@@ -42,9 +42,14 @@ class Context:
 class Layer:
     """One operator. Subclasses are called with the centered inputs and return the centered output."""
 
+    # How many of the first inputs may be activations.
+    activation_inputs = 1
+
     def __init__(self, operator: Operator, context: Context):
-        self.operator = operator
-        self.inputs = [tensor for tensor in operator.inputs if tensor is not None and tensor.data is None]
+        self.operator, self.context = operator, context
+        candidates = operator.inputs[: self.activation_inputs]
+        self.inputs = [tensor for tensor in candidates if tensor is not None and tensor.data is None]
+        context.expect(len(self.inputs) == self.activation_inputs, operator, "lacks an input that is an activation")
         self.output = operator.outputs[0]
         for tensor in [*self.inputs, self.output]:
             context.expect(

@@ -31,15 +31,15 @@ class LinearLayer(Layer):
 
     # Axis of the output channels in the file's weights.
     channel_axis = 0
+    int16_bias_types = ("INT32", "INT64")
 
     def __init__(self, operator: Operator, context: Context):
-        context.expect(
-            len(operator.inputs) in (2, 3) and len(self._dynamic(operator)) == 1,
-            operator,
-            "must have one activation input, constant weights and an optional bias",
-        )
         super().__init__(operator, context)
-        self.context = context
+        context.expect(
+            len(operator.inputs) in (2, 3) and operator.inputs[1] is not None and operator.inputs[1].data is not None,
+            operator,
+            "needs constant weights and an optional constant bias",
+        )
         self.low, self.high = activation_limits(operator, context)
         weights, bias = self._constants()
         self.bias_type = (
@@ -52,10 +52,6 @@ class LinearLayer(Layer):
         self.bound = np.abs(self.filter_values).reshape(-1, len(bias)).sum(0) * max(-low, high)
         self.sum = self._exact_sum()
         self.requantize = self._requantization()
-
-    @staticmethod
-    def _dynamic(operator: Operator) -> list:
-        return [tensor for tensor in operator.inputs if tensor is not None and tensor.data is None]
 
     def _constants(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the weights and the bias (zeros if absent), both int64."""
@@ -75,7 +71,7 @@ class LinearLayer(Layer):
         )
         if bias is None:
             return weights.data.astype(np.int64), np.zeros(channels, np.int64)
-        types = ("INT32",) if self.is_int8 else ("INT32", "INT64")
+        types = ("INT32",) if self.is_int8 else self.int16_bias_types
         context.expect(
             bias.type in types and bias.data is not None and bias.shape == (channels,),
             operator,
@@ -149,26 +145,25 @@ class LinearLayer(Layer):
         """Return accumulator (without bias) -> centered code before clipping."""
         if not self.is_int8 and self.bias_type == "INT64":
             return self._requantization_int64()
+        multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
         total = self.bound + np.abs(self.bias)
         self.context.expect(
-            bool((total < _INT32).all()),
+            bool((total * 2.0 ** np.maximum(shift, 0) < _INT32).all()),
             self.operator,
             "accumulators may overflow 32 bits; this cannot be exact",
         )
         if self.is_int8 and self.context.kernels == "xnnpack":
             return self._requantization_xnnpack()
-        multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
-        self.context.expect(
-            bool((total * 2.0 ** np.maximum(shift, 0) < _INT32).all()) and shift.max(initial=0) <= 14,
-            self.operator,
-            "scaled accumulators may overflow 32 bits; this cannot be exact",
-        )
         head = self._channels_rounded_up() if self.low < 0 else len(self.bias)
         if head == len(self.bias):
             return self._fixed_point(multiplier, shift, self._rounding())
         up, away = (self._fixed_point(multiplier, shift, rounding) for rounding in ("up", "away"))
         in_head = np.arange(len(self.bias)) < head
         return lambda x: tf.where(in_head, up(x), away(x))
+
+    def _fits_int32(self) -> bool:
+        """Whether every scaled accumulator fits the 32 bits that kernels keep it in before clipping."""
+        return bool(((self.bound + np.abs(self.bias)) * self.real_multiplier < _INT32).all())
 
     def _fixed_point(self, multiplier: np.ndarray, shift: np.ndarray, rounding: str) -> Callable:
         if self.is_int8 and multiplier.all():
@@ -207,7 +202,7 @@ class LinearLayer(Layer):
         multiplier = arithmetic.reduced_multiplier(multiplier)
         largest = (self.bound + np.abs(self.bias).astype(np.float64)) * multiplier
         self.context.expect(
-            bool((largest < EXACT_FLOAT64 / 2).all()) and shift.max(initial=0) < 8,
+            bool((largest < EXACT_FLOAT64 / 2).all()) and shift.max(initial=0) < 8 and self._fits_int32(),
             self.operator,
             "accumulators exceed 47 bits; this cannot be exact",
         )
@@ -230,7 +225,8 @@ class _Convolution(LinearLayer):
         context.expect(options.get("padding") in PADDINGS, operator, "has an unknown padding")
         self.padding, self.dilations = PADDINGS[options["padding"]], dilations
         context.expect(
-            operator.inputs[1] is not None
+            len(operator.inputs) > 1
+            and operator.inputs[1] is not None
             and len(operator.inputs[1].shape) == 4
             and len(operator.inputs[0].shape) == 4,
             operator,
@@ -281,6 +277,7 @@ class DepthwiseConv2D(_Convolution):
     """`DepthwiseConvPerChannel`; output channel c * depth_multiplier + m reads input channel c."""
 
     channel_axis = 3
+    int16_bias_types = ("INT64",)
 
     def _arranged(self, weights: np.ndarray) -> np.ndarray:
         channels = self.inputs[0].shape[3]
@@ -341,7 +338,7 @@ class FullyConnected(LinearLayer):
     def _requantization_int64(self) -> Callable[[tf.Tensor], tf.Tensor]:
         multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
         self.context.expect(
-            bool((self.bound + np.abs(self.bias) < 2**36).all()) and shift.max(initial=0) <= 14,
+            bool((self.bound + np.abs(self.bias) < 2**36).all()) and self._fits_int32(),
             self.operator,
             "accumulators exceed 36 bits; this cannot be exact",
         )

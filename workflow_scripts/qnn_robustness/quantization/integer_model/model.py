@@ -196,6 +196,19 @@ class IntegerModel:
         codes = self.forward_quantized(self.quantize(x)).astype(np.float32)
         return (codes - np.float32(self._output.zero_point)) * self.output_scale
 
+    def as_file_input(self, q: np.ndarray) -> np.ndarray:
+        """Return codes as the file's input tensor takes them: unchanged, or dequantized if that is float32."""
+        if not self.float_input:
+            return np.asarray(q, self._input.type.lower())
+        return (np.asarray(q, np.float32) - np.float32(self.input_zero_point)) * self.input_scale
+
+    def as_output_codes(self, values: np.ndarray) -> np.ndarray:
+        """Return the file's output tensor as codes."""
+        if not self.float_output:
+            return values
+        codes = np.rint(np.asarray(values, np.float64) / self.output_scale) + self._output.zero_point
+        return codes.astype(self._output.type.lower())
+
     def _check_codes(self, q: Any) -> None:
         if np.shape(q)[1:] != tuple(self.input_shape):
             raise UserError(

@@ -49,7 +49,6 @@ class Reshape(Layer):
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
-        self.inputs = self.inputs[:1]
         _same_codes(self, context)
         source, target = self.inputs[0].shape, self.output.shape
         context.expect(
@@ -70,7 +69,6 @@ class Requantize(Layer):
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
-        self.context = context
         self.low, self.high = centered_limits(self.output)
         self.slope = np.float32(self.inputs[0].scale / self.output.scale)
         self.rounding = self._xnnpack() if self.is_int8 and context.kernels == "xnnpack" else self._double()

@@ -1,0 +1,91 @@
+"""Small Keras networks converted by TensorFlow's converter, for tests of the integer model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+layers = keras.layers
+
+
+def residual(size: int = 12, classes: int = 10, width: int = 8) -> keras.Model:
+    """Residual blocks, a strided shortcut, average pooling, Flatten and softmax."""
+    x = source = layers.Input((size, size, 3))
+    x = _conv(x, width, 3)
+    for filters, stride in ((width, 1), (2 * width, 2)):
+        y = _conv(x, filters, 3, stride)
+        y = _conv(y, filters, 3, activation=None)
+        if stride != 1:
+            x = layers.Conv2D(filters, 1, stride, "same")(x)
+        x = layers.ReLU()(layers.add([x, y]))
+    x = layers.AveragePooling2D(x.shape[1])(x)
+    return keras.Model(source, layers.Dense(classes, activation="softmax")(layers.Flatten()(x)))
+
+
+def mobile(size: int = 13, classes: int = 4, width: int = 8) -> keras.Model:
+    """Depthwise separable blocks with ReLU6, zero padding, MEAN and logits without softmax."""
+    x = source = layers.Input((size, size, 3))
+    x = _conv(x, width, 3, 2, "relu6")
+    for filters, stride in ((2 * width, 1), (2 * width, 2), (3 * width, 1)):
+        if stride == 2:
+            x = layers.ZeroPadding2D(((0, 1), (0, 1)))(x)
+        x = layers.DepthwiseConv2D(3, stride, "valid" if stride == 2 else "same", use_bias=False)(x)
+        x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+        x = _conv(x, filters, 1, 1, "relu6")
+    return keras.Model(source, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
+
+
+def pooled(size: int = 11, classes: int = 5, width: int = 6) -> keras.Model:
+    """Overlapping max and average pools with padding, a depth multiplier, unequal strides and Flatten."""
+    x = source = layers.Input((size, size, 1))
+    x = layers.Conv2D(width, (3, 5), (1, 2), "same", activation="relu")(x)
+    x = layers.MaxPooling2D(3, 2, "same")(x)
+    x = layers.DepthwiseConv2D((2, 3), 1, "valid", depth_multiplier=2)(x)
+    x = layers.AveragePooling2D((3, 2), 1, "same")(x)
+    return keras.Model(source, layers.Dense(classes, activation="softmax")(layers.Flatten()(x)))
+
+
+def _conv(x: object, filters: int, kernel: int, stride: int = 1, activation: str | None = "relu") -> object:
+    x = layers.Conv2D(filters, kernel, stride, "same", use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    return layers.Activation(activation)(x) if activation else x
+
+
+NETWORKS: dict[str, Callable[..., keras.Model]] = {"residual": residual, "mobile": mobile, "pooled": pooled}
+
+
+def convert(
+    model: keras.Model, path: str | Path, precision: str, bias: type | None = None, float_ends: bool = False
+) -> str:
+    """Randomize biases and normalizations, convert to int8 or int16 with random calibration inputs, save."""
+    random = np.random.default_rng(0)
+    weights = []
+    for variable, value in zip(model.weights, model.get_weights(), strict=True):
+        if "variance" in variable.name:
+            value = random.uniform(0.3, 2, value.shape)
+        elif value.ndim == 1:
+            value = value + random.normal(0, 0.3, value.shape)
+        weights.append(value)
+    model.set_weights(weights)
+    shape = model.input_shape[1:]
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: (
+        [random.uniform(0, 1, (1, *shape)).astype(np.float32)] for _ in range(20)
+    )
+    if precision == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    else:
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        ]
+        if bias is not None:
+            converter._experimental_full_integer_quantization_bias_type = tf.as_dtype(bias)
+    if not float_ends:
+        converter.inference_input_type = converter.inference_output_type = tf.as_dtype(precision)
+    Path(path).write_bytes(converter.convert())
+    return str(path)
