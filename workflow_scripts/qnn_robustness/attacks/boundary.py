@@ -11,7 +11,13 @@ BUDGETED = False
 
 
 def build(
-    norm: str, *, steps: int, spherical_step: float, source_step: float, step_adaptation: float, initial_draws: int
+    norm: str,
+    *,
+    steps: int,
+    spherical_step: float,
+    source_step: float,
+    step_adaptation: float,
+    initial_draws: int,
 ) -> Attack:
     """Return the attack; it starts from a random image blended with the sample."""
     return NORMS[norm](

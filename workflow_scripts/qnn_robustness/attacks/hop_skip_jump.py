@@ -29,7 +29,11 @@ class HopSkipJump(HopSkipJumpAttack):
         self.smallest_probe = smallest_probe
 
     def approximate_gradients(
-        self, is_adversarial: Callable[[ep.Tensor], ep.Tensor], x_advs: ep.Tensor, steps: int, delta: ep.Tensor
+        self,
+        is_adversarial: Callable[[ep.Tensor], ep.Tensor],
+        x_advs: ep.Tensor,
+        steps: int,
+        delta: ep.Tensor,
     ) -> ep.Tensor:
         """Return the Monte Carlo estimate of equation 9 with the baseline of equation 16, each of length one."""
         shape = (steps, *x_advs.shape)
@@ -46,7 +50,9 @@ class HopSkipJump(HopSkipJumpAttack):
 
     def select_delta(self, originals: ep.Tensor, distances: ep.Tensor, step: int) -> ep.Tensor:
         size = int(np.prod(originals.shape[1:]))
-        return ep.maximum(super().select_delta(originals, distances, step), self.smallest_probe * np.sqrt(size))
+        return ep.maximum(
+            super().select_delta(originals, distances, step), self.smallest_probe * np.sqrt(size)
+        )
 
 
 def build(

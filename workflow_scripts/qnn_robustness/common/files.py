@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,9 +59,13 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
-    """Write a compressed .npz atomically."""
-    with atomic_path(path) as partial, partial.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+    """Write a compressed .npz atomically. Equal arrays give equal bytes: members carry no time stamp."""
+    with atomic_path(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:

@@ -97,7 +97,9 @@ class Configuration:
     def recipe_sha256(self, model: str, training: str) -> str:
         """Return the hash of all that a network is made with, but for data and code."""
         architecture, seed = self.model(model)["architecture"], self.values["seed"]
-        return sha256_json([architecture, seed, self.values["training_threads"], self.lineage(model, training)])
+        return sha256_json(
+            [architecture, seed, self.values["training_threads"], self.lineage(model, training)]
+        )
 
     def reference(self, model: str, training: str) -> dict[str, Any] | None:
         """Return the reference network that was made with the recipe of this one, if it may be reused."""
@@ -110,21 +112,34 @@ class Configuration:
 
     def crafting(self, attack: str) -> dict[str, Any]:
         """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise."""
-        entry = {key: value for key, value in self.attack(attack).items() if key not in ("protocol", "search_kernels")}
+        entry = {
+            key: value
+            for key, value in self.attack(attack).items()
+            if key not in ("protocol", "search_kernels")
+        }
         return {**entry, "budgets": [float(parse_distance(budget)) for budget in entry.get("budgets", [])]}
 
     def attack_columns(self, attack: str) -> dict[str, str]:
         """Return the columns that say in every record what an attack is."""
         entry = self.attack(attack)
         access = registry.load("attacks", entry["method"]).ACCESS
-        return {"protocol": entry["protocol"], "access": access, "norm": entry["norm"], "lattice": entry["lattice"]}
+        return {
+            "protocol": entry["protocol"],
+            "access": access,
+            "norm": entry["norm"],
+            "lattice": entry["lattice"],
+        }
 
     def source_module(self, source: str) -> str:
         """Return the module which puts a source precision under attack."""
         return sources.module_for(source)
 
     def preprocessor(self, name: str) -> dict[str, Any]:
-        return {"method": None, "parameters": {}} if name == NO_PREPROCESSOR else self.values["preprocessors"][name]
+        return (
+            {"method": None, "parameters": {}}
+            if name == NO_PREPROCESSOR
+            else self.values["preprocessors"][name]
+        )
 
     def kernels(self, precision: str) -> list[str]:
         """Return the kernel sets a precision is evaluated on; float32 runs in TensorFlow."""
@@ -149,7 +164,9 @@ class Configuration:
 
     def networks(self) -> list[Network]:
         return _unique(
-            Network(*pair) for entry in self.experiments.values() for pair in product(entry["models"], entry["trainings"])
+            Network(*pair)
+            for entry in self.experiments.values()
+            for pair in product(entry["models"], entry["trainings"])
         )
 
     def evaluations(self, experiment: str) -> list[Evaluation]:
@@ -162,7 +179,9 @@ class Configuration:
         return _unique(
             point
             for entry in self.experiments.values()
-            for point in product(*(entry[axis] for axis in ("models", "trainings", "preprocessors", "targets")))
+            for point in product(
+                *(entry[axis] for axis in ("models", "trainings", "preprocessors", "targets"))
+            )
         )
 
     def figures(self) -> list[str]:
@@ -208,7 +227,9 @@ def _check_method(schema: dict, entry: dict, where: str, package: str, parameter
     """Check a method and its parameters, and fill in the defaults of these."""
     _known(entry["method"], registry.names(package), f"{where}.method", "method")
     if entry["method"] not in schema["$defs"][parameters]:
-        raise UserError(f"schemas/config.schema.yaml: $defs.{parameters} lacks the method '{entry['method']}'")
+        raise UserError(
+            f"schemas/config.schema.yaml: $defs.{parameters} lacks the method '{entry['method']}'"
+        )
     rule = schemas.definition(schema, parameters, entry["method"])
     entry["parameters"] = schemas.checked(entry["parameters"], rule, f"{where}.parameters")
     for name, part in rule["properties"].items():
@@ -230,11 +251,17 @@ def _check_datasets(configuration: Configuration) -> None:
         except UserError as error:
             raise UserError(f"{where}.{error}") from None
         if entry["format"] != "digits" and not resolved["archive"]:
-            raise UserError(f"{where}: no archive; name one of the registry (source) or your own (archive, checksum)")
+            raise UserError(
+                f"{where}: no archive; name one of the registry (source) or your own (archive, checksum)"
+            )
         if resolved["archive"] and not resolved["checksum"]:
-            raise UserError(f"{where}: archive '{resolved['archive']}' has no checksum; add checksum: sha256:...")
+            raise UserError(
+                f"{where}: archive '{resolved['archive']}' has no checksum; add checksum: sha256:..."
+            )
         if resolved["archive"] and "/" in resolved["archive"]:
-            raise UserError(f"{where}.archive: '{resolved['archive']}' is a path; give the file name and list its folder in mirrors")
+            raise UserError(
+                f"{where}.archive: '{resolved['archive']}' is a path; give the file name and list its folder in mirrors"
+            )
 
 
 def _check_models(configuration: Configuration, schema: dict) -> None:
@@ -259,7 +286,9 @@ def _check_trainings(configuration: Configuration) -> None:
             while (initial := configuration.recipe(model, seen[-1])["initial"]) is not None:
                 _known(initial, trainings, f"trainings.{seen[-1]}.initial", "training")
                 if initial in seen:
-                    raise UserError(f"trainings.{training}.initial: goes round in a circle ({' -> '.join([*seen, initial])})")
+                    raise UserError(
+                        f"trainings.{training}.initial: goes round in a circle ({' -> '.join([*seen, initial])})"
+                    )
                 seen.append(initial)
 
 
@@ -267,22 +296,32 @@ def _check_attack(name: str, entry: dict[str, Any]) -> None:
     where = f"attacks.{name}"
     method = registry.load("attacks", entry["method"])
     if entry["norm"] not in method.NORMS:
-        raise UserError(f"{where}.norm: {entry['method']} has no '{entry['norm']}'; known: {', '.join(method.NORMS)}")
+        raise UserError(
+            f"{where}.norm: {entry['method']} has no '{entry['norm']}'; known: {', '.join(method.NORMS)}"
+        )
     budgets = entry.get("budgets")
     if method.BUDGETED and not budgets:
         raise UserError(f"{where}: {entry['method']} needs budgets, for example [8/255]")
     if budgets and not method.BUDGETED:
-        raise UserError(f"{where}.budgets: {entry['method']} looks for the smallest perturbation and takes no budget; remove the key")
+        raise UserError(
+            f"{where}.budgets: {entry['method']} looks for the smallest perturbation and takes no budget; remove the key"
+        )
     if entry["query_budget"] and method.ACCESS == "white_box":
-        raise UserError(f"{where}.query_budget: {entry['method']} uses gradients; queries are limited for score and decision attacks only")
+        raise UserError(
+            f"{where}.query_budget: {entry['method']} uses gradients; queries are limited for score and decision attacks only"
+        )
     for position, budget in enumerate(budgets or []):
         exact = parse_distance(budget)
         if exact <= 0:
             raise UserError(f"{where}.budgets.{position}: {budget} is no distance; expected more than 0")
         if entry["norm"] == "linf" and exact > 1:
-            raise UserError(f"{where}.budgets.{position}: {budget} exceeds the range of inputs, [0, 1]; did you mean {budget}/255?")
+            raise UserError(
+                f"{where}.budgets.{position}: {budget} exceeds the range of inputs, [0, 1]; did you mean {budget}/255?"
+            )
         if entry["lattice"] == "uint8" and entry["norm"] == "linf" and exact < Fraction(1, 255):
-            raise UserError(f"{where}.budgets.{position}: {budget} is below one 8-bit level (1/255); raise it or set lattice: float")
+            raise UserError(
+                f"{where}.budgets.{position}: {budget} is below one 8-bit level (1/255); raise it or set lattice: float"
+            )
 
 
 def _check_experiments(configuration: Configuration) -> None:

@@ -82,9 +82,16 @@ def _line(error: jsonschema.ValidationError, where: str) -> str:
         return f"{place}: {found!r} is of the wrong type; expected {expected}"
     if rule == "enum":
         return f"{place}: {found!r} is not known; {did_you_mean(str(found), map(str, error.validator_value))}"
-    limits = {"minimum": "at least", "exclusiveMinimum": "greater than", "maximum": "at most", "exclusiveMaximum": "less than"}
+    limits = {
+        "minimum": "at least",
+        "exclusiveMinimum": "greater than",
+        "maximum": "at most",
+        "exclusiveMaximum": "less than",
+    }
     if rule in limits:
         return f"{place}: {found!r} is out of range; expected {limits[rule]} {error.validator_value}"
     if rule == "anyOf" and "budgets" in place or "epsilon" in place or "step_size" in place:
-        return f"{place}: {found!r} is no distance; expected a number greater than 0 or a fraction such as 8/255"
+        return (
+            f"{place}: {found!r} is no distance; expected a number greater than 0 or a fraction such as 8/255"
+        )
     return f"{place}: {error.message}"

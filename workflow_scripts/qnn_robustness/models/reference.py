@@ -57,6 +57,8 @@ def copy(root: Path, entry: dict[str, Any], files: dict[str, str]) -> None:
         if not source.exists():
             raise UserError(f"{source}: missing; restore it or set reference_models: ignore")
         if sha256_file(source) != entry["files"][name]:
-            raise UserError(f"{source}: not the file recorded in the manifest; restore it or set reference_models: ignore")
+            raise UserError(
+                f"{source}: not the file recorded in the manifest; restore it or set reference_models: ignore"
+            )
         with atomic_path(destination) as partial:
             shutil.copyfile(source, partial)

@@ -65,7 +65,10 @@ def craft(setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarra
     crafted = Crafted(
         np.empty((*shape, *samples.shape[1:]), kind), np.zeros(shape, bool), np.zeros(shape, np.int64)
     )
-    blocks = [np.arange(len(samples))[start : start + setting.batch_size] for start in range(0, len(samples), setting.batch_size)]
+    blocks = [
+        np.arange(len(samples))[start : start + setting.batch_size]
+        for start in range(0, len(samples), setting.batch_size)
+    ]
     runs = [(s, e, block) for s in range(shape[0]) for e in range(shape[1]) for block in blocks]
     for s, e, block in progress(runs, f"crafting {setting.method.__name__.rpartition('.')[2]}", unit="block"):
         adversarial, found, queries = _craft_block(
@@ -97,7 +100,9 @@ def _craft_block(
     return result, found, queries
 
 
-def _run(setting: Setting, counter: QueryCounter, indices: np.ndarray, seed: int, budget: float | None) -> np.ndarray:
+def _run(
+    setting: Setting, counter: QueryCounter, indices: np.ndarray, seed: int, budget: float | None
+) -> np.ndarray:
     """Return the attack's samples (float32) for the block that `counter` counts for."""
     attack = setting.method.build(setting.norm, **setting.parameters)
     shape = counter.samples.shape[1:]
@@ -113,7 +118,7 @@ def _run(setting: Setting, counter: QueryCounter, indices: np.ndarray, seed: int
             chosen = np.flatnonzero(ep.astensor(success).numpy())
             extra = {"starting_points": _native(counter.model, ep.astensor(points).numpy()[chosen])}
         if len(chosen):
-            with counter.only(chosen), SampleStreams(seed, indices[chosen], shape, SEARCH).serving_eagerpy():
+            with SampleStreams(seed, indices[chosen], shape, SEARCH).serving_eagerpy(), counter.only(chosen):
                 _, clipped, _ = attack(
                     counter,
                     _native(counter.model, counter.samples[chosen]),
@@ -128,7 +133,12 @@ def _run(setting: Setting, counter: QueryCounter, indices: np.ndarray, seed: int
 
 
 def _finished(
-    setting: Setting, model: Model, adversarial: np.ndarray, samples: np.ndarray, labels: np.ndarray, budget: float | None
+    setting: Setting,
+    model: Model,
+    adversarial: np.ndarray,
+    samples: np.ndarray,
+    labels: np.ndarray,
+    budget: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the samples as they are stored, and which of them the model misclassifies."""
 

@@ -25,7 +25,14 @@ class QueryCounter(Model):
     the call that would exceed the budget.
     """
 
-    def __init__(self, model: Model, samples: np.ndarray, labels: np.ndarray, norm: str, query_budget: int | None = None):
+    def __init__(
+        self,
+        model: Model,
+        samples: np.ndarray,
+        labels: np.ndarray,
+        norm: str,
+        query_budget: int | None = None,
+    ):
         self.model, self.samples, self.labels, self.norm = model, samples, labels, norm
         self.query_budget = query_budget
         self.active = np.arange(len(samples))
@@ -39,8 +46,8 @@ class QueryCounter(Model):
 
     @contextmanager
     def only(self, positions: np.ndarray) -> Iterator[None]:
-        """Inside the block, calls are made for these samples of the block alone."""
-        before, self.active = self.active, positions
+        """Inside the block, calls are made for these samples (positions among the active ones) alone."""
+        before, self.active = self.active, self.active[positions]
         try:
             yield
         finally:

@@ -13,6 +13,9 @@ from eagerpy.tensor import NumPyTensor, TensorFlowTensor
 SHARED = 2**32 - 1  # in place of a sample's index: the stream of draws that have no sample axis
 
 
+_serving: list[SampleStreams] = []
+
+
 class SampleStreams:
     """One generator for each sample of a block, keyed by (seed, stage, index of the sample).
 
@@ -43,6 +46,15 @@ class SampleStreams:
         return np.stack(draws, axis=axis).astype(np.float32)
 
     @contextmanager
+    def only(self, positions: np.ndarray) -> Iterator[None]:
+        """Inside the block, draws are for these samples (positions among the current ones) alone."""
+        before, self.generators = self.generators, [self.generators[position] for position in positions]
+        try:
+            yield
+        finally:
+            self.generators = before
+
+    @contextmanager
     def serving_eagerpy(self) -> Iterator[None]:
         """Let eagerpy, and so every Foolbox attack, draw from these streams inside the block.
 
@@ -61,10 +73,17 @@ class SampleStreams:
         try:
             for kind in kinds:
                 kind.uniform, kind.normal = uniform, normal
+            _serving.append(self)
             yield
         finally:
+            _serving.remove(self)
             for kind, *methods in originals:
                 kind.uniform, kind.normal = methods
+
+
+def serving() -> SampleStreams | None:
+    """Return the streams that serve eagerpy at the moment, if any do."""
+    return _serving[-1] if _serving else None
 
 
 def _as_shape(shape: Any) -> tuple[int, ...]:
