@@ -10,6 +10,7 @@ include: "rules/train.smk"
 include: "rules/quantize.smk"
 include: "rules/attack.smk"
 include: "rules/evaluate.smk"
+include: "rules/reference.smk"
 
 
 rule all:

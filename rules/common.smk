@@ -78,3 +78,8 @@ def initial_network(w):
     """Return the network that a training fine-tunes, or nothing."""
     initial = C.recipe(w.model, w.training)["initial"]
     return {"initial": network_file(w.model, initial, "float32")} if initial else {}
+
+
+def training_code(model, training):
+    method, architecture = C.recipe(model, training)["method"], C.model(model)["architecture"]
+    return code("train_model.py", module_name("training", method), module_name("models", architecture))

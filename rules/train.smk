@@ -15,11 +15,7 @@ rule train_model:
         seed=C.values["seed"],
         recipe_sha256=lambda w: C.recipe_sha256(w.model, w.training),
         reference=lambda w: C.reference(w.model, w.training),
-        code=lambda w: code(
-            "train_model.py",
-            module_name("training", C.recipe(w.model, w.training)["method"]),
-            module_name("models", C.model(w.model)["architecture"]),
-        ),
+        code=lambda w: training_code(w.model, w.training),
     threads: C.values["training_threads"]
     log:
         "logs/models/{model}/{training}/float32.log",

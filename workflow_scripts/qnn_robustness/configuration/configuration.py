@@ -94,6 +94,15 @@ class Configuration:
         earlier = self.lineage(model, recipe["initial"]) if recipe["initial"] else []
         return [recipe, *earlier]
 
+    def provenance(self, model: str, training: str) -> dict[str, Any]:
+        """Return all that a network is made with, but for data and code."""
+        return {
+            "architecture": self.model(model)["architecture"],
+            "seed": self.values["seed"],
+            "threads": self.values["training_threads"],
+            "lineage": self.lineage(model, training),
+        }
+
     def recipe_sha256(self, model: str, training: str) -> str:
         """Return the hash of all that a network is made with, but for data and code."""
         architecture, seed = self.model(model)["architecture"], self.values["seed"]
@@ -109,6 +118,10 @@ class Configuration:
 
     def attack(self, name: str) -> dict[str, Any]:
         return self.values["attacks"][name]
+
+    def manifest_entry(self, model: str, training: str) -> dict[str, Any]:
+        """Return what the manifest of the reference networks says about how a network was made."""
+        return {"recipe": self.provenance(model, training), "recipe_sha256": self.recipe_sha256(model, training)}
 
     def crafting(self, attack: str) -> dict[str, Any]:
         """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise."""

@@ -1,0 +1,62 @@
+"""Intervals and tests against other implementations and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from qnn_robustness.evaluation.statistics import mcnemar, paired_difference, wilson
+
+
+@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_agrees_with_scipy(counts):
+    successes, samples = counts
+    expected = stats.binomtest(successes, samples).proportion_ci(0.95, method="wilson")
+    assert wilson(successes, samples) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_without_samples_is_undefined():
+    assert np.isnan(wilson(0, 0)).all()
+
+
+def test_mcnemar_is_the_binomial_test_of_the_discordant_pairs():
+    first = np.array([True] * 8 + [False] * 2 + [True] * 50)
+    second = np.array([False] * 8 + [True] * 2 + [True] * 50)
+    tail = sum(stats.binom.pmf(k, 10, 0.5) for k in (0, 1, 2))
+    assert mcnemar(first, second) == pytest.approx(2 * tail)
+    assert mcnemar(first, first) == 1.0
+
+
+# Newcombe (1998), Statistics in Medicine 17:2635, table II, method 10.
+@pytest.mark.parametrize(("table", "limits"), [((36, 12, 2, 0), (0.0569, 0.3404)), ((54, 0, 0, 0), (-0.0664, 0.0664))])
+def test_paired_difference_agrees_with_newcombe(table, limits):
+    difference, low, high = paired_difference(*outcomes(*table))
+    assert difference == pytest.approx((table[1] - table[2]) / sum(table))
+    assert (low, high) == pytest.approx(limits, abs=1e-4)
+
+
+def outcomes(a: int, b: int, c: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    first = np.array([True] * (a + b) + [False] * (c + d))
+    second = np.array([True] * a + [False] * b + [True] * c + [False] * d)
+    return first, second
+
+
+@pytest.mark.parametrize("shares", [(0.6, 0.2, 0.1, 0.1), (0.85, 0.1, 0.02, 0.03), (0.2, 0.05, 0.05, 0.7)])
+def test_paired_interval_covers_the_true_difference(shares):
+    tables = np.random.default_rng(0).multinomial(100, shares, size=1000)
+    truth = shares[1] - shares[2]
+    limits = np.array([paired_difference(*outcomes(*table))[1:] for table in tables])
+    covered = ((limits[:, 0] <= truth) & (truth <= limits[:, 1])).mean()
+    assert stats.binomtest(int(covered * 1000), 1000, 0.95, alternative="less").pvalue > 1e-3
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_paired_difference_turns_round_with_its_arguments(pairs):
+    first, second = np.array(pairs, bool).T
+    difference, low, high = paired_difference(first, second)
+    backward = paired_difference(second, first)
+    assert (difference, low, high) == pytest.approx((-backward[0], -backward[2], -backward[1]), abs=1e-12)
+    assert -1 <= low <= difference + 1e-12 <= high + 2e-12 <= 1 + 2e-12

@@ -1,0 +1,63 @@
+"""What a run leaves in the repository: small tables and figures with a manifest, and the headline in the README."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import sha256_file, write_text
+
+MANIFEST = "MANIFEST.sha256"
+LARGEST = 500_000  # bytes of a published file
+
+
+def publish(results: Path, root: Path, run: str) -> None:
+    """Copy results/tables/*.csv and results/figures/*.{svg,png} to `root`/docs/results/`run`.
+
+    Files of an earlier run of this name are removed; the manifest and the README's headline are written anew.
+
+    Raises UserError when there are no tables, or a file is too large to be kept in a repository.
+    """
+    sources = [*sorted((results / "tables").glob("*.csv")), *sorted((results / "figures").glob("*.*"))]
+    if not any(path.suffix == ".csv" for path in sources):
+        raise UserError(f"{results / 'tables'}: no tables; run snakemake first")
+    for path in sources:
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path}: {path.stat().st_size} bytes; expected at most {LARGEST} for a published file")
+    published = root / "docs" / "results"
+    shutil.rmtree(published / run, ignore_errors=True)
+    (published / run).mkdir(parents=True)
+    for path in sources:
+        shutil.copyfile(path, published / run / path.name)
+    write_manifest(published)
+    readme = root / "README.md"
+    headline = pd.read_csv(published / run / "headline.csv", keep_default_na=False)
+    write_text(readme, with_table(readme.read_text(encoding="utf-8"), f"headline:{run}", markdown(headline)))
+
+
+def write_manifest(published: Path) -> None:
+    """Write the hashes of all files below `published`, in the form of sha256sum."""
+    files = sorted(path for path in published.rglob("*") if path.is_file() and path.name != MANIFEST)
+    lines = [f"{sha256_file(path)}  {path.relative_to(published).as_posix()}\n" for path in files]
+    write_text(published / MANIFEST, "".join(lines))
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table in Markdown."""
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """Return `text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced by `table`.
+
+    Raises UserError when the marks are missing.
+    """
+    pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise UserError(f"README.md: the marks <!-- {name} --> and <!-- /{name} --> are missing")
+    return pattern.sub(lambda marks: f"{marks[1]}{table}{marks[2]}", text)
