@@ -1,0 +1,1 @@
+"""What figures share: look, panels, files."""

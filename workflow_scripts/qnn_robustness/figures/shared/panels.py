@@ -1,0 +1,98 @@
+"""Panels that several figures are made of. They place numbers of tables; they compute none from records."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from qnn_robustness.figures.shared import style
+from qnn_robustness.figures.shared.style import Look
+
+PANEL_WIDTH, PANEL_HEIGHT = 2.9, 2.3
+DODGE = 0.13
+
+
+def reported(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows on the kernel set in which each target is reported: the first that the table names."""
+    first = table.drop_duplicates("target").set_index("target")["kernels"]
+    return table[table["kernels"] == table["target"].map(first)]
+
+
+def kernel_labels(table: pd.DataFrame) -> dict[str, str]:
+    """Return a label for each target that names its kernel set where it has a choice of one."""
+    pairs = table.drop_duplicates("target")[["target", "kernels"]].itertuples(index=False)
+    return {t: t if t == "float32" else f"{t} ({kernels} kernels)" for t, kernels in pairs}
+
+
+def over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return one row for each setting: the mean accuracy over seeds and the span of their intervals."""
+    return table.groupby(keys, dropna=False, sort=False, as_index=False).agg(
+        accuracy=("accuracy", "mean"),
+        ci_low=("ci_low", "min"),
+        ci_high=("ci_high", "max"),
+        samples=("samples", "min"),
+    )
+
+
+def grid(rows: int, columns: int, y_label: str) -> tuple[Figure, np.ndarray]:
+    """Return a figure of equal panels, Axes [rows, columns], with the y axis named at the left."""
+    figure = style.new_figure(max(PANEL_WIDTH * columns, 4.2) + 0.3, PANEL_HEIGHT * rows + 0.9)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(y_label)
+    return figure, axes
+
+
+def accuracy_against_budget(axes: Axes, table: pd.DataFrame, series: str, looks: dict[str, Look]) -> None:
+    """Draw robust accuracy (per cent) with Wilson intervals against budget, one line for each `series`.
+
+    Budgets stand at equal distances, and the series of one budget side by side: their intervals overlap.
+    The y axis runs from 0 to 100 per cent, so that panels and figures compare at a glance.
+    """
+    budgets = sorted(table["budget"].unique())
+    drawn = [name for name in looks if (table[series] == name).any()]
+    for i, name in enumerate(drawn):
+        rows = table[table[series] == name].sort_values("budget")
+        at = [budgets.index(budget) + (i - (len(drawn) - 1) / 2) * DODGE for budget in rows["budget"]]
+        interval_line(axes, at, rows, looks[name])
+    norm = table["norm"].iloc[0]
+    axes.set_xticks(range(len(budgets)), [budget_label(budget, norm) for budget in budgets])
+    axes.set_xlim(-0.5, len(budgets) - 0.5)
+    axes.set_xlabel(f"{budget_axis(norm)}, n = {count(table['samples'])}")
+    axes.grid(visible=False, axis="x")
+    axes.set_ylim(-3, 103)
+    axes.set_yticks(range(0, 101, 25))
+
+
+def interval_line(axes: Axes, at: list[float], rows: pd.DataFrame, look: Look) -> None:
+    """Draw accuracies (per cent) with their intervals as one line."""
+    share = rows[["accuracy", "ci_low", "ci_high"]].to_numpy() * 100
+    below, above = share[:, 0] - share[:, 1], share[:, 2] - share[:, 0]
+    error = [below.clip(0), above.clip(0)]
+    axes.errorbar(at, share[:, 0], yerr=error, capsize=2, elinewidth=0.9, **look._asdict())
+
+
+def budget_label(budget: float, norm: str) -> str:
+    """Return a budget as the number on its axis: 8-bit levels for Linf, a length otherwise."""
+    return f"{budget * 255:.3g}" if norm == "linf" else f"{budget:.3g}"
+
+
+def budget_axis(norm: str) -> str:
+    """Return the axis label for budgets in a norm."""
+    unit = "levels of 1/255" if norm == "linf" else "inputs in [0, 1]"
+    return f"{style.NORM_LABELS[norm]} budget ({unit})"
+
+
+def count(samples: pd.Series) -> str:
+    """Return a number of samples, or its range."""
+    low, high = int(samples.min()), int(samples.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def empty(text: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    figure = style.new_figure(4.5, 1.2)
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
