@@ -20,7 +20,7 @@ try:
         config, ROOT / "schemas" / "config.schema.yaml", ROOT / "reference_models"
     )
 except UserError as error:
-    raise WorkflowError(f"configuration: {error}") from None
+    sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
 
 
 def code(script, *modules):
