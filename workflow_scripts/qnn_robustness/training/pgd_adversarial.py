@@ -1,4 +1,4 @@
-"""PGD adversarial training (Madry et al. 2018, equation 2.1): the loss is taken at the worst point found in an Linf ball."""
+"""PGD adversarial training (Madry et al. 2018, equation 2.1): training on the worst point found in an Linf ball."""
 
 from __future__ import annotations
 

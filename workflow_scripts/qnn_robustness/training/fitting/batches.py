@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import keras
+from collections.abc import Sequence
+
 import numpy as np
 
 from qnn_robustness.data.splits import Split, to_unit
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of (samples float32 [B, H, W, C] in [0, 1], labels int64 [B]).
+class Batches(Sequence):
+    """The batches of one epoch: (samples float32 [B, H, W, C] in [0, 1], labels int64 [B]).
 
     `shift` moves each image by up to that many pixels (zero padding), `flip` mirrors half of them.
     The last, smaller batch of an epoch is kept.
     """
 
     def __init__(self, split: Split, batch_size: int, seed: int, shift: int = 0, flip: bool = False):
-        super().__init__()
         self.split, self.batch_size, self.seed, self.shift, self.flip = split, batch_size, seed, shift, flip
         self.start_epoch(0)
 
@@ -28,10 +28,9 @@ class Batches(keras.utils.PyDataset):
         self.epoch = epoch
         self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split.labels))
 
-    def on_epoch_end(self) -> None:
-        self.start_epoch(self.epoch + 1)
-
     def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        if not 0 <= batch < len(self):
+            raise IndexError(batch)
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
         random = np.random.default_rng([self.seed, self.epoch, batch])
         images = augment(self.split.samples[chosen], random, self.shift, self.flip)

@@ -1,14 +1,14 @@
-"""The fitting loop: Keras' `fit` with a cosine schedule, the best validation checkpoint, a history and a progress bar."""
+"""The fitting loop: SGD with a cosine schedule, the best validation checkpoint, a history, a progress bar."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
 from qnn_robustness.common.progress import progress
 from qnn_robustness.data.splits import Split, to_unit
@@ -62,42 +62,37 @@ def fit(
         metrics=["accuracy"],
         jit_compile=False,  # XLA is 1.5 times slower here
     )
-    observer = _Observer(network, monitor, epochs)
-    trainer.fit(
-        batches,
-        epochs=epochs,
-        validation_data=(to_unit(validation.samples), validation.labels),
-        validation_batch_size=VALIDATION_BATCH,
-        callbacks=[observer],
-        shuffle=False,
-        verbose=0,
-    )
-    network.set_weights(observer.best_weights)
-    return pd.DataFrame(observer.history)
+    history, best, best_weights = [], -np.inf, network.get_weights()
+    bar = progress(range(epochs), "epochs", unit="epoch")
+    for epoch in bar:
+        started = time.monotonic()
+        batches.start_epoch(epoch)
+        row = {"epoch": epoch + 1, **_pass(trainer.train_on_batch, trainer, batches)}
+        checks = _pass(trainer.test_on_batch, trainer, _slices(validation))
+        row |= {f"val_{name}": value for name, value in checks.items()}
+        row |= {"learning_rate": float(trainer.optimizer.learning_rate), "seconds": time.monotonic() - started}
+        history.append(row)
+        if row[monitor] > best:
+            best, best_weights = row[monitor], network.get_weights()
+        bar.set_postfix(loss=f"{row['loss']:.3f}", **{monitor: f"{row[monitor]:.4f}"})
+    network.set_weights(best_weights)
+    return pd.DataFrame(history)
 
 
-class _Observer(keras.callbacks.Callback):
-    """Keeps the best weights and the history, and shows the progress."""
+def _pass(step: Callable, trainer: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    """Take one step a batch and return the metrics over all of them.
 
-    def __init__(self, network: keras.Model, monitor: str, epochs: int):
-        super().__init__()
-        self.network, self.monitor = network, monitor
-        self.best, self.best_weights = -np.inf, network.get_weights()
-        self.history: list[dict[str, float]] = []
-        self.bar: tqdm = progress(range(epochs), "epochs", unit="epoch")
+    Batch by batch rather than by Keras' `fit`: its tf.data pipeline has threads of its own, which starve
+    when there are as many jobs as cores.
+    """
+    trainer.reset_metrics()
+    metrics = {}
+    for samples, labels in batches:
+        metrics = step(samples, labels, return_dict=True)
+    return {name: float(value) for name, value in metrics.items()}
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.started = time.monotonic()
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        row["learning_rate"] = float(self.model.optimizer.learning_rate)
-        row["seconds"] = round(time.monotonic() - self.started, 2)
-        self.history.append(row)
-        if row[self.monitor] > self.best:
-            self.best, self.best_weights = row[self.monitor], self.network.get_weights()
-        self.bar.set_postfix(loss=f"{row['loss']:.3f}", **{self.monitor: f"{row[self.monitor]:.4f}"})
-        self.bar.update()
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        self.bar.close()
+def _slices(split: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, len(split.labels), VALIDATION_BATCH):
+        part = slice(start, start + VALIDATION_BATCH)
+        yield to_unit(split.samples[part]), split.labels[part]
