@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -121,7 +122,10 @@ class Configuration:
 
     def manifest_entry(self, model: str, training: str) -> dict[str, Any]:
         """Return what the manifest of the reference networks says about how a network was made."""
-        return {"recipe": self.provenance(model, training), "recipe_sha256": self.recipe_sha256(model, training)}
+        return {
+            "recipe": self.provenance(model, training),
+            "recipe_sha256": self.recipe_sha256(model, training),
+        }
 
     def crafting(self, attack: str) -> dict[str, Any]:
         """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise."""
@@ -216,7 +220,10 @@ def load(values: dict[str, Any], schema_path: Path, references: Path) -> Configu
     Raises UserError, with one line, for anything that is wrong: before any job starts.
     """
     schema = schemas.load_schema(schema_path)
-    values = schemas.checked(values, schema, "")
+    given, values = values, schemas.checked(values, schema, "")
+    for name, entry in values["models"].items():
+        # a change to a recipe has no defaults: what it leaves out is the training's
+        entry["recipes"] = copy.deepcopy(given["models"][name].get("recipes", {}))
     for section, package, parameters in (
         ("trainings", "training", "training_parameters"),
         ("attacks", "attacks", "attack_parameters"),
