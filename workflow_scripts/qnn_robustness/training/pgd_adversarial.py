@@ -37,21 +37,20 @@ class AdversarialTrainer(keras.Model):
         super().__init__()
         self.network, self.seed = network, seed
         self.epsilon, self.step_size, self.steps = epsilon, step_size, steps
-        self.robust_accuracy = keras.metrics.SparseCategoricalAccuracy(name="robust_accuracy")
 
     def call(self, inputs, training: bool = False):
         return self.network(inputs, training=training)
 
     def train_step(self, data):
-        samples, labels = data
+        samples, labels = data[:2]
         return super().train_step((self.perturb(samples, labels, self.optimizer.iterations), labels))
 
     def test_step(self, data):
-        samples, labels = data
+        samples, labels = data[:2]
         metrics = super().test_step(data)
         adversarial = self.perturb(samples, labels, tf.constant(-1, tf.int64))
-        self.robust_accuracy.update_state(labels, self.network(adversarial, training=False))
-        return {**metrics, "robust_accuracy": self.robust_accuracy.result()}
+        right = tf.argmax(self.network(adversarial, training=False), axis=1) == tf.cast(labels, tf.int64)
+        return {**metrics, "robust_accuracy": tf.reduce_mean(tf.cast(right, tf.float32))}
 
     def perturb(self, samples: tf.Tensor, labels: tf.Tensor, stream: tf.Tensor) -> tf.Tensor:
         """Return PGD samples within `epsilon` of `samples`; `stream` numbers the random start."""

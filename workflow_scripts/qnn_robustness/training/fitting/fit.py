@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import keras
@@ -67,10 +68,13 @@ def fit(
     for epoch in bar:
         started = time.monotonic()
         batches.start_epoch(epoch)
-        row = {"epoch": epoch + 1, **_pass(trainer.train_on_batch, trainer, batches)}
-        checks = _pass(trainer.test_on_batch, trainer, _slices(validation))
+        row = {"epoch": epoch + 1, **_pass(trainer, trainer.train_on_batch, batches)}
+        checks = _pass(trainer, trainer.test_on_batch, _slices(validation))
         row |= {f"val_{name}": value for name, value in checks.items()}
-        row |= {"learning_rate": float(trainer.optimizer.learning_rate), "seconds": time.monotonic() - started}
+        row |= {
+            "learning_rate": float(trainer.optimizer.learning_rate),
+            "seconds": time.monotonic() - started,
+        }
         history.append(row)
         if row[monitor] > best:
             best, best_weights = row[monitor], network.get_weights()
@@ -79,17 +83,21 @@ def fit(
     return pd.DataFrame(history)
 
 
-def _pass(step: Callable, trainer: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """Take one step a batch and return the metrics over all of them.
+def _pass(
+    trainer: keras.Model, step: Callable, batches: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> dict[str, float]:
+    """Take one step a batch and return the mean of each metric over all samples.
 
     Batch by batch rather than by Keras' `fit`: its tf.data pipeline has threads of its own, which starve
     when there are as many jobs as cores.
     """
-    trainer.reset_metrics()
-    metrics = {}
+    totals, count = Counter(), 0
     for samples, labels in batches:
+        trainer.reset_metrics()
         metrics = step(samples, labels, return_dict=True)
-    return {name: float(value) for name, value in metrics.items()}
+        totals.update({name: float(value) * len(labels) for name, value in metrics.items()})
+        count += len(labels)
+    return {name: total / count for name, total in totals.items()}
 
 
 def _slices(split: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:
