@@ -10,6 +10,8 @@ from typing import Any
 import eagerpy as ep
 import foolbox
 import numpy as np
+from foolbox.attacks.base import Attack
+from foolbox.criteria import Misclassification
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting import lattice
@@ -52,12 +54,31 @@ class Setting:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Block:
+    """The samples that are attacked together.
+
+    `indices` [B] are their places among all samples; `images` uint8 [B, H, W, C]; `clean` the same as float32
+    in [0, 1]; `starts` float32 [B, H, W, C] a sample that the model gives another class than the label, where
+    `has_start` [B]; `misclassified` [B] when clean.
+    """
+
+    indices: np.ndarray
+    images: np.ndarray
+    clean: np.ndarray
+    labels: np.ndarray
+    starts: np.ndarray
+    has_start: np.ndarray
+    misclassified: np.ndarray
+
+
 def craft(setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarray) -> Crafted:
     """Run an attack on `samples` (uint8 [N, H, W, C]) and `labels` (int64 [N]) for every seed and budget.
 
     A sample that the model misclassifies when clean is its own adversarial sample for attacks that minimise
     the distance. A failure within a budget keeps the attack's last point (it may fool another precision); a
-    failure to minimise comes back clean.
+    failure to minimise comes back clean. Decision attacks start from a random image or, where the network gives
+    all of these the label, from another sample; without either the sample is not attacked.
     """
     budgets = list(setting.budgets) or [None]
     shape = (len(setting.seeds), len(budgets), len(samples))
@@ -65,94 +86,105 @@ def craft(setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarra
     crafted = Crafted(
         np.empty((*shape, *samples.shape[1:]), kind), np.zeros(shape, bool), np.zeros(shape, np.int64)
     )
-    blocks = [
-        np.arange(len(samples))[start : start + setting.batch_size]
-        for start in range(0, len(samples), setting.batch_size)
-    ]
+    blocks = _blocks(setting, model, samples, labels)
     runs = [(s, e, block) for s in range(shape[0]) for e in range(shape[1]) for block in blocks]
-    for s, e, block in progress(runs, f"crafting {setting.method.__name__.rpartition('.')[2]}", unit="block"):
-        adversarial, found, queries = _craft_block(
-            setting, model, samples[block], labels[block], block, setting.seeds[s], budgets[e]
-        )
-        crafted.adversarial[s, e, block] = adversarial
-        crafted.found[s, e, block], crafted.queries[s, e, block] = found, queries
+    name = setting.method.__name__.rpartition(".")[2]
+    for s, e, block in progress(runs, f"crafting {name}", unit="block"):
+        adversarial, found, queries = _craft_block(setting, model, block, setting.seeds[s], budgets[e])
+        crafted.adversarial[s, e, block.indices] = adversarial
+        crafted.found[s, e, block.indices] = found
+        crafted.queries[s, e, block.indices] = queries
     return crafted
 
 
-def _craft_block(
-    setting: Setting,
-    model: Model,
-    samples: np.ndarray,
-    labels: np.ndarray,
-    indices: np.ndarray,
-    seed: int,
-    budget: float | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _blocks(setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarray) -> list[Block]:
     clean = to_unit(samples).astype(np.float32)
-    misclassified = _predictions(model, clean) != labels
-    adversarial, queries = clean.copy(), np.ones(len(labels), np.int64)
-    active = np.ones(len(labels), bool) if budget is not None else ~misclassified
-    counter = QueryCounter(model, clean[active], labels[active], setting.norm, setting.query_budget)
-    if active.any():
-        adversarial[active] = _run(setting, counter, indices[active], seed, budget)
+    rows = [
+        np.arange(len(samples))[i : i + setting.batch_size]
+        for i in range(0, len(samples), setting.batch_size)
+    ]
+    predictions = np.concatenate([_predictions(model, clean[row]) for row in rows])
+    other = _of_another_class(predictions, labels)
+    columns = (samples, clean, labels, clean[other], predictions[other] != labels, predictions != labels)
+    return [Block(row, *(column[row] for column in columns)) for row in rows]
+
+
+def _of_another_class(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return for each sample the place of the next one that is given another class than its label."""
+    count = len(labels)
+    after = (np.arange(count)[:, None] + np.arange(count)) % count
+    return after[np.arange(count), (predictions[after] != labels[:, None]).argmax(axis=1)]
+
+
+def _craft_block(
+    setting: Setting, model: Model, block: Block, seed: int, budget: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    adversarial, queries = block.clean.copy(), np.ones(len(block.labels), np.int64)
+    attacked = np.full(len(block.labels), True) if budget is not None else ~block.misclassified
+    if setting.method.ACCESS == "decision":
+        attacked &= block.has_start  # a network that knows one class only has no boundary to walk along
+    active = np.flatnonzero(attacked)
+    if len(active):
+        counter = QueryCounter(
+            model, block.clean[active], block.labels[active], setting.norm, setting.query_budget
+        )
+        starts, indices = block.starts[active], block.indices[active]
+        try:
+            adversarial[active] = _run(setting, counter, starts, indices, seed, budget)
+        except BudgetSpent:
+            adversarial[active] = counter.best
         queries[active] += counter.queries
-    result, found = _finished(setting, model, adversarial, samples, labels, budget)
+    result, found = _stored(setting, model, adversarial, block, budget)
     return result, found, queries
 
 
 def _run(
-    setting: Setting, counter: QueryCounter, indices: np.ndarray, seed: int, budget: float | None
-) -> np.ndarray:
-    """Return the attack's samples (float32) for the block that `counter` counts for."""
-    attack = setting.method.build(setting.norm, **setting.parameters)
-    shape = counter.samples.shape[1:]
-    start = getattr(attack, "init_attack", None)
-    inputs, criterion = _native(counter.model, counter.samples), foolbox.criteria.Misclassification
-    labels = _native(counter.model, counter.labels)
-    result = counter.samples.copy()
-    try:
-        chosen, extra = np.arange(len(result)), {}
-        if start is not None:
-            with SampleStreams(seed, indices, shape, STARTING_POINTS).serving_eagerpy():
-                points, _, success = start(counter, inputs, criterion(labels), epsilons=None)
-            chosen = np.flatnonzero(ep.astensor(success).numpy())
-            extra = {"starting_points": _native(counter.model, ep.astensor(points).numpy()[chosen])}
-        if len(chosen):
-            with SampleStreams(seed, indices[chosen], shape, SEARCH).serving_eagerpy(), counter.only(chosen):
-                _, clipped, _ = attack(
-                    counter,
-                    _native(counter.model, counter.samples[chosen]),
-                    criterion(_native(counter.model, counter.labels[chosen])),
-                    epsilons=budget,
-                    **extra,
-                )
-            result[chosen] = ep.astensor(clipped).numpy()
-    except BudgetSpent:
-        return counter.best
-    return result
-
-
-def _finished(
     setting: Setting,
-    model: Model,
-    adversarial: np.ndarray,
-    samples: np.ndarray,
-    labels: np.ndarray,
+    counter: QueryCounter,
+    starts: np.ndarray,
+    indices: np.ndarray,
+    seed: int,
     budget: float | None,
+) -> np.ndarray:
+    """Return the attack's samples (float32) for the samples that `counter` counts for."""
+    attack = setting.method.build(setting.norm, **setting.parameters)
+    inputs, labels = _native(counter.model, counter.samples), _native(counter.model, counter.labels)
+    extra = {}
+    if hasattr(attack, "init_attack"):
+        with SampleStreams(seed, indices, inputs.shape[1:], STARTING_POINTS).serving_eagerpy():
+            extra["starting_points"] = _starting_points(attack, counter, inputs, labels, starts)
+    with SampleStreams(seed, indices, inputs.shape[1:], SEARCH).serving_eagerpy():
+        _, clipped, _ = attack(counter, inputs, Misclassification(labels), epsilons=budget, **extra)
+    return ep.astensor(clipped).numpy()
+
+
+def _starting_points(
+    attack: Attack, counter: QueryCounter, inputs: Any, labels: Any, starts: np.ndarray
+) -> Any:
+    """Return the points that the attack's own initialisation finds, and `starts` where it finds none."""
+    points, _, success = attack.init_attack(counter, inputs, Misclassification(labels), epsilons=None)
+    failed = ~ep.astensor(success).numpy()
+    points = ep.astensor(points).numpy().copy()
+    points[failed] = starts[failed]
+    return _native(counter.model, points)
+
+
+def _stored(
+    setting: Setting, model: Model, adversarial: np.ndarray, block: Block, budget: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the samples as they are stored, and which of them the model misclassifies."""
 
     def fooled(candidate: np.ndarray) -> np.ndarray:
-        return _predictions(model, to_unit(candidate).astype(np.float32)) != labels
+        return _predictions(model, to_unit(candidate).astype(np.float32)) != block.labels
 
     if setting.on_lattice and budget is None:
-        return lattice.smallest_on_lattice(adversarial, samples, fooled)
+        return lattice.smallest_on_lattice(adversarial, block.images, fooled)
     if setting.on_lattice:
-        adversarial = lattice.within_budget(adversarial, samples, setting.norm, budget)
+        adversarial = lattice.within_budget(adversarial, block.images, setting.norm, budget)
         return adversarial, fooled(adversarial)
     found = fooled(adversarial)
     if budget is None:
-        adversarial[~found] = to_unit(samples[~found])
+        adversarial[~found] = block.clean[~found]
     return adversarial, found
 
 

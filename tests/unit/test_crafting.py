@@ -1,0 +1,207 @@
+"""The crafting loop on models whose answers are known."""
+
+from __future__ import annotations
+
+import eagerpy as ep
+import foolbox
+import numpy as np
+import pytest
+
+from qnn_robustness.attacks.crafting.active import narrowed
+from qnn_robustness.attacks.crafting.craft import Setting, craft
+from qnn_robustness.attacks.crafting.queries import BudgetSpent, QueryCounter
+from qnn_robustness.attacks.crafting.streams import SampleStreams
+from qnn_robustness.common import registry
+from qnn_robustness.common.distances import distance
+
+SHAPE = (6, 6, 1)
+CLASSES = 3
+WEIGHTS = np.random.default_rng(0).normal(size=(36, CLASSES)).astype(np.float32)
+WEIGHTS -= WEIGHTS.mean(axis=0)  # random images then fall into every class
+DECISION = {
+    "boundary": {
+        "steps": 200,
+        "spherical_step": 0.05,
+        "source_step": 0.05,
+        "step_adaptation": 1.5,
+        "initial_draws": 50,
+    },
+    "hop_skip_jump": {
+        "steps": 6,
+        "initial_gradient_eval_steps": 30,
+        "max_gradient_eval_steps": 100,
+        "gamma": 1.0,
+        "smallest_probe": 1 / 255,
+        "initial_draws": 50,
+    },
+}
+
+
+def logits(inputs: np.ndarray) -> np.ndarray:
+    # row by row, so that not even rounding depends on the batch
+    rows = [row.reshape(1, -1) @ WEIGHTS for row in inputs]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def rounded_logits(inputs: np.ndarray) -> np.ndarray:
+    return logits(np.rint(inputs * np.float32(255)) / np.float32(255))
+
+
+def numpy_model(on_lattice: bool = True) -> foolbox.NumPyModel:
+    return foolbox.NumPyModel(rounded_logits if on_lattice else logits, (0, 1), data_format="channels_last")
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[np.ndarray, np.ndarray]:
+    samples = np.random.default_rng(1).integers(0, 256, (12, *SHAPE), dtype=np.uint8)
+    labels = logits(samples / np.float32(255)).argmax(axis=1)
+    labels[3] = (labels[3] + 1) % CLASSES  # one sample that is misclassified when clean
+    return samples, labels
+
+
+def setting(method: str, batch_size: int = 12, seeds=(0,), on_lattice: bool = True, **changes) -> Setting:
+    return Setting(
+        registry.load("attacks", method),
+        "l2",
+        [],
+        seeds,
+        on_lattice,
+        batch_size,
+        parameters=DECISION[method],
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("method", DECISION)
+@pytest.mark.parametrize("on_lattice", [True, False])
+def test_a_sample_does_not_depend_on_its_batch(method, on_lattice, data):
+    whole = craft(setting(method, on_lattice=on_lattice), numpy_model(on_lattice), *data)
+    parts = craft(setting(method, batch_size=5, on_lattice=on_lattice), numpy_model(on_lattice), *data)
+    np.testing.assert_array_equal(whole.adversarial, parts.adversarial)
+
+
+@pytest.mark.parametrize("method", DECISION)
+def test_what_is_found_is_adversarial_and_farther_than_the_exact_minimum(method, data):
+    samples, labels = data
+    crafted = craft(setting(method), numpy_model(), samples, labels)
+    adversarial, found = crafted.adversarial[0, 0], crafted.found[0, 0]
+    assert adversarial.dtype == np.uint8
+    assert found.mean() > 0.8
+    predictions = logits(adversarial / np.float32(255)).argmax(axis=1)
+    np.testing.assert_array_equal(predictions != labels, found)
+    scores = logits(samples / np.float32(255))
+    for sample, label in enumerate(labels):
+        margins = [
+            (scores[sample, label] - scores[sample, other])
+            / np.linalg.norm(WEIGHTS[:, label] - WEIGHTS[:, other])
+            for other in range(CLASSES)
+            if other != label
+        ]
+        if found[sample]:
+            far = distance("l2", adversarial[sample : sample + 1], samples[sample : sample + 1])[0]
+            assert far >= max(min(margins), 0) - 1e-5
+
+
+def test_a_sample_misclassified_when_clean_is_its_own_adversarial_sample(data):
+    samples, labels = data
+    crafted = craft(setting("boundary"), numpy_model(), samples, labels)
+    assert crafted.found[0, 0, 3]
+    np.testing.assert_array_equal(crafted.adversarial[0, 0, 3], samples[3])
+    assert crafted.queries[0, 0, 3] == 1
+
+
+def test_a_sample_of_another_class_is_the_start_where_random_images_are_all_of_one_class(data):
+    samples, _ = data
+
+    def dark_or_bright(inputs: np.ndarray) -> np.ndarray:  # uniform noise is never bright
+        bright = np.rint(inputs * 255).reshape(len(inputs), -1).mean(axis=1) - 200
+        return np.stack([-bright, bright], axis=1).astype(np.float32)
+
+    images = samples.copy()
+    images[5] = 250
+    model = foolbox.NumPyModel(dark_or_bright, (0, 1), data_format="channels_last")
+    labels = dark_or_bright(images / np.float32(255)).argmax(axis=1)
+    crafted = craft(setting("hop_skip_jump"), model, images, labels)
+    assert crafted.found.all()
+
+
+@pytest.mark.parametrize("method", DECISION)
+def test_a_network_with_one_class_is_never_fooled(method, data):
+    def constant(inputs: np.ndarray) -> np.ndarray:
+        return np.tile(np.float32([1, 0]), (len(inputs), 1))
+
+    model = foolbox.NumPyModel(constant, (0, 1), data_format="channels_last")
+    crafted = craft(setting(method), model, data[0], np.zeros(len(data[0]), int))
+    assert not crafted.found.any()
+    np.testing.assert_array_equal(crafted.adversarial[0, 0], data[0])
+
+
+def test_seeds_differ_and_repeat(data):
+    first = craft(setting("boundary", seeds=(0, 1)), numpy_model(), *data)
+    again = craft(setting("boundary", seeds=(1,)), numpy_model(), *data)
+    assert (first.adversarial[0] != first.adversarial[1]).any()
+    np.testing.assert_array_equal(first.adversarial[1], again.adversarial[0])
+
+
+@pytest.mark.parametrize("limit", [20, 150])
+def test_a_query_budget_is_kept_and_the_best_sample_until_then_counts(limit, data):
+    samples, labels = data
+    crafted = craft(setting("hop_skip_jump", query_budget=limit), numpy_model(), samples, labels)
+    assert crafted.queries.max() <= limit + 1  # one query tells whether the clean sample is classified right
+    adversarial, found = crafted.adversarial[0, 0], crafted.found[0, 0]
+    assert (logits(adversarial[found] / np.float32(255)).argmax(axis=1) != labels[found]).all()
+
+
+def test_more_queries_do_not_find_farther_samples(data):
+    samples, labels = data
+    distances = []
+    for limit in (100, 300, None):
+        crafted = craft(setting("hop_skip_jump", query_budget=limit), numpy_model(), samples, labels)
+        distances.append(np.median(distance("l2", crafted.adversarial[0, 0], samples)))
+    assert distances[0] >= distances[1] >= distances[2]
+
+
+def test_queries_are_counted_for_the_active_samples_alone(data):
+    samples = data[0][:4].astype(np.float32) / 255
+    counter = QueryCounter(numpy_model(), samples, data[1][:4], "l2")
+    counter(samples)
+    counter(np.concatenate([samples, samples]))
+    with narrowed(counter, np.array([1, 3])):
+        counter(samples[[1, 3]])
+        with narrowed(counter, np.array([1])):
+            counter(samples[[3]])
+    assert counter.queries.tolist() == [3, 4, 3, 5]
+    with pytest.raises(ValueError, match="do not belong"):
+        counter(samples[:3])
+
+
+def test_the_budget_is_never_exceeded_by_a_call(data):
+    samples = data[0][:4].astype(np.float32) / 255
+    counter = QueryCounter(numpy_model(), samples, data[1][:4], "l2", query_budget=3)
+    counter(np.concatenate([samples, samples]))
+    with pytest.raises(BudgetSpent):
+        counter(np.concatenate([samples, samples]))
+    assert counter.queries.tolist() == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("shape", [(3, 36), (3, 37), (5, 3, *SHAPE), (3, *SHAPE)])
+def test_streams_belong_to_samples(shape):
+    axis = 1 if len(shape) > 4 else 0
+    tensor = ep.astensor(np.zeros(1, np.float32))
+    with SampleStreams(0, [4, 7, 9], SHAPE).serving_eagerpy():
+        together = ep.normal(tensor, shape).numpy()
+    alone_shape = tuple(1 if position == axis else size for position, size in enumerate(shape))
+    with SampleStreams(0, [7], SHAPE).serving_eagerpy():
+        alone = ep.normal(tensor, alone_shape).numpy()
+    np.testing.assert_array_equal(together.take(1, axis=axis), alone.take(0, axis=axis))
+
+
+def test_draws_without_a_sample_axis_are_shared_and_eagerpy_is_restored():
+    tensor = ep.astensor(np.zeros(1, np.float32))
+    before = type(tensor).normal
+    draws = []
+    for indices in ([0, 1], [5]):
+        with SampleStreams(3, indices, SHAPE).serving_eagerpy():
+            draws.append(ep.normal(tensor, (36, 1)).numpy())
+    np.testing.assert_array_equal(*draws)
+    assert type(tensor).normal is before

@@ -1,0 +1,68 @@
+"""Properties of the uint8 lattice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from qnn_robustness.attacks.crafting.lattice import on_lattice, smallest_on_lattice, within_budget
+from qnn_robustness.common.distances import distance
+
+IMAGES = arrays(np.uint8, (3, 4, 4, 1))
+FLOATS = arrays(np.float32, (3, 4, 4, 1), elements=st.floats(0, 1, width=32))
+
+
+@given(IMAGES)
+def test_8_bit_images_stay_as_they_are(images):
+    np.testing.assert_array_equal(on_lattice((images / 255).astype(np.float32)), images)
+
+
+@given(FLOATS, IMAGES, st.sampled_from(["linf", "l2", "l1"]), st.floats(0.004, 2))
+def test_the_budget_holds_exactly(adversarial, clean, norm, budget):
+    result = within_budget(adversarial, clean, norm, budget)
+    assert result.dtype == np.uint8
+    assert (distance(norm, result, clean) <= budget + 1e-9).all()
+
+
+@given(FLOATS, IMAGES, st.integers(1, 20))
+def test_linf_projection_is_the_nearest_image_in_the_ball(adversarial, clean, levels):
+    result = within_budget(adversarial, clean, "linf", levels / 255).astype(int)
+    expected = np.clip(
+        np.rint(adversarial * 255).astype(int), clean.astype(int) - levels, clean.astype(int) + levels
+    )
+    np.testing.assert_array_equal(result, np.clip(expected, 0, 255))
+
+
+def test_a_sample_inside_the_budget_is_only_rounded():
+    clean = np.full((1, 4, 4, 1), 100, np.uint8)
+    adversarial = (clean / 255 + 0.01).astype(np.float32)
+    np.testing.assert_array_equal(within_budget(adversarial, clean, "l2", 1.0), on_lattice(adversarial))
+
+
+def test_a_perturbation_lost_in_rounding_is_stretched_until_it_works():
+    clean = np.full((2, 4, 4, 1), 100, np.uint8)
+    adversarial = (
+        clean / 255 + np.array([0.3, 0.0]).reshape(2, 1, 1, 1) / 255
+    )  # the second has nothing to stretch
+
+    def brighter(images: np.ndarray) -> np.ndarray:
+        return images.reshape(2, -1).mean(axis=1) > 100
+
+    result, found = smallest_on_lattice(adversarial.astype(np.float32), clean, brighter)
+    assert found.tolist() == [True, False]
+    assert (result[0] == 101).all()
+    np.testing.assert_array_equal(result[1], clean[1])
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected"), [("linf", 3 / 255), ("l2", 5 / 255), ("l1", 7 / 255), ("l0", 2)]
+)
+def test_distances_of_a_known_pair(norm, expected):
+    clean = np.zeros((1, 2, 2, 1), np.uint8)
+    other = clean.copy()
+    other[0, 0, 0, 0], other[0, 1, 1, 0] = (3, 4) if norm != "linf" else (3, 2)
+    assert distance(norm, other, clean) == pytest.approx([expected])
+    assert distance(norm, (other / 255).astype(np.float32), clean) == pytest.approx([expected], rel=1e-6)
