@@ -9,11 +9,11 @@ rule craft_adversarial:
         name="{attack}",
         attack=lambda w: C.crafting(w.attack),
         kernels=lambda w: C.search_kernels(w.source, w.attack),
-        source_module=lambda w: C.source_module(w.source),
+        source_module=lambda w: C.source_module(w.source, w.attack),
         code=lambda w: code(
             "craft_adversarial.py",
             module_name("attacks", C.attack(w.attack)["method"]),
-            C.source_module(w.source),
+            C.source_module(w.source, w.attack),
         ),
     log:
         "logs/adversarial/{model}/{training}/{source}/{attack}.log",

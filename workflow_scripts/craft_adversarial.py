@@ -10,7 +10,9 @@ import json  # noqa: E402
 import numpy as np  # noqa: E402
 
 from qnn_robustness.attacks.crafting.craft import Setting, craft  # noqa: E402
+from qnn_robustness.attacks.crafting.recheck import RECHECKED, sample_of  # noqa: E402
 from qnn_robustness.common import registry  # noqa: E402
+from qnn_robustness.common.distances import to_unit  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import write_arrays  # noqa: E402
 from qnn_robustness.data.splits import load_split  # noqa: E402
@@ -20,12 +22,13 @@ attack = params.attack
 test = load_split(inputs.test)
 if attack["samples"] > len(test.labels):
     raise UserError(
-        f"attacks.{params.name}.samples: {attack['samples']} wanted, but the test split has {len(test.labels)} samples"
+        f"attacks.{params.name}.samples: {attack['samples']} wanted, but the test split has {len(test.labels)}"
     )
 samples, labels = test.samples[: attack["samples"]], test.labels[: attack["samples"]]
 
 on_lattice = attack["lattice"] == "uint8"
-model = importlib.import_module(params.source_module).load(inputs.network, params.kernels, on_lattice)
+source = importlib.import_module(params.source_module)
+model = source.load(inputs.network, params.kernels, on_lattice)
 setting = Setting(
     method=registry.load("attacks", attack["method"]),
     norm=attack["norm"],
@@ -37,6 +40,11 @@ setting = Setting(
     parameters=attack["parameters"],
 )
 crafted = craft(setting, model, samples, labels)
+metadata = {"attack": attack, "kernels": params.kernels, "network": inputs.network}
+if hasattr(source, "mismatches"):  # an emulated network answers for itself: every job checks it
+    inputs_checked = to_unit(sample_of(crafted.adversarial, test.samples, RECHECKED)).astype(np.float32)
+    metadata["rechecked"] = len(inputs_checked)
+    metadata["mismatches"] = source.mismatches(inputs.network, params.kernels, inputs_checked)
 write_arrays(
     snakemake.output[0],  # noqa: F821
     adversarial=crafted.adversarial,
@@ -45,5 +53,5 @@ write_arrays(
     samples=np.arange(len(labels)),
     seeds=np.array(attack["seeds"]),
     budgets=np.array(attack["budgets"] or [np.nan], np.float64),
-    metadata=np.array(json.dumps({"attack": attack, "kernels": params.kernels, "network": inputs.network})),
+    metadata=np.array(json.dumps(metadata)),
 )

@@ -147,9 +147,10 @@ class Configuration:
             "lattice": entry["lattice"],
         }
 
-    def source_module(self, source: str) -> str:
+    def source_module(self, source: str, attack: str) -> str:
         """Return the module which puts a source precision under attack."""
-        return sources.module_for(source)
+        access = registry.load("attacks", self.attack(attack)["method"]).ACCESS
+        return sources.module_for(source, access, self.search_kernels(source, attack))
 
     def preprocessor(self, name: str) -> dict[str, Any]:
         return (
@@ -361,12 +362,6 @@ def _check_experiments(configuration: Configuration) -> None:
             for word in entry[axis]:
                 _known(word, known, f"{where}.{axis}", axis.removesuffix("s"))
         for attack, source in product(entry["attacks"], entry["sources"]):
-            method = values["attacks"][attack]["method"]
-            if registry.load("attacks", method).ACCESS == "white_box" and source in INTEGER:
-                raise UserError(
-                    f"{where}: attack '{attack}' ({method}) needs gradients, which a .tflite file has not; "
-                    f"use source float32 or a score or decision attack instead of source {source}"
-                )
             search = configuration.search_kernels(source, attack)
             if search not in configuration.kernels(source):
                 raise UserError(
