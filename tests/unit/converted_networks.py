@@ -58,19 +58,28 @@ def _conv(x: object, filters: int, kernel: int, stride: int = 1, activation: str
 NETWORKS: dict[str, Callable[..., keras.Model]] = {"residual": residual, "mobile": mobile, "pooled": pooled}
 
 
+def randomize(model: keras.Model) -> keras.Model:
+    """Give every weight a random value that keeps activations alive; return the model."""
+    random = np.random.default_rng(0)
+    values = []
+    for variable in model.weights:
+        shape = variable.shape
+        if "variance" in variable.name:
+            values.append(random.uniform(0.5, 2, shape))
+        elif len(shape) == 1:
+            values.append(random.normal("gamma" in variable.name, 0.2, shape))
+        else:
+            terms = np.prod(shape[:2] if len(shape) == 4 and shape[3] < 3 else shape[:-1])
+            values.append(random.normal(0, np.sqrt(2 / terms), shape))
+    model.set_weights(values)
+    return model
+
+
 def convert(
     model: keras.Model, path: str | Path, precision: str, bias: type | None = None, float_ends: bool = False
 ) -> str:
-    """Randomize biases and normalizations, convert to int8 or int16 with random calibration inputs, save."""
+    """Convert to int8 or int16 with random calibration inputs in [0, 1], save, and return the path."""
     random = np.random.default_rng(0)
-    weights = []
-    for variable, value in zip(model.weights, model.get_weights(), strict=True):
-        if "variance" in variable.name:
-            value = random.uniform(0.3, 2, value.shape)
-        elif value.ndim == 1:
-            value = value + random.normal(0, 0.3, value.shape)
-        weights.append(value)
-    model.set_weights(weights)
     shape = model.input_shape[1:]
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

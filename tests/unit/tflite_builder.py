@@ -64,7 +64,12 @@ class Builder:
         return index
 
     def operator(
-        self, name: str, inputs: Sequence[int], outputs: Sequence[int], table: str | None = None, **options: object
+        self,
+        name: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        table: str | None = None,
+        **options: object,
     ) -> None:
         """Add an operator; `table` names the options table of the schema (`Conv2DOptions`)."""
         code = schema.OperatorCodeT()

@@ -116,7 +116,7 @@ class Add(Layer):
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         a, b = values
-        low, high = np.float32(self.low), np.float32(self.high)
+        low, high = float(self.low), float(self.high)
 
         @tf.custom_gradient
         def apply(a: tf.Tensor, b: tf.Tensor):

@@ -29,9 +29,8 @@ def smooth(unclipped: tf.Tensor, low: float, high: float) -> tf.Tensor:
     This is the derivative of a softplus that is flattened at both ends; gradients do not vanish in units that a
     small step would revive.
     """
-    value = tf.cast(unclipped, tf.float32)
     width = _SMOOTH_WIDTH * (high - low) / 2.2 + 1e-6
-    return tf.sigmoid((value - low) / width) * tf.sigmoid((high - value) / width)
+    return tf.sigmoid((unclipped - low) / width) * tf.sigmoid((high - unclipped) / width)
 
 
 ESTIMATORS: dict[str, Gate] = {"straight_through": straight_through, "smooth": smooth}
@@ -64,7 +63,10 @@ def rounded_and_clipped(
         limits = [tf.constant(limit, unclipped.dtype) for limit in (low, high)]
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.cast(upstream * gate(unclipped, *limits) * tf.cast(slope, tf.float32), x.dtype)
+            return tf.cast(
+                upstream * gate(tf.cast(unclipped, tf.float32), low, high) * tf.cast(slope, tf.float32),
+                x.dtype,
+            )
 
         return tf.cast(tf.clip_by_value(unclipped, *limits), tf.float32), gradient
 

@@ -20,7 +20,9 @@ _RESOLVERS = {
 _BATCH = 250
 
 
-def check_exactness(model: IntegerModel, path: str | Path, samples_quantized: np.ndarray, threads: int = 1) -> int:
+def check_exactness(
+    model: IntegerModel, path: str | Path, samples_quantized: np.ndarray, threads: int = 1
+) -> int:
     """Return the number of output bytes in which the model and the TFLite interpreter differ: 0 when all is well.
 
     samples_quantized: codes [N, H, W, C] of the network's input type. The interpreter runs `path` on the model's
@@ -35,7 +37,9 @@ def check_exactness(model: IntegerModel, path: str | Path, samples_quantized: np
 
 def mismatch_message(model: IntegerModel, differing: int) -> str:
     """One line for a failed `check_exactness`, with advice that fits this processor."""
-    message = f"{model.path}: {differing} output bytes differ from the TFLite interpreter's {model.kernels} kernels"
+    message = (
+        f"{model.path}: {differing} output bytes differ from the TFLite interpreter's {model.kernels} kernels"
+    )
     if model.kernels != "reference" and not on_known_processor():
         return (
             f"{message}; the arithmetic of `{model.kernels}` was established on x86 processors and this is "
@@ -52,46 +56,52 @@ def interpreter_outputs(
     Samples go through in batches, or one by one where the file fixes the batch size.
     """
     samples = np.asarray(samples_quantized)
-    try:
-        interpreter = Interpreter(
-            str(path), num_threads=threads, experimental_op_resolver_type=_RESOLVERS[model.kernels]
-        )
-        run = _Runner(interpreter, model)
-        parts = [run(samples[start : start + _BATCH]) for start in range(0, len(samples), _BATCH)]
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: the TFLite interpreter cannot run it ({error})") from error
-    return np.concatenate(parts)
+    run = InterpreterRunner(model, path, threads)
+    return np.concatenate([run(samples[start : start + _BATCH]) for start in range(0, len(samples), _BATCH)])
 
 
-class _Runner:
-    """Feeds codes to an interpreter whose ends may be float32."""
+class InterpreterRunner:
+    """The TFLite interpreter of a file on the model's kernel set, as a function from codes to codes.
 
-    def __init__(self, interpreter: Interpreter, model: IntegerModel):
-        self.interpreter, self.model, self.batch = interpreter, model, 0
-        self.fixed_batch = False
+    Raises UserError when the interpreter cannot run the file.
+    """
+
+    def __init__(self, model: IntegerModel, path: str | Path, threads: int = 1):
+        self.model, self.path, self.threads = model, str(path), threads
+        self.batches = True
+        self._restart()
+
+    def _restart(self) -> None:
+        self.batch = None
+        try:
+            self.interpreter = Interpreter(
+                self.path,
+                num_threads=self.threads,
+                experimental_op_resolver_type=_RESOLVERS[self.model.kernels],
+            )
+        except ValueError as error:
+            raise UserError(f"{self.path}: the TFLite interpreter cannot read it ({error})") from error
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
-        if self.fixed_batch:
-            return np.concatenate([self._invoke(codes[i : i + 1]) for i in range(len(codes))])
+        """Map codes [N, H, W, C] to output codes [N, classes], one by one where the file fixes the batch size."""
+        if self.batches:
+            try:
+                return self._invoke(codes)
+            except (RuntimeError, ValueError):
+                self.batches = False
+                self._restart()
         try:
-            return self._invoke(codes)
-        except (RuntimeError, ValueError):
-            if self.batch == 1:
-                raise
-            self.fixed_batch = True
-            self.interpreter = Interpreter(
-                str(self.model.path), experimental_op_resolver_type=_RESOLVERS[self.model.kernels]
-            )
-            self.batch = 0
-            return self(codes)
+            return np.concatenate([self._invoke(codes[i : i + 1]) for i in range(len(codes))])
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"{self.path}: the TFLite interpreter cannot run it ({error})") from error
 
     def _invoke(self, codes: np.ndarray) -> np.ndarray:
         source, target = self.interpreter.get_input_details()[0], self.interpreter.get_output_details()[0]
         if len(codes) != self.batch:
-            self.batch = len(codes)
-            if self.batch != source["shape"][0]:
+            if len(codes) != source["shape"][0]:
                 self.interpreter.resize_tensor_input(source["index"], codes.shape)
             self.interpreter.allocate_tensors()
+            self.batch = len(codes)
         self.interpreter.set_tensor(source["index"], self.model.as_file_input(codes))
         self.interpreter.invoke()
         return self.model.as_output_codes(self.interpreter.get_tensor(target["index"]))
@@ -135,7 +145,11 @@ def exactness_table(
                 raise UserError(f"{path}: is a network of {model.precision}, not of {precision}")
             given = inputs(name, model) if callable(inputs) else inputs
             for kind, samples in given.items():
-                codes = samples if np.issubdtype(np.asarray(samples).dtype, np.integer) else model.quantize(samples)
+                codes = (
+                    samples
+                    if np.issubdtype(np.asarray(samples).dtype, np.integer)
+                    else model.quantize(samples)
+                )
                 rows.append(
                     {
                         "network": name,

@@ -36,7 +36,9 @@ class LinearLayer(Layer):
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
         context.expect(
-            len(operator.inputs) in (2, 3) and operator.inputs[1] is not None and operator.inputs[1].data is not None,
+            len(operator.inputs) in (2, 3)
+            and operator.inputs[1] is not None
+            and operator.inputs[1].data is not None,
             operator,
             "needs constant weights and an optional constant bias",
         )
@@ -289,6 +291,9 @@ class DepthwiseConv2D(_Convolution):
         return self._dilated(weights[0].reshape(*weights.shape[1:3], channels, -1))
 
     def convolve(self, x: tf.Tensor, weights: tf.Tensor, stride: int, padding: str) -> tf.Tensor:
+        if weights.shape[2] == 1:
+            # The same map; oneDNN confuses the two primitives when both occur with equal sizes in one process.
+            return tf.nn.conv2d(x, weights, stride, padding)
         return tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], padding)
 
     def _channels_rounded_up(self) -> int:

@@ -1,0 +1,220 @@
+"""Random one-operator .tflite files for hypothesis: geometry, scales, zero points and multipliers of any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from hypothesis import strategies as st
+from tflite_builder import Builder
+
+LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
+_BIAS_CODES = {np.int32: 2, np.int64: 4}
+_ACTIVATIONS = (0, 1, 3)  # NONE, RELU, RELU6
+LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+OPERATORS = (*LINEAR, "ADD", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "PAD", "QUANTIZE", "SOFTMAX")
+
+
+class OperatorNetwork:
+    """Draws one network with `operator` in it and writes it to `path`."""
+
+    def __init__(self, draw: st.DrawFn, operator: str, precision: str, path: str | Path):
+        self.draw, self.precision, self.dtype = draw, precision, np.dtype(precision).type
+        self.random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        self.builder = Builder()
+        self.height, self.width = draw(st.integers(1, 8)), draw(st.integers(1, 8))
+        self.channels = draw(st.integers(1, 19))
+        self.scale = np.float32(self._scale())
+        if precision == "int16":
+            self.scale /= np.float32(256)
+        self.zero_point = self._zero_point()
+        shape = [1, self.height, self.width, self.channels]
+        self.input = self.builder.tensor(self.dtype, shape, self.scale, self.zero_point)
+        self.activation = draw(st.sampled_from(_ACTIVATIONS))
+        output = getattr(self, f"_{operator.lower()}")()
+        self.builder.save(path, [self.input], [output])
+
+    def _scale(self) -> float:
+        exponent = self.draw(st.floats(-9, -2))
+        return 2.0 ** (round(exponent) if self.draw(st.booleans()) else exponent)
+
+    def _ratio(self, largest: float) -> np.float32:
+        """A quotient of scales; powers of two make ties."""
+        exponent = self.draw(st.floats(-largest, largest))
+        return np.float32(2.0 ** (round(exponent) if self.draw(st.booleans()) else exponent))
+
+    def _zero_point(self) -> int:
+        low, high = LIMITS[self.precision]
+        return (
+            0
+            if self.precision == "int16"
+            else self.draw(st.integers(low, high) | st.sampled_from((low, high)))
+        )
+
+    def _window(self) -> tuple[int, int, int, int, int, int, int]:
+        """Return padding, strides, kernel and output size."""
+        padding = self.draw(st.integers(0, 1))
+        strides = self.draw(st.integers(1, 3)), self.draw(st.integers(1, 3))
+        kernel = self.draw(st.integers(1, 4)), self.draw(st.integers(1, 4))
+        size = self.height, self.width
+        if padding:
+            kernel = tuple(map(min, kernel, size))
+            out = [(n - k) // s + 1 for n, k, s in zip(size, kernel, strides, strict=True)]
+        else:
+            out = [-(-n // s) for n, s in zip(size, strides, strict=True)]
+        return padding, *strides, *kernel, *out
+
+    def _weights(
+        self, shape: list[int], axis: int, terms: int
+    ) -> tuple[list[int], np.float32, dict[str, int]]:
+        """Return the constant inputs, an output scale, and the bias option.
+
+        The output scale lets a random accumulator span the output, or a part of it, or many times it.
+        """
+        outputs, random = shape[axis], self.random
+        weights = (random.integers(-127, 128, shape) // random.choice([1, 1, 1, 5, 40])).astype(np.int8)
+        per_channel = self.draw(st.booleans())
+        scales = np.float32(2.0 ** random.uniform(-9, -4, outputs if per_channel else 1))
+        spread = np.sqrt(terms) * 70 * LIMITS[self.precision][1] * 0.6
+        stretch = 2.0 ** self.draw(st.floats(-9, 8))
+        output_scale = np.float32(scales.max() * self.scale * spread / (LIMITS[self.precision][1] * stretch))
+        if self.draw(st.booleans()):
+            output_scale = np.float32(2.0 ** np.round(np.log2(output_scale)))
+        bias_type = np.int32
+        if self.precision == "int16" and ((shape[0] == 1 and axis == 3) or self.draw(st.booleans())):
+            bias_type = np.int64
+        bias = random.normal(0, spread * 0.5, outputs).astype(bias_type)
+        if (
+            self.precision == "int8"
+            and self.draw(st.booleans())
+            and scales[0] * self.scale / output_scale < 0.5
+        ):
+            bias[0] = random.choice([-1, 1]) * (2**30 - 5)  # dead channels of real networks have such biases
+        constants = [
+            self.builder.constant(weights, scales, axis),
+            self.builder.constant(bias, scales * self.scale),
+        ]
+        return constants, output_scale, {"quantizedBiasType": _BIAS_CODES[bias_type]}
+
+    def _conv_2d(self) -> int:
+        padding, stride_h, stride_w, kernel_h, kernel_w, out_h, out_w = self._window()
+        outputs = self.draw(st.integers(1, 19))
+        shape = [outputs, kernel_h, kernel_w, self.channels]
+        constants, scale, bias_option = self._weights(shape, 0, kernel_h * kernel_w * self.channels)
+        output = self.builder.tensor(self.dtype, [1, out_h, out_w, outputs], scale, self._zero_point())
+        options = {"padding": padding, "strideH": stride_h, "strideW": stride_w, **bias_option}
+        options |= {"dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": self.activation}
+        self.builder.operator("CONV_2D", [self.input, *constants], [output], "Conv2DOptions", **options)
+        return output
+
+    def _depthwise_conv_2d(self) -> int:
+        padding, stride_h, stride_w, kernel_h, kernel_w, out_h, out_w = self._window()
+        multiplier = self.draw(st.integers(1, 3))
+        outputs = self.channels * multiplier
+        constants, scale, _ = self._weights([1, kernel_h, kernel_w, outputs], 3, kernel_h * kernel_w)
+        output = self.builder.tensor(self.dtype, [1, out_h, out_w, outputs], scale, self._zero_point())
+        options = {
+            "padding": padding,
+            "strideH": stride_h,
+            "strideW": stride_w,
+            "depthMultiplier": multiplier,
+        }
+        options |= {"dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": self.activation}
+        self.builder.operator(
+            "DEPTHWISE_CONV_2D", [self.input, *constants], [output], "DepthwiseConv2DOptions", **options
+        )
+        return output
+
+    def _flat(self) -> tuple[int, int]:
+        size = self.height * self.width * self.channels
+        flat = self.builder.tensor(self.dtype, [1, size], self.scale, self.zero_point)
+        shape = self.builder.constant(np.array([-1, size], np.int32))
+        self.builder.operator("RESHAPE", [self.input, shape], [flat])
+        return flat, size
+
+    def _fully_connected(self) -> int:
+        flat, size = self._flat()
+        outputs = self.draw(st.integers(1, 19))
+        constants, scale, bias_option = self._weights([outputs, size], 0, size)
+        output = self.builder.tensor(self.dtype, [1, outputs], scale, self._zero_point())
+        options = {"fusedActivationFunction": self.activation, **bias_option}
+        self.builder.operator(
+            "FULLY_CONNECTED", [flat, *constants], [output], "FullyConnectedOptions", **options
+        )
+        return output
+
+    def _add(self) -> int:
+        shape = [1, self.height, self.width, self.channels]
+        other_scale = np.float32(self.scale * self._ratio(3))
+        other = self.builder.tensor(self.dtype, shape, other_scale, self._zero_point())
+        self.builder.operator("QUANTIZE", [self.input], [other], "QuantizeOptions")
+        scale = np.float32(max(self.scale, other_scale) * self._ratio(2))
+        output = self.builder.tensor(self.dtype, shape, scale, self._zero_point())
+        pair = self.draw(st.permutations([self.input, other]))
+        options = {"fusedActivationFunction": self.activation, "potScaleInt16": False}
+        self.builder.operator("ADD", pair, [output], "AddOptions", **options)
+        return output
+
+    def _pool(self, name: str) -> int:
+        padding, stride_h, stride_w, kernel_h, kernel_w, out_h, out_w = self._window()
+        shape = [1, out_h, out_w, self.channels]
+        output = self.builder.tensor(self.dtype, shape, self.scale, self.zero_point)
+        options = {"padding": padding, "strideH": stride_h, "strideW": stride_w, "filterHeight": kernel_h}
+        options |= {"filterWidth": kernel_w, "fusedActivationFunction": self.activation}
+        self.builder.operator(name, [self.input], [output], "Pool2DOptions", **options)
+        return output
+
+    def _average_pool_2d(self) -> int:
+        return self._pool("AVERAGE_POOL_2D")
+
+    def _max_pool_2d(self) -> int:
+        return self._pool("MAX_POOL_2D")
+
+    def _mean(self) -> int:
+        axes = self.draw(st.sampled_from(([1, 2], [2, 1], [1], [2], [3], [-1], [1, 2, 3])))
+        keep = self.draw(st.booleans())
+        reduced = {axis % 4 for axis in axes}
+        full = [1, self.height, self.width, self.channels]
+        shape = [
+            1 if axis in reduced else size for axis, size in enumerate(full) if keep or axis not in reduced
+        ]
+        scale = np.float32(self.scale * self._ratio(2))
+        output = self.builder.tensor(self.dtype, shape, scale, self._zero_point())
+        constant = self.builder.constant(np.array(axes, np.int32))
+        self.builder.operator("MEAN", [self.input, constant], [output], "ReducerOptions", keepDims=keep)
+        return output
+
+    def _pad(self) -> int:
+        pads = self.random.integers(0, 3, (4, 2)).astype(np.int32)
+        pads[0] = 0
+        shape = np.array([1, self.height, self.width, self.channels]) + pads.sum(1)
+        output = self.builder.tensor(self.dtype, shape.tolist(), self.scale, self.zero_point)
+        self.builder.operator("PAD", [self.input, self.builder.constant(pads)], [output], "PadOptions")
+        return output
+
+    def _quantize(self) -> int:
+        scale = np.float32(self.scale * self._ratio(4))
+        shape = [1, self.height, self.width, self.channels]
+        output = self.builder.tensor(self.dtype, shape, scale, self._zero_point())
+        self.builder.operator("QUANTIZE", [self.input], [output], "QuantizeOptions")
+        return output
+
+    def _softmax(self) -> int:
+        flat, size = self._flat()
+        scale, zero_point = (2.0**-8, -128) if self.precision == "int8" else (2.0**-15, 0)
+        output = self.builder.tensor(self.dtype, [1, size], scale, zero_point)
+        beta = self.draw(st.sampled_from((0.5, 1.0, 2.0)))
+        self.builder.operator("SOFTMAX", [flat], [output], "SoftmaxOptions", beta=beta)
+        return output
+
+
+def codes(precision: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Codes of three kinds, a third of the samples each: over the full range, its two ends, near zero."""
+    random, (low, high) = np.random.default_rng(seed), LIMITS[precision]
+    count = shape[0] // 3
+    parts = [
+        random.integers(low, high + 1, (shape[0] - 2 * count, *shape[1:])),
+        random.choice([low, high], (count, *shape[1:])),
+        np.clip(random.normal(0, high / 8, (count, *shape[1:])), low, high),
+    ]
+    return np.concatenate(parts).astype(precision)

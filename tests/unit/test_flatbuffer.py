@@ -1,0 +1,91 @@
+"""Reading untrusted .tflite files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tflite_builder import Builder
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.flatbuffer import read_graph
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 4, 4, 2], 0.5, -7)
+    weights = builder.constant(np.arange(54).reshape(3, 3, 3, 2).astype(np.int8), [0.1, 0.2, 0.3])
+    bias = builder.constant(np.array([1, -2, 2**30], np.int32), [0.05, 0.1, 0.15])
+    output = builder.tensor(np.int8, [1, 2, 2, 3], 0.25, 5)
+    options = {"padding": 0, "strideH": 2, "strideW": 2, "fusedActivationFunction": 3}
+    options |= {"dilationHFactor": 1, "dilationWFactor": 1}
+    builder.operator("CONV_2D", [source, weights, bias], [output], "Conv2DOptions", **options)
+    return builder.save(tmp_path_factory.mktemp("flatbuffer") / "conv.tflite", [source], [output])
+
+
+def test_everything_written_is_read(path):
+    graph = read_graph(path)
+    (operator,) = graph.operators
+    assert str(operator) == "operator 0 (CONV_2D)"
+    assert (operator.options["strideH"], operator.options["fusedActivationFunction"]) == (2, 3)
+    source, weights, bias = operator.inputs
+    assert graph.inputs == (source,)
+    assert graph.outputs == operator.outputs
+    assert (source.type, source.shape, source.scale, source.zero_point) == ("INT8", (1, 4, 4, 2), 0.5, -7)
+    assert source.data is None
+    np.testing.assert_array_equal(weights.data, np.arange(54).reshape(3, 3, 3, 2))
+    np.testing.assert_array_equal(weights.scales, np.array([0.1, 0.2, 0.3], np.float32))
+    np.testing.assert_array_equal(bias.data, [1, -2, 2**30])
+
+
+def test_every_truncation_ends_in_one_line(path, tmp_path):
+    with open(path, "rb") as stream:
+        content = stream.read()
+    short = tmp_path / "short.tflite"
+    readable = 0
+    for length in range(0, len(content), 7):
+        short.write_bytes(content[:length])
+        try:
+            read_graph(short)
+        except UserError as error:
+            assert "\n" not in str(error)
+            assert str(short) in str(error)
+        else:
+            readable += 1
+    # Only padding at the very end may be missing without harm.
+    assert readable <= 1
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=30))
+def test_damage_ends_in_one_line_or_a_consistent_graph(path, tmp_path_factory, damage):
+    with open(path, "rb") as stream:
+        content = bytearray(stream.read())
+    for position, value in damage:
+        content[position % len(content)] = value
+    damaged = tmp_path_factory.getbasetemp() / "damaged.tflite"
+    damaged.write_bytes(content)
+    try:
+        graph = read_graph(damaged)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    for tensor in graph.tensors:
+        assert tensor.data is None or tensor.data.shape == tensor.shape
+        assert len(tensor.scales) == len(tensor.zero_points)
+        assert (tensor.scales > 0).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" * 10, b"\0\0\0\0TFL3"])
+def test_other_files_are_refused(content, tmp_path):
+    other = tmp_path / "other.tflite"
+    other.write_bytes(content)
+    with pytest.raises(UserError, match=r"other\.tflite"):
+        read_graph(other)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.tflite: cannot be read"):
+        read_graph(tmp_path / "none.tflite")

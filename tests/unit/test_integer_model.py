@@ -1,0 +1,342 @@
+"""The integer model as a whole: exactness on networks, gradients, refusals, Foolbox."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from converted_networks import NETWORKS, convert, randomize
+from tflite_builder import Builder
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.integer_model import arithmetic
+from qnn_robustness.quantization.integer_model.exactness import (
+    check_exactness,
+    exactness_table,
+    interpreter_outputs,
+    mismatch_message,
+    random_inputs,
+)
+from qnn_robustness.quantization.integer_model.model import KERNELS, IntegerModel, as_foolbox
+
+VARIANTS = [
+    ("residual", "int8", None, False),
+    ("residual", "int8", None, True),
+    ("residual", "int16", None, False),
+    ("residual", "int16", np.int32, False),
+    ("mobile", "int8", None, False),
+    ("mobile", "int16", None, False),
+    ("pooled", "int8", None, False),
+    ("pooled", "int16", None, False),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("networks")
+
+
+@functools.cache
+def floats(name: str) -> keras.Model:
+    """The float32 network of a name, always with the same weights."""
+    return randomize(NETWORKS[name]())
+
+
+@pytest.fixture(scope="module")
+def network(folder):
+    """A function (name, precision, bias, float_ends) -> path that converts each network once."""
+
+    def get(name: str, precision: str = "int8", bias: type | None = None, float_ends: bool = False) -> str:
+        path = folder / f"{name}-{precision}-{bias}-{float_ends}.tflite"
+        return str(path) if path.exists() else convert(floats(name), path, precision, bias, float_ends)
+
+    return get
+
+
+@pytest.mark.parametrize(("name", "precision", "bias", "float_ends"), VARIANTS)
+def test_converted_networks_equal_the_interpreter(network, name, precision, bias, float_ends):
+    path = network(name, precision, bias, float_ends)
+
+    def inputs(_, model):
+        uniform = np.random.default_rng(1).uniform(0, 1, (100, *model.input_shape)).astype(np.float32)
+        return random_inputs(model, 100) | {"uniform": uniform}
+
+    rows = exactness_table([(name, path, precision)], None, inputs)
+    assert {row["kernels"] for row in rows} == set(KERNELS[precision])
+    assert all(row["bytes_compared"] > 0 and row["differing_bytes"] == 0 for row in rows), rows
+
+
+TRAINED = ("kws_ref_model", "pretrainedResnet_quant", "vww_96_int8")
+
+
+@pytest.mark.skipif(
+    "QNN_MODELS" not in os.environ, reason="needs trained networks (set QNN_MODELS to their folder)"
+)
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_networks_equal_the_interpreter(name):
+    (path,) = Path(os.environ["QNN_MODELS"]).rglob(f"{name}.tflite")
+    rows = exactness_table([(name, path, "int8")], None, lambda _, model: random_inputs(model, 60))
+    assert len(rows) == 6
+    assert all(row["differing_bytes"] == 0 for row in rows), rows
+
+
+def test_intermediate_activations_equal_the_interpreter(network):
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    path = network("mobile")
+    model = IntegerModel.from_file(path, "reference")
+    codes = random_inputs(model, 1)["random"]
+    interpreter = Interpreter(
+        path, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, experimental_preserve_all_tensors=True
+    )
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], codes)
+    interpreter.invoke()
+    activations = model.activations(codes)
+    assert list(activations) == [f"{layer.operator.position} {layer.operator.name}" for layer in model.layers]
+    for layer, computed in zip(model.layers, activations.values(), strict=True):
+        np.testing.assert_array_equal(computed, interpreter.get_tensor(layer.output.index))
+
+
+def test_logits_and_scores_are_the_dequantized_outputs(network):
+    path = network("residual")
+    model = IntegerModel.from_file(path, "builtin")
+    samples = np.random.default_rng(0).uniform(0, 1, (300, *model.input_shape)).astype(np.float32)
+    codes = interpreter_outputs(model, path, model.quantize(samples))
+    np.testing.assert_array_equal(model.scores(samples), (codes.astype(np.float32) + 128) / 256)
+    logits = model.logits(samples).numpy()
+    position = [key for key in model.activations(model.quantize(samples)) if "FULLY_CONNECTED" in key][-1]
+    dense = next(layer for layer in model.layers if layer.operator.name == "FULLY_CONNECTED").output
+    expected = model.activations(model.quantize(samples))[position].astype(np.float32) - dense.zero_point
+    np.testing.assert_allclose(logits, expected * dense.scale, rtol=1e-6)
+
+
+def test_quantization_rounds_halves_to_even_and_saturates(tmp_path):
+    path = _linear_network(tmp_path / "linear.tflite", input_scale=0.25, input_zero_point=-3)
+    model = IntegerModel.from_file(path)
+    x = np.array([0.125, 0.375, -0.125, -0.375, 1.0, 99.0, -99.0], np.float32).reshape(7, 1, 1, 1)
+    x = np.repeat(x, 2, axis=3)
+    np.testing.assert_array_equal(model.quantize(x)[:, 0, 0, 0], [-3, -1, -3, -5, 1, 127, -128])
+
+
+# -- gradients ---------------------------------------------------------------------------------------------------
+
+
+def _linear_network(path, input_scale=1 / 255, input_zero_point=-128, output_scale=0.5, activation=0) -> str:
+    """One fully connected layer of 2 inputs and 3 outputs, weights below, bias 0."""
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 1, 1, 2], input_scale, input_zero_point)
+    flat = builder.tensor(np.int8, [1, 2], input_scale, input_zero_point)
+    builder.operator("RESHAPE", [source, builder.constant(np.array([-1, 2], np.int32))], [flat])
+    weights = builder.constant(WEIGHTS, 0.05)
+    bias = builder.constant(np.zeros(3, np.int32), input_scale * 0.05)
+    output = builder.tensor(np.int8, [1, 3], output_scale, 0)
+    options = {"fusedActivationFunction": activation}
+    builder.operator("FULLY_CONNECTED", [flat, weights, bias], [output], "FullyConnectedOptions", **options)
+    return builder.save(path, [source], [output])
+
+
+WEIGHTS = np.array([[100, -50], [-120, 30], [7, 64]], np.int8)
+
+
+def _gradients(model: IntegerModel, x: np.ndarray) -> np.ndarray:
+    """Gradient of each logit [classes, N, ...]."""
+    x = tf.constant(x)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        logits = tf.unstack(model.logits(x), axis=1)
+    return np.stack([tape.gradient(logit, x).numpy() for logit in logits])
+
+
+@pytest.mark.parametrize("kernels", KERNELS["int8"])
+def test_unsaturated_gradient_is_the_real_matrix(tmp_path, kernels):
+    """Without clipping the straight-through gradient of a linear layer is its dequantized weights."""
+    model = IntegerModel.from_file(_linear_network(tmp_path / "linear.tflite"), kernels)
+    gradient = _gradients(model, np.full((1, 1, 1, 2), 0.5, np.float32))[:, 0, 0, 0]
+    np.testing.assert_allclose(gradient, WEIGHTS * 0.05, rtol=1e-5)
+
+
+def test_straight_through_gradient_is_zero_exactly_where_clipped(tmp_path):
+    """Output scale 0.001 saturates outputs 0 and 1; output 2 is below the limit only for small inputs."""
+    model = IntegerModel.from_file(_linear_network(tmp_path / "linear.tflite", output_scale=0.02))
+    x = np.array([[0.9, 0.1], [0.01, 0.01]], np.float32).reshape(2, 1, 1, 2)
+    real = np.einsum("oi,ni->no", WEIGHTS * 0.05, np.round(x[:, 0, 0] * 255) / 255) / 0.02
+    inside = (np.round(real) >= -128) & (np.round(real) <= 127)
+    assert inside.any()
+    assert not inside.all()
+    gradient = _gradients(model, x)[:, :, 0, 0]
+    np.testing.assert_allclose(gradient, inside.T[..., None] * (WEIGHTS * 0.05)[:, None, :], rtol=1e-5)
+
+
+def test_smooth_gradient_passes_where_clipped(tmp_path):
+    path = _linear_network(tmp_path / "linear.tflite", output_scale=0.02, activation=1)
+    x = np.array([0.1, 0.25], np.float32).reshape(1, 1, 1, 2)  # real output 0 is -0.125: a dead unit
+    hard = _gradients(IntegerModel.from_file(path), x)[:, 0, 0, 0]
+    soft = _gradients(IntegerModel.from_file(path, estimator="smooth"), x)[:, 0, 0, 0]
+    assert not hard[0].any()
+    assert np.all(soft[0] * WEIGHTS[0] > 0)
+    exact = IntegerModel.from_file(path).logits(x).numpy()
+    np.testing.assert_array_equal(IntegerModel.from_file(path, estimator="smooth").logits(x).numpy(), exact)
+
+
+def test_inputs_beyond_the_range_of_codes_get_no_gradient(tmp_path):
+    model = IntegerModel.from_file(_linear_network(tmp_path / "linear.tflite"))
+    x = np.array([0.5, 1.2], np.float32).reshape(1, 1, 1, 2)
+    gradient = _gradients(model, x)[:, 0, 0, 0]
+    assert gradient[:, 0].all()
+    assert not gradient[:, 1].any()
+
+
+@pytest.mark.parametrize(("name", "precision", "bias", "float_ends"), VARIANTS)
+def test_gradients_agree_with_the_float_network(network, name, precision, bias, float_ends):
+    """Only 8-bit weights separate int16 from float32; int8 adds rounding of every activation."""
+    path = network(name, precision, bias, float_ends)
+    x = tf.constant(
+        np.random.default_rng(3).uniform(0.1, 0.9, (24, *floats(name).input_shape[1:])), tf.float32
+    )
+
+    def gradient(function):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = function(x)
+            difference = outputs[:, 0] - outputs[:, 1]
+        return tape.gradient(difference, x).numpy().reshape(len(x), -1)
+
+    expected = gradient(_float_logits(name))
+    for kernels in KERNELS[precision]:
+        computed = gradient(IntegerModel.from_file(path, kernels).logits)
+        norms = np.linalg.norm(computed, axis=1) * np.linalg.norm(expected, axis=1)
+        cosines = np.sum(computed * expected, axis=1) / norms
+        assert np.median(cosines) > (0.98 if precision == "int16" else 0.7)
+        lengths = np.linalg.norm(computed, axis=1) / np.linalg.norm(expected, axis=1)
+        assert abs(np.median(lengths) - 1) < (0.05 if precision == "int16" else 0.3)
+
+
+def _float_logits(name: str) -> keras.Model:
+    """The float32 network up to its logits."""
+    model = floats(name)
+    dense = model.layers[-1]
+    if dense.activation is keras.activations.linear:
+        return model
+    features = keras.Model(model.input, dense.input)
+    return lambda x: tf.matmul(features(x), dense.kernel) + dense.bias
+
+
+def test_foolbox_attacks_the_integer_network(network):
+    import foolbox
+
+    model = IntegerModel.from_file(network("residual"))
+    fmodel = as_foolbox(model)
+    x = tf.constant(np.random.default_rng(0).uniform(0.2, 0.8, (20, *model.input_shape)).astype(np.float32))
+    labels = tf.argmax(fmodel(x), axis=-1)
+    _, clipped, success = foolbox.attacks.LinfPGD(steps=20)(fmodel, x, labels, epsilons=0.4)
+    fooled = np.argmax(model.logits(clipped), axis=1) != labels.numpy()
+    assert success.numpy().any()
+    np.testing.assert_array_equal(fooled, success.numpy())
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------
+
+
+def test_unsupported_operator_is_named_with_its_position(tmp_path):
+    builder = Builder()
+    first = builder.tensor(np.int8, [1, 2, 2, 1], 0.1, 0)
+    second = builder.tensor(np.int8, [1, 2, 2, 1], 0.1, 0)
+    third = builder.tensor(np.int8, [1, 2, 2, 1], 0.1, 0)
+    options = {"filterHeight": 1, "filterWidth": 1, "strideH": 1, "strideW": 1}
+    builder.operator("MAX_POOL_2D", [first], [second], "Pool2DOptions", **options)
+    builder.operator("LOGISTIC", [second], [third])
+    path = builder.save(tmp_path / "logistic.tflite", [first], [third])
+    with pytest.raises(UserError, match=r"logistic\.tflite: operator 1 \(LOGISTIC\): is not supported"):
+        IntegerModel.from_file(path)
+
+
+def test_float_network_is_refused(tmp_path):
+    builder = Builder()
+    first, second = (builder.tensor(np.float32, [1, 2, 2, 1]) for _ in range(2))
+    options = {"filterHeight": 1, "filterWidth": 1, "strideH": 1, "strideW": 1}
+    builder.operator("MAX_POOL_2D", [first], [second], "Pool2DOptions", **options)
+    path = builder.save(tmp_path / "float.tflite", [first], [second])
+    with pytest.raises(UserError, match="float32 input is not quantized"):
+        IntegerModel.from_file(path)
+
+
+def test_unknown_kernels_and_estimator_are_refused(network):
+    path = network("residual", "int16")
+    with pytest.raises(UserError, match="kernels 'xnnpack' do not exist for int16"):
+        IntegerModel.from_file(path, "xnnpack")
+    with pytest.raises(UserError, match="did you mean 'smooth'"):
+        IntegerModel.from_file(path, estimator="smoth")
+
+
+def test_a_mismatch_is_counted_and_worded(network, monkeypatch):
+    path = network("residual")
+    model = IntegerModel.from_file(path, "builtin")
+    codes = random_inputs(model, 8)["random"]
+    outputs = model.forward_quantized(codes)
+    outputs[3, 2] ^= 1
+    monkeypatch.setattr(model, "forward_quantized", lambda _: outputs)
+    assert check_exactness(model, path, codes) == 1
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert "use kernels `reference`" in mismatch_message(model, 1)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert "report it" in mismatch_message(model, 1)
+
+
+# -- arithmetic against Python's unbounded integers ----------------------------------------------------------------
+
+
+def _double_rounding(x: int, multiplier: int, shift: int, rounding: str) -> int:
+    if rounding == "single":
+        return (x * multiplier + (1 << (30 - shift))) >> (31 - shift)
+    high = ((x << max(shift, 0)) * multiplier + (1 << 30)) >> 31
+    right = max(-shift, 0)
+    if right == 0:
+        return high
+    magnitude = (abs(high) + (1 << (right - 1))) >> right
+    up = (high + (1 << (right - 1))) >> right
+    return up if rounding == "up" else (magnitude if high >= 0 else -magnitude)
+
+
+@pytest.mark.parametrize("rounding", ["single", "away", "up"])
+def test_scaling_survives_accumulators_near_two_to_the_thirtieth(rounding):
+    random = np.random.default_rng(0)
+    for shift in (-20, -9, -1, 0, 1, 7):
+        limit = 2 ** (31 - max(shift, 0)) - 1
+        x = np.concatenate([random.integers(-limit, limit, 500), [limit, -limit, 0, 1, -1, limit // 2]])
+        for multiplier in (2**30, 2**31 - 1, int(random.integers(2**30, 2**31))):
+            expected = [_double_rounding(int(value), multiplier, shift, rounding) for value in x]
+            exact = arithmetic.scale_exactly(x, multiplier, shift, rounding)
+            np.testing.assert_array_equal(exact, expected)
+            split = arithmetic.scale_split(tf.constant(x, tf.float64), multiplier, shift, rounding)
+            np.testing.assert_array_equal(split.numpy(), expected)
+
+
+def test_the_proof_rejects_a_form_that_is_wrong_at_one_step():
+    multiplier, shift = np.array([1_500_000_001]), np.array([-9])
+    slope, bias, bound = multiplier * 2.0 ** (shift - 31), np.array([12345]), np.array([200_000.0])
+
+    def exact(x):
+        return arithmetic.scale_exactly(x + bias, multiplier, shift, "away")
+
+    fast = arithmetic.fast_double_rounding(multiplier, shift, bias, "away", False)
+    proved = arithmetic.proved_equal(fast, exact, slope, bias, bound, -128, 127)
+    assert proved
+    # Shift one step of the output by one accumulator.
+    accumulators = np.arange(-200_000, 200_001)
+    clipped = np.clip(exact(accumulators), -128, 127)
+    step = accumulators[np.flatnonzero(np.diff(clipped))[77] + 1]
+
+    def wrong(x):
+        return fast(x) - (np.asarray(x) == step)
+
+    assert not arithmetic.proved_equal(wrong, exact, slope, bias, bound, -128, 127)
+    everywhere = np.arange(-200_000, 200_001)[:, None]
+    np.testing.assert_array_equal(
+        np.clip(fast(everywhere.astype(np.float64)), -128, 127), np.clip(exact(everywhere), -128, 127)
+    )

@@ -1,0 +1,79 @@
+"""Each operator of the integer model against the TFLite interpreter, on random networks.
+
+A few examples of each run by default, always the same. `QNN_EXAMPLES=500 pytest tests/unit/test_integer_model_operators.py`
+runs that many, drawn afresh.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from operator_networks import LINEAR, OPERATORS, OperatorNetwork, codes
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.integer_model.exactness import check_exactness
+from qnn_robustness.quantization.integer_model.model import KERNELS, IntegerModel
+
+EXAMPLES = int(os.environ.get("QNN_EXAMPLES", "5"))
+RANDOM = settings(
+    max_examples=EXAMPLES,
+    derandomize="QNN_EXAMPLES" not in os.environ,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+# The two limits that the documentation names; both are properties of TFLite's kernels.
+ALLOWED_REFUSALS = (
+    "this cannot be exact",
+    "rounds the last codes of a batch differently",
+    "too small for its inputs",
+)
+
+
+def _compare(path: str, precision: str, seed: int) -> None:
+    for kernels in KERNELS[precision]:
+        try:
+            model = IntegerModel.from_file(path, kernels)
+        except UserError as error:
+            assert any(reason in str(error) for reason in ALLOWED_REFUSALS), error
+            continue
+        samples = codes(precision, (96, *model.input_shape), seed)
+        assert check_exactness(model, path, samples) == 0, kernels
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16"])
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_operator_equals_the_interpreter(operator, precision, tmp_path):
+    @RANDOM
+    @given(st.data())
+    def compare(data):
+        path = tmp_path / "network.tflite"
+        OperatorNetwork(data.draw, operator, precision, path)
+        _compare(str(path), precision, data.draw(st.integers(0, 1000)))
+
+    compare()
+
+
+@pytest.mark.parametrize("operator", LINEAR)
+def test_most_linear_layers_are_not_refused(operator, tmp_path):
+    """The comparison above is not empty."""
+    built = []
+
+    @settings(RANDOM, max_examples=20)
+    @given(st.data())
+    def build(data):
+        OperatorNetwork(data.draw, operator, "int8", tmp_path / "network.tflite")
+        try:
+            IntegerModel.from_file(tmp_path / "network.tflite", "reference")
+        except UserError:
+            built.append(False)
+        else:
+            built.append(True)
+
+    build()
+    assert np.mean(built) > 0.8
