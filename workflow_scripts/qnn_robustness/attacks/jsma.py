@@ -1,0 +1,171 @@
+"""The Jacobian-based saliency map attack (Papernot et al. 2016, algorithm 3), over pairs of input values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import eagerpy as ep
+import numpy as np
+from foolbox.attacks.base import Attack, MinimizationAttack, get_criterion, raise_if_kwargs
+from foolbox.distances import l0
+from foolbox.models import Model
+
+from qnn_robustness.attacks.crafting.active import narrowed
+from qnn_robustness.attacks.crafting.array_model import ArrayModel
+from qnn_robustness.attacks.crafting.goals import Goal
+
+ACCESS = "white_box"
+NORMS = ("l0",)
+BUDGETED = False
+PAIRS = 2**24  # candidate pairs in memory at once
+
+
+class JSMA(MinimizationAttack):
+    """Changes the two most salient input values by `theta` again and again until the goal is reached.
+
+    The paper defines the attack towards a target class t: the pair maximises -(sum dZ_t)(sum of the other
+    dZ_j) with the first sum helping t and the second one hurting the rest (equation 8 for a pair), where Z
+    are the logits. A value leaves the search at the end of its range. A sample gives up when no pair
+    qualifies or `largest_share` of its values have been changed, counted as in the paper: two for each step.
+
+    For mere misclassification, `aim` says which map is used: `random` aims at one random class and goes on
+    until that is predicted (the usual evaluation protocol), `all` aims at each other class in turn, stops at
+    any misclassification and keeps the fewest changed values, `none` lowers the label's own logit (Wiyatno
+    and Xu 2018, section III).
+
+    The map needs no full Jacobian: the gradients of Z_t and of the sum of all logits suffice, two backward
+    passes (counted as two queries) a step whatever the number of classes.
+    """
+
+    distance = l0
+
+    def __init__(self, *, theta: float, largest_share: float, aim: str):
+        self.theta = theta
+        self.largest_share = largest_share
+        self.aim = aim
+
+    def run(
+        self,
+        model: Model,
+        inputs: Any,
+        criterion: Any,
+        *,
+        early_stop: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the perturbed inputs; those of a failure are where the search ended."""
+        raise_if_kwargs(kwargs)
+        x, restore_type = ep.astensor_(inputs)
+        goal = Goal.of(get_criterion(criterion), len(x))
+        arrays, clean = ArrayModel(model, x), x.numpy()
+        if goal.targeted or self.aim == "none":
+            result = self._search(arrays, clean, goal, goal)
+        elif self.aim == "random":
+            target = _random_others(goal.classes, self._classes(arrays, clean), x)
+            result = self._search(arrays, clean, Goal(target, True), Goal(target, True))
+        else:
+            result = self._best_target(arrays, clean, goal)
+        return restore_type(ep.from_numpy(x, result))
+
+    @staticmethod
+    def _classes(model: ArrayModel, clean: np.ndarray) -> int:
+        return model.logits(clean).shape[1]
+
+    def _best_target(self, model: ArrayModel, clean: np.ndarray, goal: Goal) -> np.ndarray:
+        """Return each sample's misclassified result with the fewest changed values over all targets."""
+        result, fewest = clean.copy(), np.full(len(clean), np.inf)
+        classes = self._classes(model, clean)
+        for step in range(1, classes):
+            aim = Goal((goal.classes + step) % classes, True)
+            found = self._search(model, clean, goal, aim)
+            changed = (found != clean).reshape(len(clean), -1).sum(axis=1)
+            better = goal.reached(model.logits(found)) & (changed < fewest)
+            result[better], fewest[better] = found[better], changed[better]
+        return result
+
+    def _search(self, model: ArrayModel, clean: np.ndarray, goal: Goal, aim: Goal) -> np.ndarray:
+        """Change pairs that favour `aim` until `goal` is reached."""
+        result = clean.copy()
+        values = result.reshape(len(result), -1)
+        limit = 1.0 if self.theta > 0 else 0.0
+        active = np.arange(len(clean))
+        for _ in range(int(values.shape[1] * self.largest_share / 2)):
+            with narrowed(model.model, active):
+                logits, wanted, others = _gradients(model, result[active], aim.only(active))
+            remaining = ~goal.only(active).reached(logits)
+            sign = np.sign(self.theta) * (1.0 if aim.targeted else -1.0)
+            is_open = values[active] != limit
+            pairs, qualified = best_pairs(sign * wanted, -sign * others, is_open)
+            kept = remaining & qualified
+            active, pairs = active[kept], pairs[kept]
+            if not len(active):
+                break
+            rows = active[:, None]
+            values[rows, pairs] = np.clip(values[rows, pairs] + np.float32(self.theta), 0.0, 1.0)
+        return result
+
+
+def _gradients(model: ArrayModel, inputs: np.ndarray, aim: Goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return logits [N, K] and the gradients [N, D] of the aim's logit and of the sum of the others."""
+    count = len(inputs)
+
+    def loss(logits: ep.Tensor) -> ep.Tensor:
+        return aim.own(logits[:count]).sum() + logits[count:].sum()
+
+    logits, gradient = model.gradient(np.concatenate([inputs, inputs]), loss)
+    own, total = gradient.reshape(2, count, -1).astype(np.float64)
+    return logits[:count], own, total - own
+
+
+def best_pairs(gains: np.ndarray, losses: np.ndarray, is_open: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pair of values (int64 [N, 2]) that maximises the product of its summed gains and losses.
+
+    `gains` and `losses` [N, D]: both sums of an admissible pair are positive, both values are open. The
+    second result tells which samples have an admissible pair.
+
+    A value with larger gain and larger loss can replace another one in any pair, so the best pair lies among
+    the values that at most one other surpasses in both: a handful of D, found by sorting.
+    """
+    gains, losses = np.where(is_open, gains, -np.inf), np.where(is_open, losses, -np.inf)
+    order = np.argsort(-gains, axis=1, kind="stable")
+    sorted_losses = np.take_along_axis(losses, order, axis=1)
+    first = np.maximum.accumulate(sorted_losses, axis=1)
+    second = np.maximum.accumulate(np.minimum(sorted_losses, _shifted(first)), axis=1)
+    candidate = sorted_losses > _shifted(second)
+    width = max(2, int(candidate.sum(axis=1).max(initial=0)))
+    chosen = np.take_along_axis(order, np.argsort(~candidate, axis=1, kind="stable")[:, :width], axis=1)
+    unused = np.arange(width) >= candidate.sum(axis=1, keepdims=True)
+    gains, losses = np.take_along_axis(gains, chosen, axis=1), np.take_along_axis(losses, chosen, axis=1)
+    gains[unused], losses[unused] = -np.inf, -np.inf
+    groups = np.array_split(np.arange(len(gains)), -(-len(gains) * width**2 // PAIRS) or 1)
+    parts = [_best_of_candidates(gains[group], losses[group]) for group in groups]
+    positions, best = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return np.sort(np.take_along_axis(chosen, positions, axis=1), axis=1), best > 0
+
+
+def _best_of_candidates(gains: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions [N, 2] of the best pair and its product [N]; 0 where no pair is admissible."""
+    gain = gains[:, :, None] + gains[:, None, :]
+    loss = losses[:, :, None] + losses[:, None, :]
+    width = gains.shape[1]
+    admissible = (gain > 0) & (loss > 0) & np.triu(np.ones((width, width), bool), 1)
+    products = np.multiply(gain, loss, out=np.zeros_like(gain), where=admissible).reshape(len(gains), -1)
+    best = products.argmax(axis=1)
+    return np.stack(np.divmod(best, width), axis=1), np.take_along_axis(products, best[:, None], axis=1)[:, 0]
+
+
+def _shifted(values: np.ndarray) -> np.ndarray:
+    """Return the values moved one place to the right, with nothing (-inf) in front."""
+    return np.concatenate([np.full((len(values), 1), -np.inf), values[:, :-1]], axis=1)
+
+
+def _random_others(labels: np.ndarray, classes: int, like: ep.Tensor) -> np.ndarray:
+    """Return a random class other than the label for each sample; one uniform draw a sample decides."""
+    draws = ep.uniform(like, like.shape, 0.0, 1.0).numpy().reshape(len(labels), -1)[:, 0]
+    steps = 1 + np.minimum((draws * (classes - 1)).astype(np.int64), classes - 2)
+    return (labels + steps) % classes
+
+
+def build(norm: str, *, theta: float, largest_share: float, aim: str) -> Attack:
+    """Return the attack; `theta` is the change of a value (negative: darker), for inputs in [0, 1]."""
+    return JSMA(theta=theta, largest_share=largest_share, aim=aim)
