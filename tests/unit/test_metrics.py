@@ -1,0 +1,150 @@
+"""Records and metrics on a case that can be counted by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qnn_robustness.data.splits import Split
+from qnn_robustness.evaluation import metrics
+from qnn_robustness.evaluation.records import adversarial_records, clean_records
+
+LABELS = np.array([0, 0, 1, 1, 0])
+CONSTANTS = {
+    "model": "m",
+    "training": "standard",
+    "source": "float32",
+    "target": "int8",
+    "attack": "a",
+    "protocol": "sound",
+    "access": "white_box",
+    "norm": "linf",
+    "lattice": "uint8",
+    "preprocessor": "none",
+}
+
+
+def brightness(samples: np.ndarray) -> np.ndarray:
+    """A network of two classes: 1 where the first pixel is above 100, a tie at exactly 100."""
+    first = samples.reshape(len(samples), -1)[:, 0].astype(np.float64)
+    first = first if samples.dtype == np.uint8 else first * 255
+    return np.stack([np.full(len(first), 100.0), first], axis=1)
+
+
+def images(*first: int) -> np.ndarray:
+    result = np.zeros((len(first), 2, 1, 1), np.uint8)
+    result[:, 0, 0, 0] = first
+    return result
+
+
+@pytest.fixture
+def test_split() -> Split:
+    return Split(images(50, 90, 150, 110, 200), LABELS)  # the last one is misclassified when clean
+
+
+@pytest.fixture
+def clean(test_split) -> pd.DataFrame:
+    return clean_records(test_split, {"reference": brightness})
+
+
+@pytest.fixture
+def records(test_split, clean) -> pd.DataFrame:
+    crafted = {
+        "adversarial": images(60, 101, 150, 90, 210)[None, None],  # sample 1 and 3 are fooled
+        "found": np.array([[[False, True, False, True, True]]]),
+        "queries": np.array([[[10, 20, 30, 40, 1]]]),
+        "samples": np.arange(5),
+        "seeds": np.array([7]),
+        "budgets": np.array([20 / 255]),
+        "metadata": np.array(json.dumps({"kernels": "reference"})),
+    }
+    return adversarial_records(crafted, test_split, {"reference": brightness}, clean, clean, CONSTANTS)
+
+
+def test_clean_records(clean):
+    assert clean["correct"].tolist() == [True, True, True, True, False]
+    assert not clean["tie"].any()
+
+
+def test_ties_are_counted_and_the_first_class_decides(test_split):
+    tied = clean_records(Split(images(100, 100), np.array([0, 1])), {"reference": brightness})
+    assert tied["tie"].all()
+    assert tied["correct"].tolist() == [True, False]
+
+
+def test_records_hold_what_was_scored(records):
+    assert records["adversarial_correct"].tolist() == [True, False, True, False, False]
+    assert records["source_correct"].tolist() == records["target_correct"].tolist() == [True] * 4 + [False]
+    assert records["linf"].to_numpy() * 255 == pytest.approx([10, 11, 0, 20, 10])
+    assert records["l0"].tolist() == [1, 1, 0, 1, 1]
+
+
+def test_rates_counted_by_hand(records):
+    (row,) = metrics.robust_accuracy(records).to_dict("records")
+    assert row["samples"] == 5
+    assert row["accuracy"] == pytest.approx(2 / 5)
+    assert row["success_rate"] == pytest.approx(2 / 4)
+    assert row["median_distortion"] * 255 == pytest.approx(15.5)
+    assert row["median_queries"] == 20
+    assert row["levels"] == pytest.approx(20)
+    assert row["ci_low"] < 2 / 5 < row["ci_high"]
+    assert row["seed"] == 7
+
+
+def test_samples_the_source_gets_wrong_are_no_successes(records):
+    changed = records.assign(source_correct=[True, False, True, True, True])
+    (row,) = metrics.robust_accuracy(changed).to_dict("records")
+    assert row["success_rate"] == pytest.approx(1 / 3)
+    assert row["accuracy"] == pytest.approx(2 / 5)  # robust accuracy does not ask the source
+
+
+def test_a_sample_is_robust_only_if_it_survives_every_attack(records):
+    other = records.assign(attack="b", adversarial_correct=[False, True, True, True, False])
+    minimal = records.assign(
+        attack="c",
+        norm="l2",
+        budget=np.nan,
+        adversarial_correct=[True, True, False, True, True],
+        linf=21 / 255,
+    )
+    table = metrics.worst_case(pd.concat([records, other, minimal]))
+    (row,) = table.to_dict("records")
+    assert row["accuracy"] == pytest.approx(1 / 5)  # sample 2: its only failure is farther than the budget
+    assert row["attacks"] == 3
+    near = metrics.worst_case(pd.concat([records, other, minimal.assign(linf=20 / 255)]))
+    assert near["accuracy"].tolist() == [0.0]
+
+
+def test_the_worst_case_leaves_out_the_paper_protocol_and_the_float_lattice(records):
+    unsound = records.assign(attack="p", protocol="paper", adversarial_correct=False)
+    off = records.assign(attack="f", lattice="float", adversarial_correct=False)
+    assert metrics.worst_case(pd.concat([records, unsound, off]))["accuracy"].tolist() == [2 / 5]
+
+
+def test_paired_tests_use_samples_that_all_precisions_get_right(records):
+    other = records.assign(
+        target="int16",
+        target_correct=[False, True, True, True, True],
+        adversarial_correct=[True, True, True, False, True],
+    )
+    (row,) = metrics.paired_tests(
+        pd.concat([records, other]), {"int8": "reference", "int16": "reference"}
+    ).to_dict("records")
+    assert (row["first"], row["second"], row["samples"]) == ("int16", "int8", 3)
+    assert row["first_accuracy"] == pytest.approx(2 / 3)
+    assert row["second_accuracy"] == pytest.approx(1 / 3)
+    assert row["difference"] == pytest.approx(1 / 3)
+    assert row["p_value"] == 1.0  # one discordant pair says nothing
+
+
+def test_the_headline_shows_percentages_with_intervals(records, clean):
+    clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
+    table = metrics.headline(
+        metrics.clean_accuracy(clean), metrics.worst_case(records), {"int8": "reference"}
+    )
+    assert table.columns.tolist()[-2:] == ["clean", "Linf 20/255"]
+    assert table["clean"].tolist()[0].startswith("80.0 [")
+    assert table["Linf 20/255"].tolist()[0].startswith("40.0 [")

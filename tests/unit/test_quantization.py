@@ -1,0 +1,100 @@
+"""Conversion and the batched interpreter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.tflite_model import TFLiteModel
+
+SHAPE = (8, 8, 1)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    import keras
+
+    from qnn_robustness.models.small_cnn import build
+    from qnn_robustness.quantization.convert import convert
+
+    keras.utils.set_random_seed(0)
+    network = build(SHAPE, 4)
+    calibration = np.random.default_rng(0).random((50, *SHAPE)).astype(np.float32)
+    calibration[0, 0, 0], calibration[0, 0, 1] = 0, 1
+    folder = tmp_path_factory.mktemp("networks")
+    for precision in ("int8", "int16"):
+        for output in ("logits", "softmax"):
+            (folder / f"{precision}_{output}.tflite").write_bytes(
+                convert(network, precision, calibration, output)
+            )
+    return folder, network
+
+
+@pytest.fixture(scope="module")
+def samples() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (70, *SHAPE)).astype(np.float32) / np.float32(255)
+
+
+def test_more_bits_are_nearer_to_the_float_network(files, samples):
+    folder, network = files
+    logits = np.asarray(network(samples))
+    int8, int16 = (
+        np.abs(TFLiteModel(folder / f"{precision}_logits.tflite", "reference").predict(samples) - logits).mean()
+        for precision in ("int8", "int16")
+    )
+    assert int16 < int8 < 0.05 * logits.std()
+
+
+@pytest.mark.parametrize("kernels", ["reference", "builtin", "xnnpack"])
+def test_batches_equal_single_samples(files, samples, kernels):
+    model = TFLiteModel(files[0] / "int8_logits.tflite", kernels)
+    together = model.predict(np.concatenate([samples, samples]))
+    alone = np.concatenate([model.predict(sample[None]) for sample in samples[:5]])
+    np.testing.assert_array_equal(together[:5], alone)
+    np.testing.assert_array_equal(together[:70], together[70:])
+
+
+def test_8_bit_images_become_the_integers_below_them(files):
+    levels = np.arange(256, dtype=np.float32).reshape(4, *SHAPE) / np.float32(255)
+    codes = TFLiteModel(files[0] / "int8_logits.tflite", "reference").quantize(levels)
+    np.testing.assert_array_equal(codes.reshape(-1), np.arange(256) - 128)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16"])
+def test_the_softmax_output_sums_to_one(files, samples, precision):
+    scores = TFLiteModel(files[0] / f"{precision}_softmax.tflite", "reference").predict(samples)
+    assert scores.min() >= 0
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=4 / 256)
+
+
+def test_no_samples_give_no_scores(files, samples):
+    assert TFLiteModel(files[0] / "int8_logits.tflite", "reference").predict(samples[:0]).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "kernels", "message"),
+    [
+        ("int8_logits.tflite", "refrence", "did you mean 'reference'"),
+        ("int16_logits.tflite", "xnnpack", "no int16 kernels"),
+        ("missing.tflite", "reference", "no such file"),
+        ("broken.tflite", "reference", "not a usable TFLite model"),
+        ("cut.tflite", "reference", "not a usable TFLite model"),
+    ],
+)
+def test_wrong_files_and_kernels_end_in_one_line(files, name, kernels, message):
+    folder, _ = files
+    (folder / "broken.tflite").write_bytes(b"no flatbuffer at all")
+    whole = (folder / "int8_logits.tflite").read_bytes()
+    (folder / "cut.tflite").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=message) as caught:
+        TFLiteModel(folder / name, kernels)
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_calibration_without_black_and_white_is_refused(files):
+    from qnn_robustness.quantization.convert import convert
+
+    with pytest.raises(UserError, match="calibration samples span"):
+        convert(files[1], "int8", np.full((5, *SHAPE), 0.5, np.float32))

@@ -1,0 +1,144 @@
+"""Training recipes: reproducible, effective, and what they promise about batches and checkpoints."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.data.splits import Split
+from qnn_robustness.training.fitting.batches import Batches, augment
+
+RECIPE = {
+    "method": "standard",
+    "initial": None,
+    "epochs": 3,
+    "batch_size": 16,
+    "learning_rate": 0.05,
+    "momentum": 0.9,
+    "warmup_epochs": 1,
+    "shift": 1,
+    "flip": True,
+    "parameters": {},
+}
+PGD = {**RECIPE, "method": "pgd_adversarial", "parameters": {"epsilon": 0.1, "step_size": 0.05, "steps": 3}}
+
+
+def bars(count: int, seed: int) -> Split:
+    """Horizontal and vertical bars in noise: two classes that a small network separates."""
+    random = np.random.default_rng(seed)
+    samples = random.integers(0, 100, (count, 8, 8, 1), dtype=np.uint8)
+    labels = np.arange(count) % 2
+    for sample, label, place in zip(samples, labels, random.integers(0, 8, count), strict=True):
+        (sample if label else sample.swapaxes(0, 1))[place] += 150
+    return Split(samples, labels)
+
+
+def trained(recipe, tmp_path, name="network", initial=None):
+    import keras
+    import pandas as pd
+
+    from qnn_robustness.training.fitting.train import train_network
+
+    path, history = tmp_path / f"{name}.keras", tmp_path / f"{name}.csv"
+    train_network(
+        bars(200, 0),
+        bars(60, 1),
+        architecture="small_cnn",
+        recipe=recipe,
+        seed=3,
+        initial=initial,
+        network_path=path,
+        history_path=history,
+    )
+    return keras.saving.load_model(path), pd.read_csv(history), path
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, PGD], ids=["standard", "pgd_adversarial"])
+def test_the_same_seed_gives_the_same_weights(recipe, tmp_path):
+    first, history, _ = trained(recipe, tmp_path)
+    second, _, _ = trained(recipe, tmp_path)
+    for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["learning_rate"].iloc[0] == pytest.approx(0.05)
+    assert history["learning_rate"].iloc[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_network_kept_is_that_of_the_best_epoch(tmp_path):
+    network, history, _ = trained(RECIPE, tmp_path)
+    validation = bars(60, 1)
+    logits = np.asarray(network(validation.samples.astype(np.float32) / 255))
+    assert (logits.argmax(axis=1) == validation.labels).mean() == pytest.approx(
+        history["val_accuracy"].max(), abs=1e-6
+    )
+
+
+def test_fine_tuning_starts_from_the_given_network(tmp_path):
+    standard, _, path = trained(RECIPE, tmp_path)
+    still = {**PGD, "epochs": 1, "learning_rate": 1e-12}
+    tuned, _, _ = trained(still, tmp_path, "tuned", initial=path)
+    for one, other in zip(standard.get_weights(), tuned.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_pgd_samples_stay_in_the_ball_and_raise_the_loss(tmp_path):
+    import tensorflow as tf
+
+    from qnn_robustness.training.pgd_adversarial import AdversarialTrainer
+
+    network, _, _ = trained(RECIPE, tmp_path)
+    split = bars(40, 2)
+    samples, labels = tf.constant(split.samples.astype(np.float32) / 255), tf.constant(split.labels)
+    trainer = AdversarialTrainer(network, seed=0, epsilon=0.1, step_size=0.05, steps=5)
+    adversarial = trainer.perturb(samples, labels, tf.constant(0, tf.int64))
+    assert np.abs(adversarial - samples).max() <= 0.1 + 1e-6
+    assert adversarial.numpy().min() >= 0
+    assert adversarial.numpy().max() <= 1
+
+    def loss(inputs):
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, network(inputs)).numpy()
+
+    assert (loss(adversarial) >= loss(samples) - 1e-4).mean() > 0.9
+    np.testing.assert_array_equal(adversarial, trainer.perturb(samples, labels, tf.constant(0, tf.int64)))
+    assert (adversarial != trainer.perturb(samples, labels, tf.constant(1, tf.int64))).numpy().any()
+
+
+def test_an_empty_validation_split_is_refused(tmp_path):
+    from qnn_robustness.training.fitting.train import train_network
+
+    with pytest.raises(UserError, match="validation split is empty"):
+        train_network(
+            bars(20, 0),
+            bars(0, 1),
+            architecture="small_cnn",
+            recipe=RECIPE,
+            seed=0,
+            initial=None,
+            network_path=tmp_path / "n.keras",
+            history_path=tmp_path / "h.csv",
+        )
+
+
+def test_an_epoch_holds_every_sample_once_and_epochs_differ():
+    split = Split(np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1), np.arange(50))
+    batches = Batches(split, 16, seed=0)
+    orders = []
+    for epoch in (0, 1):
+        batches.start_epoch(epoch)
+        orders.append(np.concatenate([labels for _, labels in batches]))
+        assert sorted(orders[-1]) == list(range(50))
+    assert orders[0].tolist() != orders[1].tolist()
+    assert len(batches) == 4
+
+
+def test_augmentation_only_moves_and_mirrors():
+    image = np.zeros((1, 5, 5, 1), np.uint8)
+    image[0, 2, 2] = 9
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        moved = augment(image, random, shift=2, flip=True)
+        assert moved.shape == image.shape
+        assert sorted(moved.reshape(-1))[-1] == 9
+        assert moved.sum() == 9
+    np.testing.assert_array_equal(augment(image, random, shift=0, flip=False), image)
