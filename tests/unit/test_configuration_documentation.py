@@ -1,0 +1,114 @@
+"""The schema documents every key, its defaults are valid, and docs/configuration.md is what it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from qnn_robustness.common import registry
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration import documentation
+from qnn_robustness.configuration.configuration import load
+from qnn_robustness.configuration.schema import load_schema
+
+ROOT = documentation.ROOT
+SCHEMA = load_schema(documentation.SCHEMA)
+
+
+def merged(base: dict, overlay: dict) -> dict:
+    """Return `overlay` merged over `base` key by key, as Snakemake merges configuration files."""
+    result = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def properties(part: object, where: str = "") -> Iterator[tuple[str, dict]]:
+    """Yield every property of a schema, at any depth, with the place it stands."""
+    if isinstance(part, list):
+        for entry in part:
+            yield from properties(entry, where)
+    if isinstance(part, dict):
+        for name, entry in part.get("properties", {}).items():
+            yield f"{where}.{name}", entry
+        for key, entry in part.items():
+            yield from properties(entry, f"{where}.{key}")
+
+
+ALL = dict(properties(SCHEMA))
+
+
+def test_the_documentation_is_what_the_schema_makes() -> None:
+    documentation.main("check")
+
+
+def test_a_change_of_the_schema_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = documentation.SCHEMA.read_text(encoding="utf-8").replace("default: 250\n", "default: 251\n")
+    changed = tmp_path / "schema.yaml"
+    changed.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(documentation, "SCHEMA", changed)
+    with pytest.raises(UserError, match="write"):
+        documentation.main("check")
+
+
+def test_every_key_of_the_schema_is_in_the_documentation() -> None:
+    text = documentation.DOCUMENT.read_text(encoding="utf-8")
+    missing = [place for place in ALL if f"{place.rpartition('.')[2]}`" not in text]
+    assert len(ALL) > 50
+    assert missing == []
+
+
+@pytest.mark.parametrize("place", ALL)
+def test_every_property_has_a_meaning(place: str) -> None:
+    assert ALL[place].get("description", "").strip().endswith(".")
+
+
+@pytest.mark.parametrize("place", [place for place, part in ALL.items() if "default" in part])
+def test_defaults_satisfy_their_own_schema(place: str) -> None:
+    rule = {**ALL[place], "$defs": SCHEMA["$defs"]}
+    jsonschema.Draft202012Validator(rule).validate(ALL[place]["default"])
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_unknown_keys_are_refused_everywhere() -> None:
+    """Each mapping with fixed keys is closed; otherwise a misspelt key would be ignored."""
+
+    def open_mappings(part: object, where: str) -> Iterator[str]:
+        if isinstance(part, dict):
+            if isinstance(part.get("properties"), dict) and part.get("additionalProperties") is not False:
+                yield where
+            for key, entry in part.items():
+                yield from open_mappings(entry, f"{where}.{key}")
+
+    assert list(open_mappings(SCHEMA, "")) == []
+
+
+@pytest.mark.parametrize(
+    ("definition", "package"),
+    [
+        ("training_parameters", "training"),
+        ("attack_parameters", "attacks"),
+        ("preprocessor_parameters", "defenses"),
+    ],
+)
+def test_every_described_method_exists(definition: str, package: str) -> None:
+    assert set(SCHEMA["$defs"][definition]) <= set(registry.names(package))
+
+
+@pytest.mark.parametrize(
+    "overlay", [None, *sorted(path.name for path in (ROOT / "config").glob("*.yaml"))], ids=str
+)
+def test_the_configurations_of_the_project_are_valid(overlay: str | None) -> None:
+    values = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    if overlay:
+        values = merged(values, yaml.safe_load((ROOT / "config" / overlay).read_text(encoding="utf-8")))
+    configuration = load(values, documentation.SCHEMA, ROOT / "reference_models")
+    assert list(configuration.experiments) == values["run"]
