@@ -12,8 +12,7 @@ from qnn_robustness.evaluation.records import adversarial_records, load_target  
 
 params, inputs, wildcards = snakemake.params, snakemake.input, snakemake.wildcards  # noqa: F821
 predictors = {
-    kernels: load_target(wildcards.target, inputs.network, kernels, params.preprocessor)
-    for kernels in params.kernels
+    kernels: load_target(wildcards.target, inputs.network, kernels, params.preprocessor) for kernels in params.kernels
 }
 records = adversarial_records(
     read_arrays(inputs.adversarial),

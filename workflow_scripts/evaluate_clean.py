@@ -10,8 +10,7 @@ from qnn_robustness.evaluation.records import clean_records, load_target  # noqa
 
 params, inputs, wildcards = snakemake.params, snakemake.input, snakemake.wildcards  # noqa: F821
 predictors = {
-    kernels: load_target(wildcards.target, inputs.network, kernels, params.preprocessor)
-    for kernels in params.kernels
+    kernels: load_target(wildcards.target, inputs.network, kernels, params.preprocessor) for kernels in params.kernels
 }
 records = clean_records(load_split(inputs.test), predictors)
 constants = {

@@ -22,14 +22,9 @@ made_from = {
 entry = params.reference
 if entry and entry["quantized"].get(precision) == made_from:
     print(f"taken from {entry['folder']}: network, calibration data and output are the same")
-    files = {
-        f"{precision}.{suffix}": outputs[name]
-        for name, suffix in (("network", "tflite"), ("sidecar", "json"))
-    }
+    files = {f"{precision}.{suffix}": outputs[name] for name, suffix in (("network", "tflite"), ("sidecar", "json"))}
     reference.copy(Path(snakemake.scriptdir).parent, entry, files)  # noqa: F821
 else:
     from qnn_robustness.quantization.quantize import quantize
 
-    quantize(
-        inputs.network, precision, calibration, params.output, made_from, outputs.network, outputs.sidecar
-    )
+    quantize(inputs.network, precision, calibration, params.output, made_from, outputs.network, outputs.sidecar)

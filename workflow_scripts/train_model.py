@@ -17,9 +17,7 @@ data_sha256 = sha256_arrays(train.samples, train.labels, validation.samples, val
 if params.reference and params.reference["data_sha256"] == data_sha256:
     print(f"taken from {params.reference['folder']}: recipe and data are the same")
     root = Path(snakemake.scriptdir).parent  # noqa: F821
-    reference.copy(
-        root, params.reference, {"float32.keras": outputs.network, "training.csv": outputs.history}
-    )
+    reference.copy(root, params.reference, {"float32.keras": outputs.network, "training.csv": outputs.history})
 else:
     from qnn_robustness.training.fitting.train import train_network
 

@@ -107,9 +107,7 @@ class Configuration:
     def recipe_sha256(self, model: str, training: str) -> str:
         """Return the hash of all that a network is made with, but for data and code."""
         architecture, seed = self.model(model)["architecture"], self.values["seed"]
-        return sha256_json(
-            [architecture, seed, self.values["training_threads"], self.lineage(model, training)]
-        )
+        return sha256_json([architecture, seed, self.values["training_threads"], self.lineage(model, training)])
 
     def reference(self, model: str, training: str) -> dict[str, Any] | None:
         """Return the reference network that was made with the recipe of this one, if it may be reused."""
@@ -129,11 +127,7 @@ class Configuration:
 
     def crafting(self, attack: str) -> dict[str, Any]:
         """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise."""
-        entry = {
-            key: value
-            for key, value in self.attack(attack).items()
-            if key not in ("protocol", "search_kernels")
-        }
+        entry = {key: value for key, value in self.attack(attack).items() if key not in ("protocol", "search_kernels")}
         return {**entry, "budgets": [float(parse_distance(budget)) for budget in entry.get("budgets", [])]}
 
     def attack_columns(self, attack: str) -> dict[str, str]:
@@ -153,11 +147,7 @@ class Configuration:
         return sources.module_for(source, access, self.search_kernels(source, attack))
 
     def preprocessor(self, name: str) -> dict[str, Any]:
-        return (
-            {"method": None, "parameters": {}}
-            if name == NO_PREPROCESSOR
-            else self.values["preprocessors"][name]
-        )
+        return {"method": None, "parameters": {}} if name == NO_PREPROCESSOR else self.values["preprocessors"][name]
 
     def kernels(self, precision: str) -> list[str]:
         """Return the kernel sets a precision is evaluated on; float32 runs in TensorFlow."""
@@ -197,9 +187,7 @@ class Configuration:
         return _unique(
             point
             for entry in self.experiments.values()
-            for point in product(
-                *(entry[axis] for axis in ("models", "trainings", "preprocessors", "targets"))
-            )
+            for point in product(*(entry[axis] for axis in ("models", "trainings", "preprocessors", "targets")))
         )
 
     def figures(self) -> list[str]:
@@ -248,9 +236,7 @@ def _check_method(schema: dict, entry: dict, where: str, package: str, parameter
     """Check a method and its parameters, and fill in the defaults of these."""
     _known(entry["method"], registry.names(package), f"{where}.method", "method")
     if entry["method"] not in schema["$defs"][parameters]:
-        raise UserError(
-            f"schemas/config.schema.yaml: $defs.{parameters} lacks the method '{entry['method']}'"
-        )
+        raise UserError(f"schemas/config.schema.yaml: $defs.{parameters} lacks the method '{entry['method']}'")
     rule = schemas.definition(schema, parameters, entry["method"])
     entry["parameters"] = schemas.checked(entry["parameters"], rule, f"{where}.parameters")
     for name, part in rule["properties"].items():
@@ -272,13 +258,9 @@ def _check_datasets(configuration: Configuration) -> None:
         except UserError as error:
             raise UserError(f"{where}.{error}") from None
         if entry["format"] != "digits" and not resolved["archive"]:
-            raise UserError(
-                f"{where}: no archive; name one of the registry (source) or your own (archive, checksum)"
-            )
+            raise UserError(f"{where}: no archive; name one of the registry (source) or your own (archive, checksum)")
         if resolved["archive"] and not resolved["checksum"]:
-            raise UserError(
-                f"{where}: archive '{resolved['archive']}' has no checksum; add checksum: sha256:..."
-            )
+            raise UserError(f"{where}: archive '{resolved['archive']}' has no checksum; add checksum: sha256:...")
         if resolved["archive"] and "/" in resolved["archive"]:
             raise UserError(
                 f"{where}.archive: '{resolved['archive']}' is a path; give the file name and list its folder in mirrors"
@@ -317,19 +299,17 @@ def _check_attack(name: str, entry: dict[str, Any]) -> None:
     where = f"attacks.{name}"
     method = registry.load("attacks", entry["method"])
     if entry["norm"] not in method.NORMS:
-        raise UserError(
-            f"{where}.norm: {entry['method']} has no '{entry['norm']}'; known: {', '.join(method.NORMS)}"
-        )
+        raise UserError(f"{where}.norm: {entry['method']} has no '{entry['norm']}'; known: {', '.join(method.NORMS)}")
     budgets = entry.get("budgets")
     if method.BUDGETED and not budgets:
         raise UserError(f"{where}: {entry['method']} needs budgets, for example [8/255]")
     if budgets and not method.BUDGETED:
         raise UserError(
-            f"{where}.budgets: {entry['method']} looks for the smallest perturbation and takes no budget; remove the key"
+            f"{where}.budgets: {entry['method']} minimises the distance and takes no budget; remove the key"
         )
     if entry["query_budget"] and method.ACCESS == "white_box":
         raise UserError(
-            f"{where}.query_budget: {entry['method']} uses gradients; queries are limited for score and decision attacks only"
+            f"{where}.query_budget: {entry['method']} uses gradients; only queries of score and decision attacks are limited"
         )
     for position, budget in enumerate(budgets or []):
         exact = parse_distance(budget)
@@ -365,6 +345,6 @@ def _check_experiments(configuration: Configuration) -> None:
             search = configuration.search_kernels(source, attack)
             if search not in configuration.kernels(source):
                 raise UserError(
-                    f"attacks.{attack}.search_kernels: '{search}' is not among the kernels on which {source} is evaluated "
-                    f"(kernels.{source}: {', '.join(configuration.kernels(source))})"
+                    f"attacks.{attack}.search_kernels: '{search}' is not among the kernels on which {source} is "
+                    f"evaluated (kernels.{source}: {', '.join(configuration.kernels(source))})"
                 )

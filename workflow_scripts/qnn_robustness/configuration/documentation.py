@@ -50,9 +50,7 @@ def _section(title: str, part: Schema, schema: Schema) -> str:
     rows = _rows(part, schema, "")
     if not rows:
         return f"## {title}\n\nNone."
-    return "\n".join(
-        [f"## {title}\n", "| key | type | default | meaning |", "|---|---|---|---|", *map(_row, rows)]
-    )
+    return "\n".join([f"## {title}\n", "| key | type | default | meaning |", "|---|---|---|---|", *map(_row, rows)])
 
 
 def _rows(part: Schema, schema: Schema, prefix: str) -> list[tuple[str, str, str, str]]:

@@ -90,8 +90,6 @@ def _line(error: jsonschema.ValidationError, where: str) -> str:
     }
     if rule in limits:
         return f"{place}: {found!r} is out of range; expected {limits[rule]} {error.validator_value}"
-    if rule == "anyOf" and "budgets" in place or "epsilon" in place or "step_size" in place:
-        return (
-            f"{place}: {found!r} is no distance; expected a number greater than 0 or a fraction such as 8/255"
-        )
+    if rule == "anyOf":  # distances are the only alternatives of the schema
+        return f"{place}: {found!r} is no distance; expected a positive number or a fraction such as 8/255"
     return f"{place}: {error.message}"

@@ -131,9 +131,7 @@ def paired_tests(records: pd.DataFrame, reported_kernels: dict[str, str]) -> pd.
     rows = []
     for key, group in records.groupby(keys, dropna=False, sort=False, observed=True):
         right = group.pivot_table(index="sample", columns="target", values="target_correct", aggfunc="all")
-        stays = group.pivot_table(
-            index="sample", columns="target", values="adversarial_correct", aggfunc="all"
-        )
+        stays = group.pivot_table(index="sample", columns="target", values="adversarial_correct", aggfunc="all")
         stays = stays[right.all(axis=1)].astype(bool)
         for first, second in combinations(sorted(stays.columns), 2):
             a, b = stays[first].to_numpy(), stays[second].to_numpy()

@@ -19,11 +19,7 @@ Predictor = Callable[[np.ndarray], np.ndarray]
 
 def target_module(target: str) -> str:
     """Return the dotted name of the module which runs a precision; only float32 needs TensorFlow."""
-    return (
-        "qnn_robustness.models.float_network"
-        if target == "float32"
-        else "qnn_robustness.quantization.tflite_model"
-    )
+    return "qnn_robustness.models.float_network" if target == "float32" else "qnn_robustness.quantization.tflite_model"
 
 
 def load_target(target: str, path: str, kernels: str, preprocessor: dict[str, Any]) -> Predictor:

@@ -83,9 +83,7 @@ def craft(setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarra
     budgets = list(setting.budgets) or [None]
     shape = (len(setting.seeds), len(budgets), len(samples))
     kind = np.uint8 if setting.on_lattice else np.float32
-    crafted = Crafted(
-        np.empty((*shape, *samples.shape[1:]), kind), np.zeros(shape, bool), np.zeros(shape, np.int64)
-    )
+    crafted = Crafted(np.empty((*shape, *samples.shape[1:]), kind), np.zeros(shape, bool), np.zeros(shape, np.int64))
     blocks = _blocks(setting, model, samples, labels)
     runs = [(s, e, block) for s in range(shape[0]) for e in range(shape[1]) for block in blocks]
     name = setting.method.__name__.rpartition(".")[2]
@@ -99,10 +97,7 @@ def craft(setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarra
 
 def _blocks(setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarray) -> list[Block]:
     clean = to_unit(samples).astype(np.float32)
-    rows = [
-        np.arange(len(samples))[i : i + setting.batch_size]
-        for i in range(0, len(samples), setting.batch_size)
-    ]
+    rows = [np.arange(len(samples))[i : i + setting.batch_size] for i in range(0, len(samples), setting.batch_size)]
     predictions = np.concatenate([_predictions(model, clean[row]) for row in rows])
     other = _of_another_class(predictions, labels)
     columns = (samples, clean, labels, clean[other], predictions[other] != labels, predictions != labels)
@@ -125,9 +120,7 @@ def _craft_block(
         attacked &= block.has_start  # a network that knows one class only has no boundary to walk along
     active = np.flatnonzero(attacked)
     if len(active):
-        counter = QueryCounter(
-            model, block.clean[active], block.labels[active], setting.norm, setting.query_budget
-        )
+        counter = QueryCounter(model, block.clean[active], block.labels[active], setting.norm, setting.query_budget)
         starts, indices = block.starts[active], block.indices[active]
         try:
             adversarial[active] = _run(setting, counter, starts, indices, seed, budget)
@@ -158,9 +151,7 @@ def _run(
     return ep.astensor(clipped).numpy()
 
 
-def _starting_points(
-    attack: Attack, counter: QueryCounter, inputs: Any, labels: Any, starts: np.ndarray
-) -> Any:
+def _starting_points(attack: Attack, counter: QueryCounter, inputs: Any, labels: Any, starts: np.ndarray) -> Any:
     """Return the points that the attack's own initialisation finds, and `starts` where it finds none."""
     points, _, success = attack.init_attack(counter, inputs, Misclassification(labels), epsilons=None)
     failed = ~ep.astensor(success).numpy()

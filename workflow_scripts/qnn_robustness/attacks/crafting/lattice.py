@@ -27,9 +27,7 @@ def within_budget(adversarial: np.ndarray, clean: np.ndarray, norm: str, budget:
     if norm == "linf":
         levels = int(np.floor(budget * 255.0 + TOLERANCE))
         signed = clean.astype(np.int16)
-        return np.clip(rounded, np.maximum(signed - levels, 0), np.minimum(signed + levels, 255)).astype(
-            np.uint8
-        )
+        return np.clip(rounded, np.maximum(signed - levels, 0), np.minimum(signed + levels, 255)).astype(np.uint8)
     start = clean / 255.0
     for share in np.linspace(1.0, 0.0, 101):
         outside = distance(norm, rounded, clean) > budget + TOLERANCE

@@ -83,9 +83,7 @@ def fit(
     return pd.DataFrame(history)
 
 
-def _pass(
-    trainer: keras.Model, step: Callable, batches: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> dict[str, float]:
+def _pass(trainer: keras.Model, step: Callable, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """Take one step a batch and return the mean of each metric over all samples.
 
     Batch by batch rather than by Keras' `fit`: its tf.data pipeline has threads of its own, which starve
