@@ -1,0 +1,149 @@
+"""What jobs import and reproduce, and what Snakemake reports about them."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from plan import Finished, Job, Plan, Workflow, of_rules
+
+NETWORK = "results/models/digits_cnn/standard/float32.keras"
+
+
+def weights(path) -> list[np.ndarray]:
+    import keras
+
+    return keras.models.load_model(path, compile=False).get_weights()
+
+
+# --- TensorFlow -----------------------------------------------------------------------------------------
+
+
+def may_import_tensorflow(job: Job) -> bool:
+    """Training and quantization may, and what runs a float32 network."""
+    return (
+        job.rule in ("train_model", "quantize_model")
+        or (job.rule == "craft_adversarial" and job.wildcards["source"] == "float32")
+        or (job.rule in ("evaluate_clean", "evaluate_adversarial") and job.wildcards["target"] == "float32")
+    )
+
+
+def test_only_jobs_that_run_float32_networks_import_tensorflow(finished: Finished) -> None:
+    packages = {"tensorflow", "keras", "tf_keras"}
+    did = {job for job in finished.graph if packages & finished.imported[job.outputs[0]]}
+    assert did == {job for job in finished.graph if may_import_tensorflow(job)}
+    assert not any(packages & names for names in finished.kernels), "notebooks"
+
+
+def test_every_job_was_seen(finished: Finished) -> None:
+    assert set(finished.imported) == {job.outputs[0] for job in finished.graph}
+    assert len(finished.kernels) == len(of_rules(finished.graph, "report_*")) > 0
+
+
+# --- the same again -------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_and_threads_give_the_same_weights(workflow: Workflow) -> None:
+    first = weights(workflow.path(NETWORK))
+    result = workflow.run("--force", NETWORK)
+    assert result.status == 0, result.output
+    second = weights(workflow.path(NETWORK))
+    assert len(first) == len(second) > 0
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_jobs_without_tensorflow_give_the_same_bytes_again(workflow: Workflow, graph: Plan) -> None:
+    again = [
+        job.outputs[0]
+        for job in of_rules(graph, "craft_adversarial", source="int8")
+        | of_rules(graph, "evaluate_clean", target="int8", training="standard")
+    ]
+    before = workflow.products()
+    result = workflow.run("--force", *again)
+    assert result.status == 0, result.output
+    assert workflow.products() == before
+    assert workflow.plan() == frozenset()
+
+
+# --- reference networks ---------------------------------------------------------------------------------
+
+KEPT = "results/reference_models"
+REUSE = {"reference_models": "reuse"}
+
+
+@pytest.fixture(scope="module")
+def with_references(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """A copy that keeps its networks in reference_models/ and has lost them from results/."""
+    workflow = finished.workflow.clone(tmp_path_factory.mktemp("references") / "copy")
+    result = workflow.run(f"{KEPT}/manifest.json")
+    assert result.status == 0, result.output
+    shutil.rmtree(workflow.path("reference_models"), ignore_errors=True)
+    shutil.move(workflow.path(KEPT), workflow.path("reference_models"))
+    shutil.rmtree(workflow.path("results/models"))
+    return workflow
+
+
+def test_a_matching_reference_network_is_taken_byte_for_byte(
+    with_references: Workflow, finished: Finished, tmp_path
+) -> None:
+    workflow = with_references.clone(tmp_path / "copy")
+    names = [
+        f"results/models/digits_cnn/{training}/{file}"
+        for training in ("standard", "pgd_adversarial")
+        for file in ("float32.keras", "training.csv", "int8.tflite", "int8.json")
+    ]
+    records = tmp_path / "records"
+    records.mkdir()
+    result = workflow.run(*names, change=REUSE, TEST_RECORD=str(records))
+    assert result.status == 0, result.output
+    made = finished.workflow.products()
+    # a .keras file holds the time of its making: equal bytes are a copy
+    assert {name: workflow.path(name).read_bytes() for name in names} == {name: made[name] for name in names}
+    assert not any('"tensorflow"' in path.read_text() for path in records.iterdir()), "nothing was trained"
+    assert {job.rule for job in workflow.plan(change=REUSE)}.isdisjoint({"train_model", "quantize_model"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"models": {"digits_cnn": {"recipes": {"standard": {"epochs": 1}}}}},
+        {"datasets": {"digits": {"validation_samples": 101}}},
+        {"reference_models": "ignore"},
+    ],
+    ids=["recipe", "data", "ignore"],
+)
+def test_a_reference_network_of_another_recipe_or_of_other_data_is_not_taken(
+    with_references: Workflow, tmp_path, change: dict
+) -> None:
+    workflow = with_references.clone(tmp_path / "copy")
+    result = workflow.run(NETWORK, change={**REUSE, **change})
+    assert result.status == 0, result.output
+    log = workflow.path("logs/models/digits_cnn/standard/float32.log").read_text()
+    assert "taken from" not in log
+    kept = workflow.path("reference_models/digits_cnn/standard/float32.keras").read_bytes()
+    assert workflow.path(NETWORK).read_bytes() != kept
+
+
+def test_a_damaged_reference_network_is_named_in_one_line(with_references: Workflow, tmp_path) -> None:
+    workflow = with_references.clone(tmp_path / "copy")
+    kept = "reference_models/digits_cnn/standard/float32.keras"
+    with workflow.path(kept).open("ab") as stream:
+        stream.write(b"x")
+    result = workflow.run(NETWORK, change=REUSE)
+    assert result.status != 0
+    errors = {line for line in result.output.splitlines() if line.startswith("error: ")}
+    assert len(errors) == 1
+    assert f"{kept}: not the file recorded in the manifest" in errors.pop()
+    assert not workflow.path(NETWORK).exists()
+
+
+# --- Snakemake's own report -----------------------------------------------------------------------------
+
+
+def test_the_report_of_snakemake_works_offline(workflow: Workflow) -> None:
+    nowhere = "http://127.0.0.1:9"
+    result = workflow.run("--report", "report.html", https_proxy=nowhere, http_proxy=nowhere)
+    assert result.status == 0, result.output
+    assert "craft_adversarial" in workflow.path("report.html").read_text()
