@@ -1,0 +1,40 @@
+"""A network for attacks that drop samples: arrays in and out, queries and draws for those that are left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import eagerpy as ep
+import numpy as np
+
+from qnn_robustness.attacks.crafting.active import narrowed
+from qnn_robustness.attacks.crafting.array_model import ArrayModel
+
+
+class Network(ArrayModel):
+    """A Foolbox model for inputs [R, H, W, C] in [0, 1], seen through arrays of float32."""
+
+    def only(self, positions: np.ndarray) -> AbstractContextManager[None]:
+        """Inside the block, calls and random draws are for these samples alone (crafting.active.narrowed)."""
+        return narrowed(self.model, positions)
+
+    def slope(self, inputs: np.ndarray, weights: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits [R, K] and the gradient of sum(weights(logits) * logits), float32 [R, H, W, C].
+
+        `weights` maps logits to constants [R, K]: the derivative of a loss by the logits gives the gradient
+        of the loss, at the cost of one forward and one backward pass.
+        """
+
+        def weighted(logits: ep.Tensor) -> ep.Tensor:
+            constants = np.ascontiguousarray(weights(logits.numpy()), dtype=np.float32)
+            return (logits * ep.from_numpy(logits, constants)).sum()
+
+        return self.gradient(inputs, weighted)
+
+    def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return draws from [0, 1], float32; the upper end may occur."""
+        return ep.uniform(self.like, shape, 0.0, 1.0).numpy()
+
+    def normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        return ep.normal(self.like, shape).numpy()

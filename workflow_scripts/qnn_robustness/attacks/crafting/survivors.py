@@ -1,0 +1,111 @@
+"""Attacks within a budget that drop each sample as soon as it is misclassified."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import eagerpy as ep
+import numpy as np
+from foolbox.attacks.base import FixedEpsilonAttack, get_criterion, raise_if_kwargs
+from foolbox.distances import Distance
+from foolbox.distances import l2 as distance_l2
+from foolbox.distances import linf as distance_linf
+from foolbox.models import Model
+
+from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.network import Network
+
+DISTANCES: dict[str, Distance] = {"linf": distance_linf, "l2": distance_l2}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Samples to attack: clean inputs float32 [N, ...] in [0, 1], labels int64 [N], clean logits [N, K]."""
+
+    clean: np.ndarray
+    labels: np.ndarray
+    logits: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, positions: np.ndarray) -> Task:
+        return Task(self.clean[positions], self.labels[positions], self.logits[positions])
+
+    def fooled(self, logits: np.ndarray) -> np.ndarray:
+        """Return where the arg-max is not the label; a tie that leaves the arg-max at the label is none."""
+        return logits.argmax(axis=1) != self.labels
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Points float32 [N, ...] in [0, 1] and which of them are misclassified within the budget, bool [N]."""
+
+    points: np.ndarray
+    fooled: np.ndarray
+
+
+Stage = Callable[[Network, Task], Outcome]
+
+
+def in_turn(network: Network, task: Task, stages: Iterable[Stage]) -> Outcome:
+    """Run the stages one after the other, each on the samples that none before it has fooled.
+
+    A sample that survives all keeps the point of the first stage.
+    """
+    points, fooled = task.clean.copy(), np.zeros(len(task), bool)
+    for position, stage in enumerate(stages):
+        left = np.flatnonzero(~fooled)
+        if not len(left):
+            break
+        with network.only(left):
+            outcome = stage(network, task.take(left))
+        kept = outcome.fooled | (position == 0)
+        points[left[kept]], fooled[left] = outcome.points[kept], outcome.fooled
+    return Outcome(points, fooled)
+
+
+class SurvivorsAttack(FixedEpsilonAttack):
+    """A Foolbox attack that looks at the clean samples once and searches for those classified right."""
+
+    def __init__(self, norm: str):
+        self.norm = norm
+
+    @property
+    def distance(self) -> Distance:
+        return DISTANCES[self.norm]
+
+    def run(self, model: Model, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
+        """Return perturbed inputs [N, ...]; misclassified samples come back clean after one query."""
+        raise_if_kwargs(kwargs)
+        tensor, restore_type = ep.astensor_(inputs)
+        network, task = begin(model, tensor, criterion)
+        self.check_classes(task.logits.shape[1])
+        points = task.clean.copy()
+        left = np.flatnonzero(~task.fooled(task.logits))
+        if len(left):
+            with network.only(left):
+                points[left] = self.search(network, task.take(left), epsilon).points
+        return restore_type(ep.from_numpy(tensor, points))
+
+    def check_classes(self, classes: int) -> None:
+        """Raise UserError if the attack is not defined for this number of classes."""
+
+    @abstractmethod
+    def search(self, network: Network, task: Task, epsilon: float) -> Outcome:
+        """Attack samples that are classified right, within `epsilon`."""
+
+
+def begin(model: Model, inputs: ep.Tensor, criterion: Any) -> tuple[Network, Task]:
+    """Return the network and the task of an untargeted attack; costs one query.
+
+    Raises ValueError for criteria other than misclassification.
+    """
+    network, clean = Network(model, inputs), inputs.numpy().astype(np.float32)
+    goal = Goal.of(get_criterion(criterion), len(clean))
+    if goal.targeted:
+        raise ValueError(f"expected the criterion Misclassification, got {criterion!r}")
+    return network, Task(clean, goal.classes, network.logits(clean))
