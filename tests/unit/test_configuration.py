@@ -1,0 +1,277 @@
+"""Mistakes in the configuration end in one line that names the place and the remedy; the grid is the union."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.configuration import Configuration, load, parse_distance
+from qnn_robustness.configuration.documentation import SCHEMA
+
+VALID: dict[str, Any] = {
+    "run": ["white_box", "decision"],
+    "datasets": {"digits": {"format": "digits", "image_shape": [8, 8, 1]}},
+    "models": {"small": {"dataset": "digits", "architecture": "small_cnn"}},
+    "trainings": {
+        "standard": {"method": "standard"},
+        "hardened": {"method": "pgd_adversarial", "initial": "standard"},
+    },
+    "attacks": {
+        "pgd": {"method": "pgd", "norm": "linf", "budgets": ["1/255", "8/255"]},
+        "deepfool": {"method": "deepfool", "norm": "l2"},
+        "jump": {"method": "hop_skip_jump", "norm": "l2"},
+    },
+    "preprocessors": {"bits": {"method": "bit_depth"}},
+    "experiments": {
+        "white_box": {"models": ["small"], "attacks": ["pgd", "deepfool"], "figures": ["transfer_matrix"]},
+        "decision": {
+            "models": ["small"],
+            "trainings": ["standard", "hardened"],
+            "sources": ["int8"],
+            "attacks": ["jump"],
+            "preprocessors": ["none", "bits"],
+            "figures": ["transfer_matrix", "distortion"],
+        },
+        "not_run": {"models": ["small"], "attacks": ["pgd"], "figures": ["defenses"]},
+    },
+}
+NO_REFERENCES = Path("there are no reference networks here")
+
+
+def loaded(values: dict[str, Any]) -> Configuration:
+    return load(values, SCHEMA, NO_REFERENCES)
+
+
+def change(path: str, value: Any) -> Callable[[dict], None]:
+    """Return a function that sets the key at `path` of a configuration."""
+
+    def apply(values: dict) -> None:
+        *parents, last = path.split(".")
+        for name in parents:
+            values = values[name]
+        values[last] = value
+
+    return apply
+
+
+def remove(path: str) -> Callable[[dict], None]:
+    def apply(values: dict) -> None:
+        *parents, last = path.split(".")
+        for name in parents:
+            values = values[name]
+        del values[last]
+
+    return apply
+
+
+MISTAKES = {
+    "unknown key at the top": (change("sed", 1), r"^configuration: unknown key 'sed'; did you mean 'seed'\?"),
+    "unknown key of an attack": (
+        change("attacks.pgd.budget", ["8/255"]),
+        r"^attacks\.pgd: unknown key 'budget'; did you mean 'budgets'\?",
+    ),
+    "missing key": (remove("attacks.pgd.norm"), r"^attacks\.pgd: the key 'norm' is missing"),
+    "misspelt method": (
+        change("attacks.pgd.method", "pgdd"),
+        r"^attacks\.pgd\.method: unknown method 'pgdd'; did you mean 'pgd'\?",
+    ),
+    "misspelt parameter": (
+        change("attacks.pgd.parameters", {"step": 3}),
+        r"^attacks\.pgd\.parameters: unknown key 'step'; did you mean 'steps'\?",
+    ),
+    "misspelt experiment": (
+        change("run", ["white_bok"]),
+        r"^run\.0: unknown experiment 'white_bok'; did you mean 'white_box'\?",
+    ),
+    "misspelt attack": (
+        change("experiments.white_box.attacks", ["pgf"]),
+        r"^experiments\.white_box\.attacks: unknown attack 'pgf'; did you mean 'pgd'\?",
+    ),
+    "misspelt model": (
+        change("experiments.white_box.models", ["smal"]),
+        r"^experiments\.white_box\.models: unknown model 'smal'; did you mean 'small'\?",
+    ),
+    "misspelt training": (
+        change("experiments.white_box.trainings", ["standart"]),
+        r"^experiments\.white_box\.trainings: unknown training 'standart'; did you mean 'standard'\?",
+    ),
+    "misspelt preprocessor": (
+        change("experiments.white_box.preprocessors", ["bit"]),
+        r"^experiments\.white_box\.preprocessors: unknown preprocessor 'bit'; did you mean 'bits'\?",
+    ),
+    "unknown figure": (
+        change("experiments.white_box.figures", ["transfer_matrx"]),
+        r"^experiments\.white_box\.figures: unknown figure 'transfer_matrx'; did you mean 'transfer_matrix'\?",
+    ),
+    "what figures share is no figure": (
+        change("experiments.white_box.figures", ["shared"]),
+        r"^experiments\.white_box\.figures: unknown figure 'shared'",
+    ),
+    "unknown architecture": (
+        change("models.small.architecture", "small_cn"),
+        r"^models\.small\.architecture: unknown architecture 'small_cn'; did you mean 'small_cnn'\?",
+    ),
+    "unknown data set": (
+        change("models.small.dataset", "digit"),
+        r"^models\.small\.dataset: unknown data set 'digit'; did you mean 'digits'\?",
+    ),
+    "unknown target": (
+        change("experiments.white_box.targets", ["int9"]),
+        r"^experiments\.white_box\.targets\.0: 'int9' is not known; did you mean 'int8'\?",
+    ),
+    "text for a number": (
+        change("attacks.pgd.samples", "many"),
+        r"^attacks\.pgd\.samples: 'many' is of the wrong type; expected integer",
+    ),
+    "text for a list": (change("run", "white_box"), r"^run: 'white_box' is of the wrong type; expected array"),
+    "number for a mapping": (
+        change("attacks.pgd.parameters", 3),
+        r"^attacks\.pgd\.parameters: 3 is of the wrong type; expected object",
+    ),
+    "text for a parameter": (
+        change("attacks.pgd.parameters", {"steps": "3"}),
+        r"^attacks\.pgd\.parameters\.steps: '3' is of the wrong type; expected integer",
+    ),
+    "parameter out of range": (
+        change("attacks.pgd.parameters", {"steps": 0}),
+        r"^attacks\.pgd\.parameters\.steps: 0 is out of range; expected at least 1",
+    ),
+    "budget of 0": (
+        change("attacks.pgd.budgets", ["1/255", 0]),
+        r"^attacks\.pgd\.budgets\.1: 0 is no distance; expected more than 0",
+    ),
+    "budget of 0 as a fraction": (
+        change("attacks.pgd.budgets", ["0/255"]),
+        r"^attacks\.pgd\.budgets\.0: 0/255 is no distance; expected more than 0",
+    ),
+    "budget that is no number": (
+        change("attacks.pgd.budgets", ["8 / 255"]),
+        r"^attacks\.pgd\.budgets\.0: '8 / 255' is no distance; expected .* a fraction such as 8/255",
+    ),
+    "budget in levels": (
+        change("attacks.pgd.budgets", [8]),
+        r"^attacks\.pgd\.budgets\.0: 8 exceeds the range of inputs, \[0, 1\]; did you mean 8/255\?",
+    ),
+    "budget below one level": (
+        change("attacks.pgd.budgets", [0.002]),
+        r"^attacks\.pgd\.budgets\.0: 0\.002 is below one 8-bit level \(1/255\); raise it or set lattice: float",
+    ),
+    "budget of an attack that minimises": (
+        change("attacks.deepfool.budgets", ["8/255"]),
+        r"^attacks\.deepfool\.budgets: deepfool .* takes no budget; remove the key",
+    ),
+    "no budgets": (
+        remove("attacks.pgd.budgets"),
+        r"^attacks\.pgd: pgd needs budgets, for example \[8/255\]",
+    ),
+    "norm that an attack lacks": (
+        change("attacks.jump.norm", "l1"),
+        r"^attacks\.jump\.norm: hop_skip_jump has no 'l1'; known: ",
+    ),
+    "query budget with gradients": (
+        change("attacks.pgd.query_budget", 100),
+        r"^attacks\.pgd\.query_budget: pgd uses gradients",
+    ),
+    "XNNPACK for int16": (
+        change("kernels", {"int16": ["xnnpack"]}),
+        r"^kernels\.int16\.0: 'xnnpack' is not known; (did you mean|known: builtin, reference)",
+    ),
+    "search kernels that are not evaluated": (
+        change("attacks.jump.search_kernels", "builtin"),
+        r"^attacks\.jump\.search_kernels: 'builtin' is not among .*kernels\.int8: reference, xnnpack",
+    ),
+    "circular initial": (
+        change("trainings.standard.initial", "hardened"),
+        r"^trainings\.standard\.initial: goes round in a circle \(standard -> hardened -> standard\)",
+    ),
+    "training that starts from itself": (
+        change("trainings.standard.initial", "standard"),
+        r"^trainings\.standard\.initial: goes round in a circle \(standard -> standard\)",
+    ),
+    "unknown initial": (
+        change("trainings.hardened.initial", "standart"),
+        r"^trainings\.hardened\.initial: unknown training 'standart'; did you mean 'standard'\?",
+    ),
+    "recipe of an unknown training": (
+        change("models.small.recipes", {"standart": {"epochs": 1}}),
+        r"^models\.small\.recipes: unknown training 'standart'; did you mean 'standard'\?",
+    ),
+    "archive without a checksum": (
+        change("datasets.digits", {"format": "image_folder", "image_shape": [8, 8, 1], "archive": "a.zip"}),
+        r"^datasets\.digits: archive 'a\.zip' has no checksum; add checksum: sha256:",
+    ),
+    "no archive": (
+        change("datasets.digits", {"format": "image_folder", "image_shape": [8, 8, 1]}),
+        r"^datasets\.digits: no archive; name one of the registry \(source\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_in_one_line_with_place_and_remedy(mistake: str) -> None:
+    values = copy.deepcopy(VALID)
+    apply, message = MISTAKES[mistake]
+    apply(values)
+    with pytest.raises(UserError, match=message) as caught:
+        loaded(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_loading_leaves_the_given_values_alone() -> None:
+    values = copy.deepcopy(VALID)
+    loaded(values)
+    assert values == VALID
+
+
+def test_defaults_are_filled_in_also_those_of_parameters() -> None:
+    configuration = loaded(copy.deepcopy(VALID))
+    assert configuration.attack("pgd")["lattice"] == "uint8"
+    assert configuration.attack("pgd")["parameters"]["restarts"] == 5
+    assert configuration.recipe("small", "hardened")["parameters"]["epsilon"] == 8 / 255
+    assert configuration.kernels("int8") == ["reference", "xnnpack"]
+
+
+def test_the_grid_is_the_union_of_the_experiments_that_are_run() -> None:
+    configuration = loaded(copy.deepcopy(VALID))
+    assert set(configuration.networks()) == {("small", "standard"), ("small", "hardened")}
+    white_box, decision = (configuration.evaluations(name) for name in VALID["run"])
+    assert len(white_box) == 2 * 3
+    assert len(decision) == 2 * 1 * 1 * 2 * 3
+    assert configuration.figures() == ["transfer_matrix", "distortion"]
+    assert configuration.feeding("transfer_matrix") == ["white_box", "decision"]
+    assert configuration.feeding("defenses") == []
+    clean = configuration.clean_evaluations()
+    assert len(clean) == len(set(clean)) == 2 * 2 * 3
+
+
+def test_the_hash_of_a_recipe_covers_what_a_network_is_fine_tuned_from() -> None:
+    before = loaded(copy.deepcopy(VALID))
+    values = copy.deepcopy(VALID)
+    values["trainings"]["standard"]["epochs"] = 7
+    after = loaded(values)
+    assert before.recipe_sha256("small", "hardened") != after.recipe_sha256("small", "hardened")
+    values = copy.deepcopy(VALID)
+    values["trainings"]["hardened"]["epochs"] = 7
+    after = loaded(values)
+    assert before.recipe_sha256("small", "standard") == after.recipe_sha256("small", "standard")
+    assert before.recipe_sha256("small", "hardened") != after.recipe_sha256("small", "hardened")
+
+
+@pytest.mark.parametrize(
+    ("written", "exact"),
+    [
+        ("8/255", Fraction(8, 255)),
+        ("0.5/255", Fraction(1, 510)),
+        (0.1, Fraction(1, 10)),
+        (1, Fraction(1)),
+        (1e-4, Fraction(1, 10_000)),
+    ],
+)
+def test_distances_are_parsed_exactly(written: str | float, exact: Fraction) -> None:
+    assert parse_distance(written) == exact
