@@ -1,11 +1,12 @@
-"""Throughput of the integer model beside the float32 network and TFLite's own kernels, as ratios measured in one run.
+"""Throughput of the integer model beside the float32 network and TFLite's kernels, in one run.
 
-    python benchmarks/integer_model.py [--network float.h5 --int8 int8.tflite --int16 int16.tflite] [--repeats 7]
+    python benchmarks/integer_model.py [--network float.h5 --int8 a.tflite --int16 b.tflite] [--repeats 7]
 
-Without files, a ResNet-8 for 32x32 images with random weights is made and converted. One thread, batch 256. Each round
-measures every candidate once, in turn; the fastest round counts, so that other load on the machine disturbs least.
-Writes benchmarks/integer_model.csv: what, precision, kernels, samples_per_second, ratio_to_float32 (float32 time of the
-same task divided by this time), ratio_to_tflite (throughput over that of the TFLite interpreter on the same kernels).
+Without files, a ResNet-8 for 32x32 images with random weights is made and converted. One thread, batch 256.
+Each round measures every candidate once, in turn; the fastest round counts, so that other load on the
+machine disturbs least. Writes benchmarks/integer_model.csv: what, precision, kernels, samples_per_second,
+ratio_to_float32 (float32 time of the same task divided by this time), ratio_to_tflite (throughput over that
+of the TFLite interpreter on the same kernels).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Random one-operator .tflite files for hypothesis: geometry, scales, zero points and multipliers of any size."""
+"""Random one-operator .tflite files for hypothesis: any geometry, scale, zero point and multiplier."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_quantization_rounds_halves_to_even_and_saturates(tmp_path):
     np.testing.assert_array_equal(model.quantize(x)[:, 0, 0, 0], [-3, -1, -3, -5, 1, 127, -128])
 
 
-# -- gradients ---------------------------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------------------
 
 
 def _linear_network(path, input_scale=1 / 255, input_zero_point=-128, output_scale=0.5, activation=0) -> str:
@@ -240,7 +240,7 @@ def test_foolbox_attacks_the_integer_network(network):
     np.testing.assert_array_equal(fooled, success.numpy())
 
 
-# -- refusals ----------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 def test_unsupported_operator_is_named_with_its_position(tmp_path):
@@ -288,7 +288,7 @@ def test_a_mismatch_is_counted_and_worded(network, monkeypatch):
     assert "report it" in mismatch_message(model, 1)
 
 
-# -- arithmetic against Python's unbounded integers ----------------------------------------------------------------
+# -- arithmetic against Python's unbounded integers ------------------------------------------------
 
 
 def _double_rounding(x: int, multiplier: int, shift: int, rounding: str) -> int:

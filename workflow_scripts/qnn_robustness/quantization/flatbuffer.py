@@ -1,7 +1,7 @@
 """Read a .tflite file into small frozen records, without TensorFlow and without trusting the file.
 
-A .tflite file is a FlatBuffer of TensorFlow Lite's `schema.fbs`. Every index, shape and buffer size is checked
-here once, so that later code can rely on them; anything inconsistent ends in one UserError.
+A .tflite file is a FlatBuffer of TensorFlow Lite's `schema.fbs`. Every index, shape and buffer size is
+checked here once, so that later code can rely on them; anything inconsistent ends in one UserError.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ _ABSENT = -1  # the index of an optional input that an operator does not have
 class Tensor:
     """One tensor of the graph.
 
-    `shape` is the one stored in the file (batch 1 as a rule), `type` a name of the schema such as `INT8`. Real
-    value = scale * (code - zero_point); `scales` and `zero_points` have one entry, or one for each slice along
-    `axis`, or none when the tensor is not quantized. `data` is the constant content, None for activations.
+    `shape` is the one stored in the file (batch 1 as a rule), `type` a name of the schema such as `INT8`.
+    Real value = scale * (code - zero_point); `scales` and `zero_points` have one entry, or one for each
+    slice along `axis`, or none when the tensor is not quantized. `data` is the constant content, None for
+    activations.
     """
 
     index: int
@@ -92,8 +93,8 @@ class Graph:
 def read_graph(path: str | Path) -> Graph:
     """Read a .tflite file.
 
-    Raises UserError when the file is missing, no .tflite file, truncated or inconsistent, or has more than one
-    subgraph (control flow).
+    Raises UserError when the file is missing, no .tflite file, truncated or inconsistent, or has more than
+    one subgraph (control flow).
     """
     try:
         content = Path(path).read_bytes()

@@ -32,7 +32,7 @@ class Add(Layer):
         self.slopes = [np.float32(tensor.scale / self.output.scale) for tensor in self.inputs]
         self.rounding = self._rounding_int8() if self.is_int8 else self._stages()
 
-    # -- the scheme of TFLite's kernels ---------------------------------------------------------------------------
+    # -- the scheme of TFLite's kernels ------------------------------------------------------------
 
     def _multipliers(self) -> tuple[list[tuple[int, int]], tuple[int, int]]:
         scales = [np.float64(tensor.scale) for tensor in self.inputs]
@@ -44,7 +44,7 @@ class Add(Layer):
         ], arithmetic.quantize_multiplier(output)
 
     def _stages(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """Both inputs scaled to a common scale, added, and scaled to the output: each step exact in float64."""
+        """Both inputs scaled to a common scale, added, scaled to the output: each step exact in float64."""
         inputs, output = self._multipliers()
         first = "single" if not self.is_int8 and self.context.kernels != "reference" else "away"
         unit = 2.0 ** _LEFT_SHIFT[self.output.type]
@@ -67,7 +67,7 @@ class Add(Layer):
         ]
         return arithmetic.scale_exactly(scaled[0] + scaled[1], *output, "away")
 
-    # -- XNNPACK --------------------------------------------------------------------------------------------------
+    # -- XNNPACK -----------------------------------------------------------------------------------
 
     def _xnnpack_fixed_point(self) -> tuple[list[float], int]:
         # xnn_init_qs8_add_minmax_params: 20-bit multipliers, one shift for both.
@@ -88,10 +88,10 @@ class Add(Layer):
 
         return apply
 
-    # -- the fast form for int8 -----------------------------------------------------------------------------------
+    # -- the fast form for int8 --------------------------------------------------------------------
 
     def _rounding_int8(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """A float32 form that reproduces all 256 x 256 pairs of codes, if one is found; the exact stages otherwise."""
+        """A float32 form that reproduces all pairs of codes, if one is found; otherwise the exact stages."""
         xnnpack = self.context.kernels == "xnnpack"
         exact = self._exact_xnnpack if xnnpack else self._exact_stages
         codes = [

@@ -1,11 +1,11 @@
-"""TensorFlow Lite's fixed-point multiplications: exact in int64 (NumPy), and fast in floating point (TensorFlow).
+"""TensorFlow Lite's fixed-point multiplications: exact in int64, and fast in floating point.
 
-An accumulator x is scaled by a real multiplier that is stored as M * 2**(shift - 31) with 2**30 <= M < 2**31. What
-differs between kernels is only how the product is rounded:
+An accumulator x is scaled by a real multiplier that is stored as M * 2**(shift - 31) with 2**30 <= M <
+2**31. What differs between kernels is only how the product is rounded:
 
     single      floor(x M 2**(shift-31) + 1/2)                      TFLITE_SINGLE_ROUNDING
-    away        floor(x M 2**(l-31) + 1/2), then / 2**r, half away  gemmlowp: SaturatingRoundingDoublingHighMul and
-                from zero (l = max(shift, 0), r = max(-shift, 0))   RoundingDivideByPOT
+    away        floor(x M 2**(l-31) + 1/2), then / 2**r, half away  gemmlowp: doubling high multiplication,
+                from zero (l = max(shift, 0), r = max(-shift, 0))   then RoundingDivideByPOT
     up          as `away`, the second rounding half up              ruy's x86 kernels
     reduced     floor(x M' 2**(shift-15) + 1/2), M' = M / 2**16     int64 accumulators of 16x8 kernels
                 rounded half up and at most 32767
@@ -30,8 +30,8 @@ _WINDOW = np.arange(-3, 4)  # accumulators around each step of the output at whi
 def variable(value: np.ndarray, dtype: type = np.float32) -> tf.Variable:
     """A constant that graph optimisers cannot see.
 
-    Grappler folds multiplications into constant weights and reorders constant factors, which changes how products
-    round.
+    Grappler folds multiplications into constant weights and reorders constant factors, which changes how
+    products round.
     """
     return tf.Variable(np.asarray(value, dtype), trainable=False)
 
@@ -54,7 +54,7 @@ def quantize_multipliers(real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scale_exactly(x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, rounding: str) -> np.ndarray:
-    """Scale int64 accumulators of fewer than 32 bits (with `rounding` single, away or up); the oracle of fast forms."""
+    """Scale int64 accumulators below 2**31 (`rounding`: single, away or up); the oracle of fast forms."""
     x, multiplier, shift = np.broadcast_arrays(np.asarray(x, np.int64), multiplier, shift)
     if rounding == "single":
         total = 31 - shift
@@ -69,7 +69,7 @@ def scale_exactly(x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, roun
 def scale_split(
     x: tf.Tensor, multiplier: int | np.ndarray, shift: int | np.ndarray, rounding: str
 ) -> tf.Tensor:
-    """Scale float64 tensors of integers below 2**36: exact, because the multiplier is split in two 16-bit halves.
+    """Scale float64 integers below 2**36 exactly: the multiplier is split in two 16-bit halves.
 
     `rounding` is single, away or up. Shifts above 14 are not supported.
     """
@@ -78,8 +78,8 @@ def scale_split(
     low = (multiplier & (2**_SPLIT - 1)).astype(np.float64)
     left = shift if rounding == "single" else np.maximum(shift, 0)
     x = x * 2.0 ** np.maximum(left, 0)
-    # floor((x M + 2**(t-1)) / 2**t) with t = 31 (- shift when negative and single), the low half floored first:
-    # flooring in two steps equals flooring once.
+    # floor((x M + 2**(t-1)) / 2**t) with t = 31 (- shift when negative and single), the low half floored
+    # first: flooring in two steps equals flooring once.
     total = 31 - np.minimum(left, 0)
     carry = tf.floor(x * low * 2.0**-_SPLIT)
     rounded = tf.floor((x * high + carry + 2.0 ** (total - 1 - _SPLIT)) * 2.0 ** (_SPLIT - total))
@@ -100,8 +100,8 @@ def reduced_multiplier(multiplier: np.ndarray) -> np.ndarray:
 class AffineRounding:
     """x -> round(slope x + offset) in floating point, for TensorFlow tensors and NumPy arrays alike.
 
-    With `widening` d = 0 it rounds half up. With d > 0 the steps lie d nearer to zero on both sides, which is what
-    two roundings in a row amount to. The numbers are variables in TensorFlow, see `variable`.
+    With `widening` d = 0 it rounds half up. With d > 0 the steps lie d nearer to zero on both sides, which
+    is what two roundings in a row amount to. The numbers are variables in TensorFlow, see `variable`.
     """
 
     def __init__(self, slope: np.ndarray, offset: np.ndarray, widening: np.ndarray, dtype: type):
@@ -122,14 +122,15 @@ class AffineRounding:
 def fast_double_rounding(
     multiplier: np.ndarray, shift: np.ndarray, bias: np.ndarray, rounding: str, non_negative: bool
 ) -> Callable:
-    """Return a float64 candidate for `scale_exactly(x + bias, ...)`; `non_negative` when the output is clipped at 0.
+    """Return a float64 candidate for `scale_exactly(x + bias, ...)`; `non_negative`: clipped at 0.
 
     The first rounding moves the steps of the second by half a unit of the first: by d = 2**-(r+1).
     """
     slope = multiplier * 2.0 ** (shift - 31)
     right = np.maximum(-shift, 0)
     widening = np.where((right > 0) & (rounding != "single"), 2.0 ** -(right + 1), 0.0)
-    # Half of the finest fraction of a product: no product lies on a step, so that the side of a tie is settled.
+    # Half of the finest fraction of a product: no product lies on a step, so that the side of a tie is
+    # settled.
     widening = widening + np.where(widening > 0, 2.0 ** (np.minimum(shift, 0) - 33), 0.0)
     offset = bias * slope
     if rounding != "away" or non_negative:
@@ -146,10 +147,10 @@ def proved_equal(
     low: int,
     high: int,
 ) -> bool:
-    """Whether `fast` equals `exact`, both clipped to [low, high], for every integer |x| <= bound of each channel.
+    """Whether `fast` equals `exact`, clipped to [low, high], for every integer |x| <= bound of a channel.
 
-    Both are non-decreasing step functions. They agree everywhere if they agree on both sides of each step; a few
-    accumulators around each are compared, and both ends of the range.
+    Both are non-decreasing step functions. They agree everywhere if they agree on both sides of each step;
+    a few accumulators around each are compared, and both ends of the range.
     """
     levels = np.arange(low + 1, high + 1)[:, None]
     centers = np.ceil(np.clip((levels - 0.5) / slope - bias, -bound - 4, bound + 4))

@@ -1,7 +1,8 @@
 """How a gradient passes a rounding: the forward pass is exact, the backward pass is one of these estimates.
 
-Rounding itself counts as the identity (straight-through estimator, Bengio et al. 2013, section 4). What differs is
-how much passes where the value was clipped, be it at the limits of the integer type or by a fused activation.
+Rounding itself counts as the identity (straight-through estimator, Bengio et al. 2013, section 4). What
+differs is how much passes where the value was clipped, be it at the limits of the integer type or by a
+fused activation.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ def straight_through(unclipped: tf.Tensor, low: float, high: float) -> tf.Tensor
 
 
 def smooth(unclipped: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """The product of two logistic curves centred on the limits: units that are just clipped still pass something.
+    """The product of two logistic curves centred on the limits: units just clipped pass something.
 
-    This is the derivative of a softplus that is flattened at both ends; gradients do not vanish in units that a
-    small step would revive.
+    This is the derivative of a softplus that is flattened at both ends; gradients do not vanish in units
+    that a small step would revive.
     """
     width = _SMOOTH_WIDTH * (high - low) / 2.2 + 1e-6
     return tf.sigmoid((unclipped - low) / width) * tf.sigmoid((high - unclipped) / width)
@@ -53,8 +54,8 @@ def rounded_and_clipped(
 ) -> tf.Tensor:
     """Return clip(rounding(value), low, high) as float32, exactly; its derivative is slope * gate.
 
-    `rounding` returns integers in floating point; `slope` (a number or one for each channel) is the real factor that it
-    applies.
+    `rounding` returns integers in floating point; `slope` (a number or one for each channel) is the real
+    factor that it applies.
     """
 
     @tf.custom_gradient

@@ -1,4 +1,4 @@
-"""Comparison of the integer model with the TFLite interpreter: the evidence, and the guard of every crafting job."""
+"""Comparison of the integer model with the TFLite interpreter: evidence, and guard of crafting jobs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _BATCH = 250
 def check_exactness(
     model: IntegerModel, path: str | Path, samples_quantized: np.ndarray, threads: int = 1
 ) -> int:
-    """Return the number of output bytes in which the model and the TFLite interpreter differ: 0 when all is well.
+    """Return the number of output bytes in which model and TFLite interpreter differ: 0 when all is well.
 
-    samples_quantized: codes [N, H, W, C] of the network's input type. The interpreter runs `path` on the model's
-    kernel set with this many threads. Callers treat any other result than 0 as a failure; `mismatch_message` words it.
+    samples_quantized: codes [N, H, W, C] of the network's input type. The interpreter runs `path` on the
+    model's kernel set with this many threads. Callers treat any other result than 0 as a failure;
+    `mismatch_message` words it.
 
     Raises UserError when the interpreter cannot run the file.
     """
@@ -83,7 +84,7 @@ class InterpreterRunner:
             raise UserError(f"{self.path}: the TFLite interpreter cannot read it ({error})") from error
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
-        """Map codes [N, H, W, C] to output codes [N, classes], one by one where the file fixes the batch size."""
+        """Map codes [N, H, W, C] to output codes [N, classes]; one by one if the file fixes the batch."""
         if self.batches:
             try:
                 return self._invoke(codes)
@@ -110,7 +111,8 @@ class InterpreterRunner:
 def random_inputs(model: IntegerModel, count: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Return codes [count, H, W, C] of each synthetic kind.
 
-    `random`: uniform over the full range of the input type. `extreme`: only its two ends, which saturates layers.
+    `random`: uniform over the full range of the input type. `extreme`: only its two ends, which saturates
+    layers.
     """
     limits = np.iinfo(model.precision)
     shape = (count, *model.input_shape)
@@ -129,9 +131,9 @@ def exactness_table(
 ) -> list[dict[str, object]]:
     """Compare each network on each kernel set and kind of input.
 
-    models: (name, path, precision). kernels: the kernel sets to compare, those that the precision lacks are skipped;
-    None for all. inputs: a mapping from kind to float32 samples [N, H, W, C] in the network's unit or integer codes, or
-    a function of (name, model) that returns one.
+    models: (name, path, precision). kernels: the kernel sets to compare, those that the precision lacks are
+    skipped; None for all. inputs: a mapping from kind to float32 samples [N, H, W, C] in the network's unit
+    or integer codes, or a function of (name, model) that returns one.
 
     Returns one row for each: network, precision, kernels, inputs, bytes_compared, differing_bytes.
     """

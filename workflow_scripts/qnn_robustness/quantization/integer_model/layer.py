@@ -1,7 +1,8 @@
 """What all operators of the integer model share.
 
-Activations travel between layers as float32 tensors of whole numbers: code minus zero point ("centered" codes), exact
-because every one is below 2**17. A layer is built once from the file and is then a function of such tensors.
+Activations travel between layers as float32 tensors of whole numbers: code minus zero point ("centered"
+codes), exact because every one is below 2**17. A layer is built once from the file and is then a function
+of such tensors.
 """
 
 from __future__ import annotations

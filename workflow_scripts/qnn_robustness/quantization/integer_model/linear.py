@@ -77,7 +77,7 @@ class LinearLayer(Layer):
         context.expect(
             bias.type in types and bias.data is not None and bias.shape == (channels,),
             operator,
-            f"bias of type {bias.type} and shape {bias.shape}; supported: {' or '.join(types)} for each channel",
+            f"bias of type {bias.type}, shape {bias.shape}; supported: {' or '.join(types)} for each channel",
         )
         declared = operator.options.get("quantizedBiasType", _BIAS_INT32)
         context.expect(
@@ -94,7 +94,7 @@ class LinearLayer(Layer):
             np.float64(self.inputs[0].scale) * scales / np.float64(self.output.scale), channels
         )
 
-    # -- the sum ------------------------------------------------------------------------------------------------
+    # -- the sum -----------------------------------------------------------------------------------
 
     def _arranged(self, weights: np.ndarray) -> np.ndarray:
         """The weights as TensorFlow's operator wants them."""
@@ -141,7 +141,7 @@ class LinearLayer(Layer):
 
         return with_float32_gradient
 
-    # -- requantization -----------------------------------------------------------------------------------------
+    # -- requantization ----------------------------------------------------------------------------
 
     def _requantization(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """Return accumulator (without bias) -> centered code before clipping."""
@@ -188,7 +188,8 @@ class LinearLayer(Layer):
         return len(self.bias)
 
     def _requantization_xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        # xnn_qs8_requantize_fp32: the int32 accumulator becomes float32, times the float32 quotient of scales.
+        # xnn_qs8_requantize_fp32: the int32 accumulator becomes float32, times the float32 quotient of
+        # scales.
         scale = np.asarray(
             self.inputs[0].scale * self.operator.inputs[1].scales / self.output.scale, np.float32
         )
@@ -252,8 +253,9 @@ class _Convolution(LinearLayer):
         step_h, step_w = self.strides
         if step_h == step_w:
             return self.convolve(x, weights, step_h, self.padding)
-        # Depthwise convolutions refuse unequal strides, and oneDNN's others are wrong for some (stride (1, 3), one
-        # input channel, one output column): pad by hand, convolve densely and drop what lies in between.
+        # Depthwise convolutions refuse unequal strides, and oneDNN's others are wrong for some (stride (1,
+        # 3), one input channel, one output column): pad by hand, convolve densely and drop what lies in
+        # between.
         if self.padding == "SAME":
             sizes, kernel = self.inputs[0].shape[1:3], self.filter_values.shape[:2]
             pads = [same_padding(*triple) for triple in zip(sizes, kernel, self.strides, strict=True)]
@@ -292,7 +294,8 @@ class DepthwiseConv2D(_Convolution):
 
     def convolve(self, x: tf.Tensor, weights: tf.Tensor, stride: int, padding: str) -> tf.Tensor:
         if weights.shape[2] == 1:
-            # The same map; oneDNN confuses the two primitives when both occur with equal sizes in one process.
+            # The same map; oneDNN confuses the two primitives when both occur with equal sizes in one
+            # process.
             return tf.nn.conv2d(x, weights, stride, padding)
         return tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], padding)
 

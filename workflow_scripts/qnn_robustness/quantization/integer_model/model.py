@@ -42,8 +42,9 @@ _BATCH = 256  # samples evaluated at a time: larger batches only take more memor
 class IntegerModel:
     """A .tflite network of INT8 or INT16 activations, reproduced exactly and differentiably.
 
-    Build it with `from_file`. Public attributes: `path`, `precision` (`int8` or `int16`), `kernels`, `estimator`,
-    `input_shape` (H, W, C), `input_scale` (float32), `input_zero_point`, `output_scale`, `num_classes`.
+    Build it with `from_file`. Public attributes: `path`, `precision` (`int8` or `int16`), `kernels`,
+    `estimator`, `input_shape` (H, W, C), `input_scale` (float32), `input_zero_point`, `output_scale`,
+    `num_classes`.
     """
 
     def __init__(self, graph: Graph, kernels: str, estimator: str = "straight_through"):
@@ -59,7 +60,7 @@ class IntegerModel:
         self._input, self._output = self._strip_float_borders(graph, operators)
         if self._input.type not in LIMITS or len(self._input.scales) != 1:
             raise UserError(
-                f"{graph.path}: the input has type {self._input.type}; the integer model needs a network quantized to "
+                f"{graph.path}: the input has type {self._input.type}; it needs a network quantized to "
                 "INT8 or INT16 (for a float32 network attack the network itself)"
             )
         self.precision = self._input.type.lower()
@@ -88,15 +89,16 @@ class IntegerModel:
     ) -> IntegerModel:
         """Build the model of a .tflite file.
 
-        kernels: `reference` (the arithmetic of microcontrollers), `builtin` (TFLite's optimised kernels without
-        delegate, x86) or `xnnpack` (TFLite's default on x86; int8 only). estimator: `straight_through` or `smooth`.
+        kernels: `reference` (the arithmetic of microcontrollers), `builtin` (TFLite's optimised kernels
+        without delegate, x86) or `xnnpack` (TFLite's default on x86; int8 only). estimator:
+        `straight_through` or `smooth`.
 
-        Raises UserError for a damaged file, an unknown kernel set or estimator, and for an operator or type that is
-        not reproduced (named with its position).
+        Raises UserError for a damaged file, an unknown kernel set or estimator, and for an operator or type
+        that is not reproduced (named with its position).
         """
         return cls(read_graph(path), kernels, estimator)
 
-    # -- building ---------------------------------------------------------------------------------------------------
+    # -- building ----------------------------------------------------------------------------------
 
     def _strip_float_borders(self, graph: Graph, operators: list[Operator]) -> tuple[Tensor, Tensor]:
         """Take QUANTIZE off a float32 input and DEQUANTIZE off a float32 output; return the integer ends."""
@@ -105,7 +107,7 @@ class IntegerModel:
             takers = [operator for operator in operators if source in operator.inputs]
             if len(takers) != 1 or takers[0].name != "QUANTIZE":
                 raise UserError(
-                    f"{graph.path}: the float32 input is not quantized first; the integer model needs a network "
+                    f"{graph.path}: the float32 input is not quantized first; the integer model needs one "
                     "quantized to INT8 or INT16 (for a float32 network attack the network itself)"
                 )
             operators.remove(takers[0])
@@ -134,7 +136,7 @@ class IntegerModel:
             raise self._context.refuse(operator, "lacks an input or output")
         return LAYERS[operator.name](operator, self._context)
 
-    # -- running ----------------------------------------------------------------------------------------------------
+    # -- running -----------------------------------------------------------------------------------
 
     def _run(self, centered: tf.Tensor) -> dict[int, tf.Tensor]:
         """Map the centered input to the centered value of each tensor."""
@@ -183,21 +185,21 @@ class IntegerModel:
         return result
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
-        """Map inputs [N, H, W, C] (float32, in the unit of the network's input) to float32 logits [N, classes].
+        """Map inputs [N, H, W, C] (float32, in the network's unit) to float32 logits [N, classes].
 
-        Exact and differentiable: the value is that of the integer network before a final softmax, dequantized; the
-        gradient is the estimator's. Works in eager mode and inside tf.function.
+        Exact and differentiable: the value is that of the integer network before a final softmax,
+        dequantized; the gradient is the estimator's. Works in eager mode and inside tf.function.
         """
         values = self._run(self._quantize_centered(tf.convert_to_tensor(x, tf.float32)))
         return values[self._logits.index] * self._logits.scale
 
     def scores(self, x: np.ndarray) -> np.ndarray:
-        """Map inputs [N, H, W, C] to the network's dequantized output [N, classes], with its softmax; no gradient."""
+        """Map inputs [N, H, W, C] to the dequantized output [N, classes], with softmax; no gradient."""
         codes = self.forward_quantized(self.quantize(x)).astype(np.float32)
         return (codes - np.float32(self._output.zero_point)) * self.output_scale
 
     def as_file_input(self, q: np.ndarray) -> np.ndarray:
-        """Return codes as the file's input tensor takes them: unchanged, or dequantized if that is float32."""
+        """Return codes as the file's input tensor takes them: dequantized if that is float32."""
         if not self.float_input:
             return np.asarray(q, self._input.type.lower())
         return (np.asarray(q, np.float32) - np.float32(self.input_zero_point)) * self.input_scale

@@ -91,7 +91,7 @@ class Requantize(Layer):
             self.context.expect(
                 np.prod(self.output.shape[1:]) % 16 == 0 or np.array_equal(up, away),
                 self.operator,
-                "rounds the last codes of a batch differently in the built-in kernel; use reference or xnnpack",
+                "rounds the last codes of a batch differently in built-in kernels; use reference or xnnpack",
             )
             rounding = "up"
         return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, rounding)

@@ -1,4 +1,4 @@
-"""SOFTMAX over the last axis, in NumPy: it only ever follows the logits, and gradients are taken at the logits."""
+"""SOFTMAX over the last axis, in NumPy: gradients are taken at the logits before it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _exp_of_negative(x: np.ndarray) -> np.ndarray:
 
 
 def _exp_near_minus_eighth(a: np.ndarray) -> np.ndarray:
-    """gemmlowp `exp_on_interval_between_negative_one_quarter_and_0_excl`: a Taylor series around -1/8, Q0.31."""
+    """gemmlowp `exp_on_interval_between_negative_one_quarter_and_0_excl`: Taylor around -1/8."""
     constant, third = 1895147668, 715827883  # exp(-1/8), 1/3
     x = a + (1 << 28)
     square = _doubling_high(x, x)
@@ -167,7 +167,7 @@ def _round_half_away(value: np.ndarray) -> np.ndarray:
 
 
 def _table(function: Callable[[np.ndarray], np.ndarray], scale: float, zero_point: int) -> np.ndarray:
-    """`LUTPopulate<int16_t>`: samples corrected by half the error of interpolation at the middle of each step."""
+    """`LUTPopulate<int16_t>`: samples less half the error of interpolation in the middle of a step."""
     first, last = scale * (-32768 - zero_point), scale * (32767 - zero_point)
     step = (last - first) / _LUT_STEPS
     output_scale = 2.0 / 65535
