@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from qnn_robustness.evaluation.reported import reported
 from qnn_robustness.figures.shared import panels, style
 
 TABLES = ("robust_accuracy",)
@@ -21,7 +22,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
     A hollow marker says that fewer than half of the samples succeeded: its median is one of an easy minority.
     """
-    table = panels.reported(tables["robust_accuracy"])
+    table = reported(tables["robust_accuracy"])
     data = table[table["budget"].isna() & (table["preprocessor"] == "none")]
     if data.empty:
         return panels.empty("No minimal-norm attack was run.")
@@ -54,8 +55,7 @@ def _panel(axes: Axes, panel: pd.DataFrame, rows: pd.DataFrame, looks: dict[str,
             for point in chosen[chosen["target"] == target].dropna(subset="median_distortion").itertuples():
                 scale = 255 if point.norm == "linf" else 1
                 median, q1, q3 = (
-                    scale * value
-                    for value in (point.median_distortion, point.q1_distortion, point.q3_distortion)
+                    scale * value for value in (point.median_distortion, point.q1_distortion, point.q3_distortion)
                 )
                 hollow = point.success_rate < HALF
                 axes.errorbar(

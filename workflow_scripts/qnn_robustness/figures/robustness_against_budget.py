@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from qnn_robustness.evaluation.reported import reported
 from qnn_robustness.figures.shared import panels, style
 
 TABLES = ("robust_accuracy",)
@@ -14,7 +15,7 @@ SETTING = [*ROW, "training", "target", "norm", "budget"]
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Return the figure of a table of robust accuracies; attacks without a budget are left out."""
-    table = panels.reported(tables["robust_accuracy"])
+    table = reported(tables["robust_accuracy"])
     budgeted = table[table["budget"].notna()]
     if budgeted.empty:
         return panels.empty("No attack with a budget was run.")

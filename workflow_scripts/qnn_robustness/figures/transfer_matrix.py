@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from qnn_robustness.evaluation.reported import reported
 from qnn_robustness.figures.shared import panels, style
 
 TABLES = ("robust_accuracy",)
@@ -22,7 +23,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     A row is an attack at a budget from a source, a column a target. A framed cell is a source on itself;
     a grey field was not run.
     """
-    table = panels.reported(tables["robust_accuracy"])
+    table = reported(tables["robust_accuracy"])
     data = table[table["preprocessor"] == "none"]
     if data.empty:
         return panels.empty("No attack on undefended networks was run.")
@@ -50,9 +51,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _heat_map(
-    axes: Axes, data: pd.DataFrame, keys: list[tuple], names: list[str], targets: list[str]
-) -> None:
+def _heat_map(axes: Axes, data: pd.DataFrame, keys: list[tuple], names: list[str], targets: list[str]) -> None:
     rates = data.groupby([*ROW, "target"], dropna=False)["success_rate"].mean().mul(100)
     cells = pd.DataFrame(
         [[_at(rates, (*key, target)) for target in targets] for key in keys],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from qnn_robustness.evaluation.reported import reported
 from qnn_robustness.figures.shared import panels, style
 
 TABLES = ("worst_case",)
@@ -13,7 +14,7 @@ ROW = ["model", "preprocessor"]
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Return the figure of the table worst_case."""
-    data = panels.reported(tables["worst_case"])
+    data = reported(tables["worst_case"])
     if data.empty:
         return panels.empty("No attack with an L∞ budget was run.")
     labels = panels.kernel_labels(data)

@@ -14,12 +14,6 @@ PANEL_WIDTH, PANEL_HEIGHT = 2.9, 2.3
 DODGE = 0.13
 
 
-def reported(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows on the kernel set in which each target is reported: the first that the table names."""
-    first = table.drop_duplicates("target").set_index("target")["kernels"]
-    return table[table["kernels"] == table["target"].map(first)]
-
-
 def kernel_labels(table: pd.DataFrame) -> dict[str, str]:
     """Return a label for each target that names its kernel set where it has a choice of one."""
     pairs = table.drop_duplicates("target")[["target", "kernels"]].itertuples(index=False)
