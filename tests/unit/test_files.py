@@ -77,7 +77,7 @@ def test_a_damaged_archive_is_one_clear_line(tmp_path, content):
     path = tmp_path / "a.npz"
     write_arrays(path, a=np.arange(1000))
     path.write_bytes(path.read_bytes()[:200] if content is None else content)
-    with pytest.raises(UserError, match="a.npz: not a readable .npz file"):
+    with pytest.raises(UserError, match=r"a\.npz: not a readable"):
         read_arrays(path)
     with pytest.raises(UserError, match="no such file"):
         read_arrays(tmp_path / "missing.npz")
