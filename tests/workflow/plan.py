@@ -81,9 +81,7 @@ class Workflow:
         with tempfile.TemporaryDirectory() as temporary:
             output = Path(temporary, "output.txt")
             command = [*self._arguments(change), *arguments]
-            process = _forkserver.Process(
-                target=_main, args=(command, self.folder, self._environment({}), output)
-            )
+            process = _forkserver.Process(target=_main, args=(command, self.folder, self._environment({}), output))
             process.start()
             process.join()
             return Result(process.exitcode, output.read_text())
@@ -186,9 +184,7 @@ def of_rules(graph: Plan, *rules: str, **wildcards: str) -> Plan:
     """Return the jobs of these rules (a trailing `*` stands for any ending) with these wildcards."""
 
     def wanted(job: Job) -> bool:
-        named = any(
-            job.rule.startswith(rule[:-1]) if rule.endswith("*") else job.rule == rule for rule in rules
-        )
+        named = any(job.rule.startswith(rule[:-1]) if rule.endswith("*") else job.rule == rule for rule in rules)
         return named and all(job.wildcards.get(name) == value for name, value in wildcards.items())
 
     return frozenset(job for job in graph if wanted(job))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from plan import Plan, Workflow, of_rules, with_dependents
+from plan import Workflow, of_rules, with_dependents
 
 from qnn_robustness.common.files import sha256_file
 
@@ -47,9 +47,7 @@ SUMMARY = "results/data/shapes/summary.json"
     ],
     ids=["key", "budget", "parameter", "method", "attack", "type"],
 )
-def test_a_wrong_configuration_ends_in_one_line_before_any_job(
-    workflow: Workflow, change: dict, line: str
-) -> None:
+def test_a_wrong_configuration_ends_in_one_line_before_any_job(workflow: Workflow, change: dict, line: str) -> None:
     before = workflow.products()
     result = workflow.quick("--cores", "1", change=change)
     assert result.status != 0
@@ -111,7 +109,7 @@ def one_bit_off(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("spoil", [missing, truncated, one_bit_off])
 def test_a_bad_archive_ends_in_one_line_and_a_good_one_completes(
-    workflow: Workflow, graph: Plan, good: Path, tmp_path: Path, spoil
+    workflow: Workflow, good: Path, tmp_path: Path, spoil
 ) -> None:
     change, before = shapes(good), workflow.products()
     bad = tmp_path / "bad"

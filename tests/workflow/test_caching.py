@@ -47,6 +47,8 @@ def test_the_first_plan_makes_each_point_of_the_grid_once(finished: Finished) ->
             clean.add(f"results/evaluations/{network}/clean/{preprocessor}/{target}.parquet")
             clean.add(f"results/evaluations/{network}/clean/none/{source}.parquet")
             quantized |= {f"results/models/{network}/{p}.tflite" for p in (source, target) if p != "float32"}
+    diagnosed = {name for job in of_rules(finished.before, "diagnose_*") for name in job.inputs}
+    quantized |= {name for name in diagnosed if name.endswith(".tflite")}
     for rule, expected in (
         ("craft_adversarial", crafted),
         ("evaluate_adversarial", evaluated),
@@ -260,9 +262,7 @@ def module_of(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", CODE)
-def test_editing_a_module_replans_the_jobs_that_use_it(
-    workflow: Workflow, finished: Finished, name: str
-) -> None:
+def test_editing_a_module_replans_the_jobs_that_use_it(workflow: Workflow, finished: Finished, name: str) -> None:
     graph = finished.graph
     seeds = frozenset().union(*(of_rules(graph, rule, **wildcards) for rule, wildcards in CODE[name]))
     workflow.edit(f"{LIBRARY}/{name}", statement)
@@ -325,28 +325,25 @@ def test_comments_and_docstrings_replan_nothing(workflow: Workflow) -> None:
 
 
 PINS = {
-    "foolbox": [("craft_adversarial", {})],
+    "foolbox": [("craft_adversarial", {}), ("diagnose_*", {})],
     "seaborn": [("plot_*", {})],
     "papermill": [("report_*", {})],
     "tensorflow": [
         ("train_model", {}),
         ("quantize_model", {}),
-        ("craft_adversarial", {"source": "float32"}),
+        ("craft_adversarial", {}),  # the loop that all attacks share makes tensors where the source is float32
         ("evaluate_*", {"target": "float32"}),
+        ("diagnose_*", {}),
     ],
     "snakemake": [],
 }
 
 
 @pytest.mark.parametrize("distribution", PINS)
-def test_a_changed_pin_replans_the_users_of_the_package(
-    workflow: Workflow, graph: Plan, distribution: str
-) -> None:
+def test_a_changed_pin_replans_the_users_of_the_package(workflow: Workflow, graph: Plan, distribution: str) -> None:
     def change(text: str) -> str:
         lines = text.splitlines()
-        return "\n".join(
-            f"{distribution}==99.0 \\" if line.startswith(f"{distribution}==") else line for line in lines
-        )
+        return "\n".join(f"{distribution}==99.0 \\" if line.startswith(f"{distribution}==") else line for line in lines)
 
     workflow.edit("requirements.lock", change)
     seeds = frozenset().union(*(of_rules(graph, rule, **wildcards) for rule, wildcards in PINS[distribution]))
@@ -372,9 +369,7 @@ def test_a_changed_pin_replans_the_users_of_the_package(
     ],
     ids=["attack", "experiment"],
 )
-def test_an_addition_plans_new_jobs_and_the_tables_they_enter(
-    workflow: Workflow, graph: Plan, change: dict
-) -> None:
+def test_an_addition_plans_new_jobs_and_the_tables_they_enter(workflow: Workflow, graph: Plan, change: dict) -> None:
     larger = workflow.graph(change=change)
     new = larger - graph
     assert {"craft_adversarial", "evaluate_adversarial"} & {job.rule for job in new}

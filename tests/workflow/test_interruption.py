@@ -61,9 +61,7 @@ def test_a_killed_run_is_completed_by_the_next_one(
     assert workflow.plan() == frozenset(), "equal content is no change for what depends on it"
 
 
-def test_a_full_disk_ends_in_one_line_and_nothing_is_made_from_what_is_missing(
-    workflow: Workflow, graph: Plan
-) -> None:
+def test_a_full_disk_ends_in_one_line_and_nothing_is_made_from_what_is_missing(workflow: Workflow, graph: Plan) -> None:
     before = workflow.products()
     workflow.path(CRAFTED).unlink()
     result = workflow.run("--keep-going", TEST_FULL=Path(CRAFTED).name)
