@@ -67,7 +67,7 @@ class Linear:
                 )
             closer = distance < best
             best = np.where(closer, distance, best)
-            result = np.where(closer[:, None], distance[:, None] * direction, result)
+            result[closer] = distance[closer, None] * direction[closer]
         return result
 
     def distances(self, norm: str) -> np.ndarray:
@@ -103,13 +103,9 @@ def native(model: foolbox.Model, values: np.ndarray) -> Any:
     return values
 
 
-def perturbed(
-    attack: Attack, model: foolbox.Model, samples: np.ndarray, goal: Any, **extra: Any
-) -> np.ndarray:
+def perturbed(attack: Attack, model: foolbox.Model, samples: np.ndarray, goal: Any, **extra: Any) -> np.ndarray:
     """Run an attack that minimises; `goal` is a Foolbox criterion, or the labels (int64 [N]) to leave."""
-    criterion = (
-        foolbox.criteria.Misclassification(native(model, goal)) if isinstance(goal, np.ndarray) else goal
-    )
+    criterion = foolbox.criteria.Misclassification(native(model, goal)) if isinstance(goal, np.ndarray) else goal
     _, found, _ = attack(model, native(model, samples), criterion, epsilons=None, **extra)
     return ep.astensor(found).numpy()
 
