@@ -83,3 +83,10 @@ def initial_network(w):
 def training_code(model, training):
     method, architecture = C.recipe(model, training)["method"], C.model(model)["architecture"]
     return code("train_model.py", module_name("training", method), module_name("models", architecture))
+
+
+def crafted_on(model, training, source):
+    """Return the files of all attacks that the grid crafts on one precision of a network."""
+    evaluations = [e for name in C.experiments for e in C.evaluations(name)]
+    attacks = dict.fromkeys(e.attack for e in evaluations if e[:3] == (model, training, source))
+    return [f"results/adversarial/{model}/{training}/{source}/{attack}.npz" for attack in attacks]

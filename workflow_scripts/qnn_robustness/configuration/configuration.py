@@ -309,7 +309,7 @@ def _check_attack(name: str, entry: dict[str, Any]) -> None:
         )
     if entry["query_budget"] and method.ACCESS == "white_box":
         raise UserError(
-            f"{where}.query_budget: {entry['method']} uses gradients; only queries of score and decision attacks are limited"
+            f"{where}.query_budget: {entry['method']} uses gradients; queries are limited for black-box attacks only"
         )
     for position, budget in enumerate(budgets or []):
         exact = parse_distance(budget)
