@@ -10,11 +10,39 @@ include: "rules/train.smk"
 include: "rules/quantize.smk"
 include: "rules/attack.smk"
 include: "rules/evaluate.smk"
+include: "rules/report.smk"
 include: "rules/reference.smk"
 
 
 rule all:
     input:
-        "results/tables/headline.csv",
-        "results/tables/robust_accuracy.csv",
-        "results/tables/paired_tests.csv",
+        expand("results/tables/{table}.csv", table=TABLES),
+        expand(
+            "results/figures/{figure}.{kind}",
+            figure=TABLES_OF_FIGURES,
+            kind=["svg", "png"],
+        ),
+        expand(
+            "results/reports/{report}.html", report=[report.name for report in REPORTS]
+        ),
+
+
+rule tables:
+    input:
+        expand("results/tables/{table}.csv", table=TABLES),
+
+
+rule figures:
+    input:
+        expand(
+            "results/figures/{figure}.{kind}",
+            figure=TABLES_OF_FIGURES,
+            kind=["svg", "png"],
+        ),
+
+
+rule reports:
+    input:
+        expand(
+            "results/reports/{report}.html", report=[report.name for report in REPORTS]
+        ),

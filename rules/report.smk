@@ -1,0 +1,107 @@
+# From tables to figures, notebooks and their pages.
+from qnn_robustness.configuration import reports
+
+TABLES = ["headline", "clean_accuracy", "robust_accuracy", "worst_case", "paired_tests"]
+# A figure named after a table of the whole run draws that table; any other draws the experiments that feed it.
+TABLES_OF_FIGURES = {
+    "clean_accuracy": {"clean_accuracy": ["results/tables/clean_accuracy.csv"]}
+}
+if any(
+    attack["norm"] == "linf"
+    and "budgets" in attack
+    and (attack["protocol"], attack["lattice"]) == ("sound", "uint8")
+    for experiment in C.experiments.values()
+    for attack in map(C.attack, experiment["attacks"])
+):
+    TABLES_OF_FIGURES["worst_case"] = {"worst_case": ["results/tables/worst_case.csv"]}
+for figure in C.figures():
+    TABLES_OF_FIGURES.setdefault(
+        figure,
+        {
+            "robust_accuracy": expand(
+                "results/tables/experiments/{experiment}.csv",
+                experiment=C.feeding(figure),
+            )
+        },
+    )
+REPORTS = reports.planned(ROOT / "notebooks", TABLES_OF_FIGURES)
+
+
+for figure, tables in TABLES_OF_FIGURES.items():
+
+    rule:
+        name:
+            f"plot_{figure}"
+        input:
+            **tables,
+        output:
+            svg=report(
+                f"results/figures/{figure}.svg",
+                caption=f"../docs/captions/{figure}.rst",
+                category="Figures",
+                labels={"figure": figure.replace("_", " "), "format": "SVG"},
+            ),
+            png=report(
+                f"results/figures/{figure}.png",
+                caption=f"../docs/captions/{figure}.rst",
+                category="Figures",
+                labels={"figure": figure.replace("_", " "), "format": "PNG"},
+            ),
+        log:
+            f"logs/figures/{figure}.log",
+        benchmark:
+            f"logs/figures/{figure}.tsv"
+        conda:
+            "../envs/workflow.yaml"
+        params:
+            figure=figure,
+            code=code("plot_figure.py", module_name("figures", figure)),
+        script:
+            "../workflow_scripts/plot_figure.py"
+
+
+for notebook in REPORTS:
+
+    rule:
+        name:
+            f"report_{notebook.name}"
+        input:
+            tables=expand("results/tables/{table}.csv", table=notebook.tables),
+            figures=expand("results/figures/{figure}.svg", figure=notebook.figures),
+        output:
+            notebook=f"results/reports/{notebook.name}.ipynb",
+            html=report(
+                f"results/reports/{notebook.name}.html",
+                caption=f"../docs/captions/reports/{notebook.name}.rst",
+                category="Reports",
+                labels={"report": notebook.title},
+            ),
+        log:
+            f"logs/reports/{notebook.name}.log",
+        benchmark:
+            f"logs/reports/{notebook.name}.tsv"
+        conda:
+            "../envs/workflow.yaml"
+        params:
+            notebook=f"notebooks/{notebook.name}.ipynb",
+            parameters={
+                "tables": {
+                    table: f"results/tables/{table}.csv" for table in notebook.tables
+                },
+                "figures": {
+                    figure: f"results/figures/{figure}.svg"
+                    for figure in notebook.figures
+                },
+                "reports": {
+                    other.name: other.title
+                    for other in REPORTS
+                    if notebook.name == "index" and other.name != "index"
+                },
+            },
+            text=notebook.text_sha256,
+            code=[
+                code("run_notebook.py"),
+                code_hash(ROOT / "notebooks" / f"{notebook.name}.ipynb"),
+            ],
+        script:
+            "../workflow_scripts/run_notebook.py"
