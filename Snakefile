@@ -10,6 +10,7 @@ include: "rules/train.smk"
 include: "rules/quantize.smk"
 include: "rules/attack.smk"
 include: "rules/evaluate.smk"
+include: "rules/diagnose.smk"
 include: "rules/report.smk"
 include: "rules/reference.smk"
 
@@ -22,9 +23,7 @@ rule all:
             figure=TABLES_OF_FIGURES,
             kind=["svg", "png"],
         ),
-        expand(
-            "results/reports/{report}.html", report=[report.name for report in REPORTS]
-        ),
+        expand("results/reports/{report}.html", report=[report.name for report in REPORTS]),
 
 
 rule tables:
@@ -43,6 +42,4 @@ rule figures:
 
 rule reports:
     input:
-        expand(
-            "results/reports/{report}.html", report=[report.name for report in REPORTS]
-        ),
+        expand("results/reports/{report}.html", report=[report.name for report in REPORTS]),

@@ -5,6 +5,12 @@ rule craft_adversarial:
         test=data_of("test"),
     output:
         "results/adversarial/{model}/{training}/{source}/{attack}.npz",
+    log:
+        "logs/adversarial/{model}/{training}/{source}/{attack}.log",
+    benchmark:
+        "logs/adversarial/{model}/{training}/{source}/{attack}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     params:
         name="{attack}",
         attack=lambda w: C.crafting(w.attack),
@@ -15,11 +21,5 @@ rule craft_adversarial:
             module_name("attacks", C.attack(w.attack)["method"]),
             C.source_module(w.source, w.attack),
         ),
-    log:
-        "logs/adversarial/{model}/{training}/{source}/{attack}.log",
-    benchmark:
-        "logs/adversarial/{model}/{training}/{source}/{attack}.tsv"
-    conda:
-        "../envs/workflow.yaml"
     script:
         "../workflow_scripts/craft_adversarial.py"

@@ -1,13 +1,9 @@
 # The validated configuration, and what every rule uses to name its parameters.
-import os
 import sys
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
 
 from qnn_robustness.common.code_hash import code_hash
 from qnn_robustness.common.errors import UserError
@@ -16,9 +12,7 @@ from qnn_robustness.configuration import configuration as configurations
 from qnn_robustness.evaluation.records import target_module
 
 try:
-    C = configurations.load(
-        config, ROOT / "schemas" / "config.schema.yaml", ROOT / "reference_models"
-    )
+    C = configurations.load(config, ROOT / "schemas" / "config.schema.yaml", ROOT / "reference_models")
 except UserError as error:
     sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
 
@@ -65,7 +59,10 @@ def records_of(experiment):
 
 def target_modules(w):
     method = C.preprocessor(w.preprocessor)["method"]
-    return [target_module(w.target), *([module_name("defenses", method)] if method else [])]
+    return [
+        target_module(w.target),
+        *([module_name("defenses", method)] if method else []),
+    ]
 
 
 def archive_of(w):
@@ -81,8 +78,15 @@ def initial_network(w):
 
 
 def training_code(model, training):
-    method, architecture = C.recipe(model, training)["method"], C.model(model)["architecture"]
-    return code("train_model.py", module_name("training", method), module_name("models", architecture))
+    method, architecture = (
+        C.recipe(model, training)["method"],
+        C.model(model)["architecture"],
+    )
+    return code(
+        "train_model.py",
+        module_name("training", method),
+        module_name("models", architecture),
+    )
 
 
 def crafted_on(model, training, source):

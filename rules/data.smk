@@ -1,20 +1,21 @@
 # From the official archives to splits. Where an archive is fetched from (`mirrors`) is read by the script
 # from the configuration and is no parameter: it does not make the archive another one.
 
+
 rule download_dataset:
     output:
         "results/downloads/{dataset}/{archive}",
-    params:
-        archive=lambda w: C.dataset(w.dataset)["archive"],
-        urls=lambda w: C.dataset(w.dataset)["urls"],
-        checksum=lambda w: C.dataset(w.dataset)["checksum"],
-        code=code("download_dataset.py"),
     log:
         "logs/downloads/{dataset}/{archive}.log",
     benchmark:
         "logs/downloads/{dataset}/{archive}.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        archive=lambda w: C.dataset(w.dataset)["archive"],
+        urls=lambda w: C.dataset(w.dataset)["urls"],
+        checksum=lambda w: C.dataset(w.dataset)["checksum"],
+        code=code("download_dataset.py"),
     script:
         "../workflow_scripts/download_dataset.py"
 
@@ -28,15 +29,18 @@ rule prepare_dataset:
         calibration="results/data/{dataset}/calibration.npz",
         test="results/data/{dataset}/test.npz",
         summary="results/data/{dataset}/summary.json",
-    params:
-        name="{dataset}",
-        dataset=lambda w: C.data_parameters(w.dataset),
-        code=lambda w: code("prepare_dataset.py", module_name("data.formats", C.dataset(w.dataset)["format"])),
     log:
         "logs/data/{dataset}.log",
     benchmark:
         "logs/data/{dataset}.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        name="{dataset}",
+        dataset=lambda w: C.data_parameters(w.dataset),
+        code=lambda w: code(
+            "prepare_dataset.py",
+            module_name("data.formats", C.dataset(w.dataset)["format"]),
+        ),
     script:
         "../workflow_scripts/prepare_dataset.py"

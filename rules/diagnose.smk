@@ -6,15 +6,15 @@ rule diagnose_integer_model:
         adversarial=lambda w: crafted_on(w.model, w.training, w.precision),
     output:
         "results/diagnostics/{model}/{training}/integer_model_{precision}.csv",
-    params:
-        inputs=1000,
-        code=code("check_integer_model.py"),
     log:
         "logs/diagnostics/{model}/{training}/integer_model_{precision}.log",
     benchmark:
         "logs/diagnostics/{model}/{training}/integer_model_{precision}.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        inputs=1000,
+        code=code("check_integer_model.py"),
     script:
         "../workflow_scripts/check_integer_model.py"
 
@@ -28,14 +28,14 @@ rule tabulate_integer_model:
         ],
     output:
         "results/tables/integer_model_exactness.csv",
-    params:
-        table="concatenation",
-        code=code("tabulate.py"),
     log:
         "logs/tables/integer_model_exactness.log",
     benchmark:
         "logs/tables/integer_model_exactness.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        table="concatenation",
+        code=code("tabulate.py"),
     script:
         "../workflow_scripts/tabulate.py"

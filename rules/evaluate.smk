@@ -5,16 +5,16 @@ rule evaluate_clean:
         test=data_of("test"),
     output:
         "results/evaluations/{model}/{training}/clean/{preprocessor}/{target}.parquet",
-    params:
-        kernels=lambda w: C.kernels(w.target),
-        preprocessor=lambda w: C.preprocessor(w.preprocessor),
-        code=lambda w: code("evaluate_clean.py", *target_modules(w)),
     log:
         "logs/evaluations/{model}/{training}/clean/{preprocessor}/{target}.log",
     benchmark:
         "logs/evaluations/{model}/{training}/clean/{preprocessor}/{target}.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        kernels=lambda w: C.kernels(w.target),
+        preprocessor=lambda w: C.preprocessor(w.preprocessor),
+        code=lambda w: code("evaluate_clean.py", *target_modules(w)),
     script:
         "../workflow_scripts/evaluate_clean.py"
 
@@ -28,17 +28,17 @@ rule evaluate_adversarial:
         target_clean="results/evaluations/{model}/{training}/clean/{preprocessor}/{target}.parquet",
     output:
         "results/evaluations/{model}/{training}/{source}/{attack}/{preprocessor}/{target}.parquet",
-    params:
-        attack=lambda w: C.attack_columns(w.attack),
-        kernels=lambda w: C.kernels(w.target),
-        preprocessor=lambda w: C.preprocessor(w.preprocessor),
-        code=lambda w: code("evaluate_adversarial.py", *target_modules(w)),
     log:
         "logs/evaluations/{model}/{training}/{source}/{attack}/{preprocessor}/{target}.log",
     benchmark:
         "logs/evaluations/{model}/{training}/{source}/{attack}/{preprocessor}/{target}.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        attack=lambda w: C.attack_columns(w.attack),
+        kernels=lambda w: C.kernels(w.target),
+        preprocessor=lambda w: C.preprocessor(w.preprocessor),
+        code=lambda w: code("evaluate_adversarial.py", *target_modules(w)),
     script:
         "../workflow_scripts/evaluate_adversarial.py"
 
@@ -48,15 +48,15 @@ rule tabulate_experiment:
         records=lambda w: records_of(w.experiment),
     output:
         "results/tables/experiments/{experiment}.csv",
-    params:
-        table="robust_accuracy",
-        code=code("tabulate.py"),
     log:
         "logs/tables/experiments/{experiment}.log",
     benchmark:
         "logs/tables/experiments/{experiment}.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        table="robust_accuracy",
+        code=code("tabulate.py"),
     script:
         "../workflow_scripts/tabulate.py"
 
@@ -66,15 +66,15 @@ rule tabulate_robust_accuracy:
         tables=expand("results/tables/experiments/{experiment}.csv", experiment=C.experiments),
     output:
         "results/tables/robust_accuracy.csv",
-    params:
-        table="concatenation",
-        code=code("tabulate.py"),
     log:
         "logs/tables/robust_accuracy.log",
     benchmark:
         "logs/tables/robust_accuracy.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        table="concatenation",
+        code=code("tabulate.py"),
     script:
         "../workflow_scripts/tabulate.py"
 
@@ -84,15 +84,15 @@ rule tabulate_clean_accuracy:
         records=[clean_file(*point) for point in C.clean_evaluations()],
     output:
         "results/tables/clean_accuracy.csv",
-    params:
-        table="clean_accuracy",
-        code=code("tabulate.py"),
     log:
         "logs/tables/clean_accuracy.log",
     benchmark:
         "logs/tables/clean_accuracy.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        table="clean_accuracy",
+        code=code("tabulate.py"),
     script:
         "../workflow_scripts/tabulate.py"
 
@@ -102,15 +102,15 @@ rule tabulate_worst_case:
         records=[path for experiment in C.experiments for path in records_of(experiment)],
     output:
         "results/tables/worst_case.csv",
-    params:
-        table="worst_case",
-        code=code("tabulate.py"),
     log:
         "logs/tables/worst_case.log",
     benchmark:
         "logs/tables/worst_case.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        table="worst_case",
+        code=code("tabulate.py"),
     script:
         "../workflow_scripts/tabulate.py"
 
@@ -120,16 +120,16 @@ rule tabulate_paired_tests:
         records=[path for experiment in C.experiments for path in records_of(experiment)],
     output:
         "results/tables/paired_tests.csv",
-    params:
-        table="paired_tests",
-        arguments={"kernels": C.reported_kernels},
-        code=code("tabulate.py"),
     log:
         "logs/tables/paired_tests.log",
     benchmark:
         "logs/tables/paired_tests.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        table="paired_tests",
+        arguments={"kernels": C.reported_kernels},
+        code=code("tabulate.py"),
     script:
         "../workflow_scripts/tabulate.py"
 
@@ -140,15 +140,15 @@ rule tabulate_headline:
         worst_case="results/tables/worst_case.csv",
     output:
         "results/tables/headline.csv",
-    params:
-        table="headline",
-        arguments={"kernels": C.reported_kernels},
-        code=code("tabulate.py"),
     log:
         "logs/tables/headline.log",
     benchmark:
         "logs/tables/headline.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        table="headline",
+        arguments={"kernels": C.reported_kernels},
+        code=code("tabulate.py"),
     script:
         "../workflow_scripts/tabulate.py"

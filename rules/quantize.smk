@@ -6,15 +6,15 @@ rule quantize_model:
     output:
         network="results/models/{model}/{training}/{precision}.tflite",
         sidecar="results/models/{model}/{training}/{precision}.json",
-    params:
-        output=lambda w: C.model(w.model)["output"],
-        reference=lambda w: C.reference(w.model, w.training),
-        code=code("quantize_model.py"),
     log:
         "logs/models/{model}/{training}/{precision}.log",
     benchmark:
         "logs/models/{model}/{training}/{precision}.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        output=lambda w: C.model(w.model)["output"],
+        reference=lambda w: C.reference(w.model, w.training),
+        code=code("quantize_model.py"),
     script:
         "../workflow_scripts/quantize_model.py"

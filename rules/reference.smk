@@ -5,7 +5,14 @@ rule keep_reference_models:
         [
             f"results/models/{network.model}/{network.training}/{file}"
             for network in C.networks()
-            for file in ("float32.keras", "training.csv", "int8.tflite", "int8.json", "int16.tflite", "int16.json")
+            for file in (
+                "float32.keras",
+                "training.csv",
+                "int8.tflite",
+                "int8.json",
+                "int16.tflite",
+                "int16.json",
+            )
         ],
         **{
             f"{model}_{split}": f"results/data/{C.dataset_of(model)}/{split}.npz"
@@ -15,6 +22,12 @@ rule keep_reference_models:
         clean_accuracy="results/tables/clean_accuracy.csv",
     output:
         "results/reference_models/manifest.json",
+    log:
+        "logs/reference_models.log",
+    benchmark:
+        "logs/reference_models.tsv"
+    conda:
+        "../envs/workflow.yaml"
     params:
         networks={
             f"{n.model}/{n.training}": {
@@ -24,11 +37,5 @@ rule keep_reference_models:
             for n in C.networks()
         },
         code=code("keep_reference_models.py"),
-    log:
-        "logs/reference_models.log",
-    benchmark:
-        "logs/reference_models.tsv"
-    conda:
-        "../envs/workflow.yaml"
     script:
         "../workflow_scripts/keep_reference_models.py"

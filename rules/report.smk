@@ -1,15 +1,18 @@
 # From tables to figures, notebooks and their pages.
 from qnn_robustness.configuration import reports
 
-TABLES = ["headline", "clean_accuracy", "robust_accuracy", "worst_case", "paired_tests"]
+TABLES = [
+    "headline",
+    "clean_accuracy",
+    "robust_accuracy",
+    "worst_case",
+    "paired_tests",
+    "integer_model_exactness",
+]
 # A figure named after a table of the whole run draws that table; any other draws the experiments that feed it.
-TABLES_OF_FIGURES = {
-    "clean_accuracy": {"clean_accuracy": ["results/tables/clean_accuracy.csv"]}
-}
+TABLES_OF_FIGURES = {"clean_accuracy": {"clean_accuracy": ["results/tables/clean_accuracy.csv"]}}
 if any(
-    attack["norm"] == "linf"
-    and "budgets" in attack
-    and (attack["protocol"], attack["lattice"]) == ("sound", "uint8")
+    attack["norm"] == "linf" and "budgets" in attack and (attack["protocol"], attack["lattice"]) == ("sound", "uint8")
     for experiment in C.experiments.values()
     for attack in map(C.attack, experiment["attacks"])
 ):
@@ -85,17 +88,10 @@ for notebook in REPORTS:
         params:
             notebook=f"notebooks/{notebook.name}.ipynb",
             parameters={
-                "tables": {
-                    table: f"results/tables/{table}.csv" for table in notebook.tables
-                },
-                "figures": {
-                    figure: f"results/figures/{figure}.svg"
-                    for figure in notebook.figures
-                },
+                "tables": {table: f"results/tables/{table}.csv" for table in notebook.tables},
+                "figures": {figure: f"results/figures/{figure}.svg" for figure in notebook.figures},
                 "reports": {
-                    other.name: other.title
-                    for other in REPORTS
-                    if notebook.name == "index" and other.name != "index"
+                    other.name: other.title for other in REPORTS if notebook.name == "index" and other.name != "index"
                 },
             },
             text=notebook.text_sha256,

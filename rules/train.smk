@@ -1,5 +1,6 @@
 # From splits to float32 networks.
 
+
 rule train_model:
     input:
         unpack(initial_network),
@@ -8,6 +9,13 @@ rule train_model:
     output:
         network="results/models/{model}/{training}/float32.keras",
         history="results/models/{model}/{training}/training.csv",
+    log:
+        "logs/models/{model}/{training}/float32.log",
+    benchmark:
+        "logs/models/{model}/{training}/float32.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: C.values["training_threads"]
     params:
         name="{model}/{training}",
         architecture=lambda w: C.model(w.model)["architecture"],
@@ -16,12 +24,5 @@ rule train_model:
         recipe_sha256=lambda w: C.recipe_sha256(w.model, w.training),
         reference=lambda w: C.reference(w.model, w.training),
         code=lambda w: training_code(w.model, w.training),
-    threads: C.values["training_threads"]
-    log:
-        "logs/models/{model}/{training}/float32.log",
-    benchmark:
-        "logs/models/{model}/{training}/float32.tsv"
-    conda:
-        "../envs/workflow.yaml"
     script:
         "../workflow_scripts/train_model.py"

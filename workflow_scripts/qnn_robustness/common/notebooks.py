@@ -17,6 +17,7 @@ import papermill
 from nbformat import NotebookNode
 
 KERNEL = "qnn_robustness"
+LIBRARY = str(Path(__file__).resolve().parents[2])
 STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -70,7 +71,8 @@ def _own_kernel() -> Iterator[None]:
         kernel = Path(folder, "kernels", KERNEL)
         kernel.mkdir(parents=True)
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        specification = {"argv": command, "display_name": KERNEL, "language": "python"}
+        library = {"PYTHONPATH": os.pathsep.join([LIBRARY, *filter(None, [os.environ.get("PYTHONPATH")])])}
+        specification = {"argv": command, "display_name": KERNEL, "language": "python", "env": library}
         (kernel / "kernel.json").write_text(json.dumps(specification), encoding="utf-8")
         os.environ.update(dict.fromkeys(variables[:4], folder), MPLBACKEND="agg")
         try:
