@@ -26,7 +26,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     figure, axes = panels.grid(len(rows), len(targets), "Robust accuracy (%)")
     for line, row in zip(axes, rows.itertuples(index=False), strict=True):
         for axis, target in zip(line, targets, strict=True):
-            panel = data[(data[ROW] == row).all(axis=1) & (data["target"] == target)]
+            panel = data[(data[ROW] == list(row)).all(axis=1) & (data["target"] == target)]
             if panel.empty:
                 axis.set_axis_off()
                 continue

@@ -43,6 +43,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             axis.set_yticks(range(len(rows)), _names(data, rows))
             axis.tick_params(axis="y", labelleft=axis is line[0])
             axis.set_xlabel(f"{style.NORM_LABELS[norm]} distortion of successes{_unit(norm)}")
+        line[0].set_xlim(left=0)  # shared, so only once all panels have their points
     hollow = Line2D([], [], color="#444444", marker="o", markerfacecolor="white", linestyle="")
     style.add_legend(figure, looks, labels, {"hollow: fewer than half succeed": hollow})
     return figure
@@ -50,7 +51,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def _panel(axes: Axes, panel: pd.DataFrame, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None:
     for position, row in enumerate(rows.itertuples(index=False)):
-        chosen = panel[(panel[ROW] == row).all(axis=1)]
+        chosen = panel[(panel[ROW] == list(row)).all(axis=1)]
         for i, (target, look) in enumerate(looks.items()):
             for point in chosen[chosen["target"] == target].dropna(subset="median_distortion").itertuples():
                 scale = 255 if point.norm == "linf" else 1
@@ -69,7 +70,6 @@ def _panel(axes: Axes, panel: pd.DataFrame, rows: pd.DataFrame, looks: dict[str,
                     elinewidth=0.9,
                 )
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(left=0)
     axes.grid(visible=False, axis="y")
 
 
@@ -77,7 +77,7 @@ def _names(data: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
     several_models = len(data["model"].unique()) > 1
     names = []
     for row in rows.itertuples(index=False):
-        samples = data.loc[(data[ROW] == row).all(axis=1), "samples"]
+        samples = data.loc[(data[ROW] == list(row)).all(axis=1), "samples"]
         model = f"{row.model}\n" if several_models else ""
         names.append(f"{model}{row.attack}\nfrom {row.source}, n = {panels.count(samples)}")
     return names

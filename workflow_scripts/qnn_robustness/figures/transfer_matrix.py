@@ -40,7 +40,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         chosen = data[(data["model"] == network.model) & (data["training"] == network.training)]
         _heat_map(axis, chosen, keys, names, targets)
         axis.set_title(f"{network.model}\n{network.training}")
-        axis.set_xticklabels([labels[target].replace(" (", "\n(") for target in targets])
+        axis.set_xticklabels([labels[target].replace(" (", "\n(").replace(" kernels", "") for target in targets])
         axis.set_xlabel("Target")
         if axis is not axes[0]:
             axis.set_yticks([])

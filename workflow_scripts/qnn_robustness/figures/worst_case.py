@@ -23,7 +23,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     figure, axes = panels.grid(len(rows), len(trainings), "Worst-case accuracy (%)")
     for line, row in zip(axes, rows.itertuples(index=False), strict=True):
         for axis, training in zip(line, trainings, strict=True):
-            panel = data[(data[ROW] == row).all(axis=1) & (data["training"] == training)]
+            panel = data[(data[ROW] == list(row)).all(axis=1) & (data["training"] == training)]
             if panel.empty:
                 axis.set_axis_off()
                 continue

@@ -1,0 +1,245 @@
+"""Figures on small synthetic tables: they draw, say the same thing in the same bytes, and stay readable in grey."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from itertools import combinations, pairwise, product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from qnn_robustness.common import registry
+from qnn_robustness.common.code_hash import closure
+from qnn_robustness.evaluation.statistics import wilson
+from qnn_robustness.figures.shared import panels, style
+
+FIGURES = registry.names("figures")
+ROBUST = ("robust_accuracy",)
+TARGETS = {"float32": ["tensorflow"], "int16": ["reference"], "int8": ["reference", "xnnpack"]}
+
+
+def share(correct: int, samples: int = 200) -> dict[str, float]:
+    low, high = wilson(correct, samples)
+    return {"samples": samples, "accuracy": correct / samples, "ci_low": low, "ci_high": high}
+
+
+def robust_accuracy(trainings: int = 2, budgets: int = 3, targets: int = 3, minimal: bool = True) -> pd.DataFrame:
+    """Return a table of PGD at some budgets behind two preprocessors, and of DeepFool."""
+    rows = []
+    attacks = [("pgd_linf", "linf", 2.0**i / 255) for i in range(budgets)]
+    attacks += [("deepfool_l2", "l2", np.nan)] if minimal else []
+    names = [(target, kernels) for target in list(TARGETS)[:targets] for kernels in TARGETS[target]]
+    for t, (target, kernels), (attack, norm, budget), preprocessor in product(
+        range(trainings), names, attacks, ("none", "bits")
+    ):
+        correct = int(180 - 30 * np.nan_to_num(budget * 255) / 2 ** max(budgets - 1, 0) + 3 * t)
+        rows.append(
+            {
+                "model": "net", "training": f"training_{t}", "source": "float32", "target": target,
+                "kernels": kernels, "attack": attack, "norm": norm, "budget": budget, "preprocessor": preprocessor,
+                "seed": 0, **share(correct), "success_rate": 1 - correct / 200, "median_distortion": 0.5,
+                "q1_distortion": 0.4, "q3_distortion": 0.7,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def clean_accuracy(trainings: int = 2) -> pd.DataFrame:
+    rows = [
+        {"model": "net", "training": f"training_{t}", "preprocessor": "none", "precision": precision,
+         "kernels": kernels, **share(190 - t), "ties": 0.0}
+        for t in range(trainings)
+        for precision, sets in TARGETS.items()
+        for kernels in sets
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def worst_case(budgets: int = 3) -> pd.DataFrame:
+    table = robust_accuracy(budgets=budgets, minimal=False)
+    return table.drop(columns=["source", "attack", "seed"]).assign(attacks=2, levels=table["budget"] * 255)
+
+
+TABLES = {"robust_accuracy": robust_accuracy(), "clean_accuracy": clean_accuracy(), "worst_case": worst_case()}
+
+
+def draw(name: str, **tables: pd.DataFrame) -> Figure:
+    module = registry.load("figures", name)
+    given = {**TABLES, **tables}
+    return module.draw({table: given[table].copy() for table in module.TABLES})
+
+
+def svg(figure: Figure, path: Path) -> bytes:
+    style.save(figure, path)
+    return path.read_bytes()
+
+
+def texts(figure: Figure, path: Path) -> list[str]:
+    """Return the texts of a figure as a reader of its SVG sees them."""
+    root = ElementTree.fromstring(svg(figure, path))
+    return [" ".join("".join(node.itertext()).split()) for node in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_names_the_table_it_draws(name: str) -> None:
+    """The workflow relies on it: the table of its own name, or the robust accuracies of experiments."""
+    assert registry.load("figures", name).TABLES in (ROBUST, (name,))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_equal_tables_give_equal_bytes_without_date(name: str, tmp_path: Path) -> None:
+    first, second = (svg(draw(name), tmp_path / f"{i}.svg") for i in range(2))
+    assert first == second
+    assert not re.search(rb"\d{4}-\d\d-\d\dT", first)
+
+
+def test_a_png_has_equal_bytes_too(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(2)]
+    for path in paths:
+        style.save(draw("distortion"), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_text_is_text_and_large_enough(name: str, tmp_path: Path) -> None:
+    figure = draw(name)
+    root = ElementTree.fromstring(svg(figure, tmp_path / "figure.svg"))
+    sizes = [
+        float(size)
+        for node in root.iter("{http://www.w3.org/2000/svg}text")
+        for size in re.findall(r"([\d.]+)px", node.get("style", ""))
+    ]
+    assert len(sizes) > 5
+    assert min(sizes) >= style.SMALLEST_FONT
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_number_of_samples_is_shown(name: str, tmp_path: Path) -> None:
+    assert any(re.search(r"n = 200\b", text) for text in texts(draw(name), tmp_path / "figure.svg"))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_degenerate_tables_are_drawn(name: str, tmp_path: Path) -> None:
+    small = robust_accuracy(trainings=1, budgets=1, targets=1)
+    missing = robust_accuracy()
+    missing[["median_distortion", "q1_distortion", "q3_distortion", "success_rate"]] = np.nan
+    only_minimal = robust_accuracy(budgets=0)
+    only_budgets = robust_accuracy(minimal=False)
+    for i, table in enumerate((small, missing, only_minimal, only_budgets)):
+        figure = draw(name, robust_accuracy=table, clean_accuracy=clean_accuracy(1), worst_case=worst_case(1))
+        assert svg(figure, tmp_path / f"{i}.svg").startswith(b"<?xml")
+
+
+@pytest.mark.parametrize("name", ["robustness_against_budget", "defenses"])
+def test_a_figure_without_rows_says_why(name: str, tmp_path: Path) -> None:
+    figure = draw(name, robust_accuracy=robust_accuracy(budgets=0))
+    assert texts(figure, tmp_path / "figure.svg") == ["No attack with a budget was run."]
+
+
+def test_points_and_intervals_are_those_of_the_table() -> None:
+    table = robust_accuracy(trainings=1, minimal=False)
+    figure = draw("robustness_against_budget", robust_accuracy=table)
+    line = figure.axes[0].containers[0]
+    rows = table[(table["target"] == "float32") & (table["preprocessor"] == "none")].sort_values("budget")
+    assert line.lines[0].get_ydata() == pytest.approx(100 * rows["accuracy"].to_numpy())
+    ends = np.array([segment[:, 1] for segment in line.lines[2][0].get_segments()])
+    assert ends == pytest.approx(100 * rows[["ci_low", "ci_high"]].to_numpy())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_point_or_interval_is_cut_off(name: str, tmp_path: Path) -> None:
+    """Networks differ much here: shared axes have to hold all of them."""
+    table = robust_accuracy()
+    far = table["training"] == "training_1"
+    table.loc[far, ["median_distortion", "q1_distortion", "q3_distortion"]] *= 10
+    figure = draw(name, robust_accuracy=table)
+    svg(figure, tmp_path / "figure.svg")
+    for axes in figure.axes:
+        (left, right), (bottom, top) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
+        for container in axes.containers:
+            line, _, bars = container.lines
+            points = [line.get_xydata(), *(end for bar in bars for end in bar.get_segments())]
+            for x, y in np.concatenate(points):
+                assert left <= x <= right
+                assert bottom <= y <= top
+
+
+def test_tick_labels_do_not_overlap(tmp_path: Path) -> None:
+    figure = draw("transfer_matrix")
+    svg(figure, tmp_path / "figure.svg")
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert len(boxes) == 3
+    assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
+
+
+def test_budgets_are_labelled_in_levels(tmp_path: Path) -> None:
+    table = robust_accuracy(minimal=False).round(6)  # as the six digits of a CSV
+    found = texts(draw("robustness_against_budget", robust_accuracy=table), tmp_path / "figure.svg")
+    assert {"1", "2", "4"} <= set(found)
+    assert any("L∞ budget (levels of 1/255)" in text for text in found)
+
+
+def test_the_matrix_annotates_success_rates_in_per_cent(tmp_path: Path) -> None:
+    table = robust_accuracy(trainings=1, budgets=1, minimal=False)
+    table["success_rate"] = table["target"].map({"float32": 0.91, "int16": 0.37, "int8": 0.05})
+    found = texts(draw("transfer_matrix", robust_accuracy=table), tmp_path / "figure.svg")
+    assert {"91", "37", "5"} <= set(found)
+
+
+def test_seeds_are_one_point_with_the_span_of_their_intervals() -> None:
+    table = pd.DataFrame([{"budget": 1, **share(100)}, {"budget": 1, **share(120)}])
+    point = panels.over_seeds(table, ["budget"]).iloc[0]
+    assert point["accuracy"] == pytest.approx(0.55)
+    assert (point["ci_low"], point["ci_high"]) == (share(100)["ci_low"], share(120)["ci_high"])
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance (WCAG 2.1)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def lightness(colour: str) -> float:
+    """Return L* of CIELAB: what is left of a colour in grey print."""
+    return 116 * np.cbrt(luminance(colour)) - 16
+
+
+@pytest.mark.parametrize("colour", style.COLOURS)
+def test_colours_stand_out_from_paper(colour: str) -> None:
+    """WCAG 2.1, 1.4.11: at least 3 to 1 for graphics."""
+    assert 1.05 / (luminance(colour) + 0.05) >= 3
+
+
+@pytest.mark.parametrize("pair", combinations(style.PRECISIONS, 2), ids=" and ".join)
+def test_precisions_differ_in_grey_and_in_shape(pair: tuple[str, str]) -> None:
+    looks = style.looks(list(style.PRECISIONS))
+    first, second = (looks[name] for name in pair)
+    assert abs(lightness(first.color) - lightness(second.color)) > 10
+    assert first.marker != second.marker
+    assert first.linestyle != second.linestyle
+
+
+def test_series_differ_from_each_other_and_precisions_keep_their_look() -> None:
+    names = [f"preprocessor_{i}" for i in range(30)]
+    assert len(set(style.looks(names).values())) == 30
+    assert style.looks(["int8"])["int8"] == style.looks(["float32", "int8"])["int8"]
+
+
+def test_neighbouring_series_differ_in_marker_and_line() -> None:
+    looks = list(style.looks([f"preprocessor_{i}" for i in range(len(style.COLOURS))]).values())
+    for first, second in pairwise(looks):
+        assert first.marker != second.marker
+        assert first.linestyle != second.linestyle
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_figure_computes_from_records(name: str) -> None:
+    """A figure reaches neither the code that makes records nor that which counts them."""
+    path = Path(registry.load("figures", name).__file__)
+    reached = {file.stem for file in closure(path)}
+    assert not reached & {"records", "metrics", "statistics", "tables"}
