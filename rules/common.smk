@@ -5,6 +5,7 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from qnn_robustness.common import run_lock
 from qnn_robustness.common.code_hash import code_hash
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.registry import module_name
@@ -15,6 +16,9 @@ try:
     C = configurations.load(config, ROOT / "schemas" / "config.schema.yaml", ROOT / "reference_models")
 except UserError as error:
     sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
+
+if workflow.is_main_process and not workflow.dryrun:
+    RUNNING = run_lock.hold(Path(".snakemake"))  # so that a run completes what a killed one has left
 
 
 def code(script, *modules):

@@ -1,0 +1,48 @@
+"""The locks of a dead run go, those of a living one stay."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from qnn_robustness.common import run_lock
+from qnn_robustness.common.code_hash import LIBRARY
+
+HOLD = "import sys; from pathlib import Path; from qnn_robustness.common import run_lock\n"
+HOLD += "mark = run_lock.hold(Path(sys.argv[1])); print(mark is not None, flush=True); sys.stdin.read()"
+
+
+def other_run(folder: Path) -> subprocess.Popen:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)],
+        cwd=LIBRARY.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "True\n"
+    return process
+
+
+def test_locks_stay_while_a_run_is_alive_and_go_when_it_was_killed(tmp_path: Path) -> None:
+    folder = tmp_path / ".snakemake"
+    process = other_run(folder)
+    lock = folder / "locks" / "0.input.lock"
+    lock.write_text("results/a\n")
+    try:
+        assert run_lock.hold(folder) is None
+        assert lock.exists()
+    finally:
+        process.kill()
+        process.communicate()
+    mark = run_lock.hold(folder)
+    assert mark is not None
+    assert not lock.exists()
+    assert lock.parent.is_dir()
+    mark.close()
+
+
+def test_a_run_that_has_ended_leaves_no_mark(tmp_path: Path) -> None:
+    run_lock.hold(tmp_path / ".snakemake").close()
+    run_lock.hold(tmp_path / ".snakemake").close()
