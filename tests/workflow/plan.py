@@ -180,6 +180,17 @@ def with_dependents(graph: Plan, seeds: Iterable[Job]) -> Plan:
     return frozenset(found)
 
 
+def with_needs(graph: Plan, *outputs: str) -> Plan:
+    """Return the jobs that make these files, and all whose outputs they need, directly or not."""
+    needed: set[Job] = set()
+    waiting = {job for job in graph if not set(outputs).isdisjoint(job.outputs)}
+    while waiting:
+        needed |= waiting
+        read = {name for job in waiting for name in job.inputs}
+        waiting = {job for job in graph if not read.isdisjoint(job.outputs)} - needed
+    return frozenset(needed)
+
+
 def of_rules(graph: Plan, *rules: str, **wildcards: str) -> Plan:
     """Return the jobs of these rules (a trailing `*` stands for any ending) with these wildcards."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from plan import REPOSITORY, TINY, Finished, Plan, Workflow, of_rules, with_dependents
+from plan import REPOSITORY, TINY, Finished, Plan, Workflow, of_rules, with_dependents, with_needs
 
 LIBRARY = "workflow_scripts/qnn_robustness"
 
@@ -380,17 +380,6 @@ def test_an_addition_plans_new_jobs_and_the_tables_they_enter(workflow: Workflow
 
 
 # --- parts ----------------------------------------------------------------------------------------------
-
-
-def with_needs(graph: Plan, *outputs: str) -> set:
-    """Return the jobs that make these files, and all whose outputs they need, directly or not."""
-    needed: set = set()
-    waiting = {job for job in graph if not set(outputs).isdisjoint(job.outputs)}
-    while waiting:
-        needed |= waiting
-        read = {name for job in waiting for name in job.inputs}
-        waiting = {job for job in graph if not read.isdisjoint(job.outputs)} - needed
-    return needed
 
 
 @pytest.mark.parametrize(
