@@ -78,7 +78,6 @@ def rowwise_model(network: Linear) -> foolbox.TensorFlowModel:
 
 def exact_distances(network: Linear, norm: str) -> np.ndarray:
     """Return the smallest perturbation [N] within [0, 1]: a linear (Linf) or quadratic (L2) program."""
-    solve = _least_linf if norm == "linf" else _least_l2
     logits = network.logits(network.samples).astype(np.float64)
     weights = network.weights.astype(np.float64)
     result = []
@@ -86,11 +85,16 @@ def exact_distances(network: Linear, norm: str) -> np.ndarray:
         others = [other for other in range(logits.shape[1]) if other != label]
         result.append(
             min(
-                solve(weights[:, other] - weights[:, label], scores[label] - scores[other], sample.ravel())
+                least_move(norm, weights[:, other] - weights[:, label], scores[label] - scores[other], sample.ravel())
                 for other in others
             )
         )
     return np.array(result)
+
+
+def least_move(norm: str, normal: np.ndarray, gap: float, sample: np.ndarray) -> float:
+    """Return the length of the shortest move within the box that gains `gap` along `normal`; inf if none does."""
+    return (_least_linf if norm == "linf" else _least_l2)(normal, gap, sample)
 
 
 def _least_linf(normal: np.ndarray, gap: float, sample: np.ndarray) -> float:

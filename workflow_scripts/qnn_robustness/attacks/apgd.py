@@ -15,7 +15,7 @@ ACCESS = "white_box"
 NORMS = balls.NORMS
 BUDGETED = True
 
-MOMENTUM = 0.75  # weight of the new step against the last one (algorithm 1, line 7)
+MOMENTUM = 0.75  # weight of the new step against the last one (algorithm 1)
 RISING_SHARE = 0.75  # rho: below this share of rising steps since the last checkpoint the step size is halved
 
 
@@ -144,7 +144,7 @@ class _Climb:
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Return the steps after which the step size is reconsidered (section 3.2 of the paper).
+    """Return the steps after which the step size is reconsidered (section 3 of the paper).
 
     They are ceil(p_j * steps) with p_1 = 0.22 and p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06).
     """

@@ -44,7 +44,7 @@ def margin(logits: np.ndarray, labels: np.ndarray, targets: np.ndarray) -> Losse
 def dlr(logits: np.ndarray, labels: np.ndarray, targets: np.ndarray) -> Losses:
     """Return the difference of logits ratio, -(z_y - max over i != y of z_i) / (z_(1) - z_(3)).
 
-    Croce and Hein (2020), equation 5; z_(k) is the k-th largest logit. Needs three classes.
+    Croce and Hein (2020), section 4; z_(k) is the k-th largest logit. Needs three classes.
     """
     numerators, slopes = margin(logits, labels, targets)
     order = _descending(logits)
@@ -54,7 +54,7 @@ def dlr(logits: np.ndarray, labels: np.ndarray, targets: np.ndarray) -> Losses:
 def dlr_targeted(logits: np.ndarray, labels: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the targeted ratio, -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2).
 
-    Croce and Hein (2020), equation 6. Needs four classes.
+    Croce and Hein (2020), section 4. Needs four classes.
     """
     rows, exact = np.arange(len(labels)), logits.astype(np.float64)
     numerators = exact[rows, targets] - exact[rows, labels]
