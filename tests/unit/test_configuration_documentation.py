@@ -103,9 +103,7 @@ def test_every_described_method_exists(definition: str, package: str) -> None:
     assert set(SCHEMA["$defs"][definition]) <= set(registry.names(package))
 
 
-@pytest.mark.parametrize(
-    "overlay", [None, *sorted(path.name for path in (ROOT / "config").glob("*.yaml"))], ids=str
-)
+@pytest.mark.parametrize("overlay", [None, *sorted(path.name for path in (ROOT / "config").glob("*.yaml"))], ids=str)
 def test_the_configurations_of_the_project_are_valid(overlay: str | None) -> None:
     values = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     if overlay:
