@@ -38,7 +38,7 @@ ifneq ($(HAVE),$(WANTED))
 endif
 
 quickstart: environment
-	.venv/bin/snakemake quickstart --cores 2 --configfile config/quickstart.yaml
+	.venv/bin/snakemake --cores 2 --configfile config/quickstart.yaml
 	@.venv/bin/python workflow_scripts/show_headline.py results/tables/headline.csv results/reports/index.html
 
 test: environment
@@ -57,7 +57,7 @@ lock:
 	PYTHONPATH=workflow_scripts .venv/bin/python -m qnn_robustness.common.environment write
 
 benchmark: environment
-	.venv/bin/python benchmarks/run.py
+	.venv/bin/python benchmarks/integer_model.py
 
 clean:
 	rm -rf .venv .pytest_cache .hypothesis .ruff_cache

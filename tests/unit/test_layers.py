@@ -25,7 +25,7 @@ LAYERS = (
     "common",
 )
 # Every other script runs TFLite models or tables only. What a job selects by name is not followed here.
-TENSORFLOW_SCRIPTS = {"train_model.py", "quantize_model.py", "craft_adversarial.py"}
+TENSORFLOW_SCRIPTS = {"train_model.py", "quantize_model.py", "craft_adversarial.py", "check_integer_model.py"}
 MODULES = sorted(LIBRARY.rglob("*.py"))
 
 

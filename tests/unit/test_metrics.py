@@ -148,3 +148,14 @@ def test_the_headline_shows_percentages_with_intervals(records, clean):
     assert table.columns.tolist()[-2:] == ["clean", "Linf 20/255"]
     assert table["clean"].tolist()[0].startswith("80.0 [")
     assert table["Linf 20/255"].tolist()[0].startswith("40.0 [")
+
+
+def test_a_run_without_budgets_has_an_empty_worst_case_and_a_headline_all_the_same(records, clean, tmp_path):
+    minimal = records.assign(budget=np.nan)
+    metrics.worst_case(minimal).to_csv(tmp_path / "worst.csv", index=False)
+    worst = pd.read_csv(tmp_path / "worst.csv")
+    assert worst.columns.tolist() == metrics.WORST_CASE
+    clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
+    table = metrics.headline(metrics.clean_accuracy(clean), worst, {"int8": "reference"})
+    assert table.columns.tolist()[-1] == "clean"
+    assert len(table) == 1

@@ -24,6 +24,8 @@ ATTACK = [
     "lattice",
 ]
 SETTING = [*ATTACK, "preprocessor", "seed"]
+NETWORK = ["model", "training", "preprocessor", "target", "kernels"]
+WORST_CASE = [*NETWORK, "norm", "budget", "levels", "attacks", "samples", "accuracy", "ci_low", "ci_high"]
 TOLERANCE = 1e-6
 
 
@@ -93,15 +95,14 @@ def worst_case(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     Only attacks of the sound protocol on the uint8 lattice count.
     """
     records = records[(records["protocol"] == "sound") & (records["lattice"] == "uint8")]
-    keys = ["model", "training", "preprocessor", "target", "kernels"]
     rows = []
-    for key, group in records.groupby(keys, sort=False, observed=True):
+    for key, group in records.groupby(NETWORK, sort=False, observed=True):
         for budget in _budgets(group, norm):
             robust = survivors(group, norm, budget)
             low, high = wilson(int(robust.sum()), len(robust))
             rows.append(
                 {
-                    **dict(zip(keys, key, strict=True)),
+                    **dict(zip(NETWORK, key, strict=True)),
                     "norm": norm,
                     "budget": budget,
                     "levels": budget * 255,
@@ -112,7 +113,7 @@ def worst_case(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
                     "ci_high": high,
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=WORST_CASE)
 
 
 def _budgets(records: pd.DataFrame, norm: str) -> Iterable[float]:
@@ -165,7 +166,7 @@ def headline(clean: pd.DataFrame, worst: pd.DataFrame, reported_kernels: dict[st
     table["clean"] = _with_interval(clean)
     worst = worst.rename(columns={"target": "precision"})
     for budget, rows in worst.groupby("budget"):
-        column = rows[keys].assign(**{f"Linf {budget * 255:g}/255": _with_interval(rows)})
+        column = rows[keys].assign(**{f"Linf {budget * 255:.4g}/255": _with_interval(rows)})
         table = table.merge(column, on=keys, how="left")
     return table
 
