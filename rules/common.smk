@@ -13,7 +13,7 @@ from qnn_robustness.configuration import configuration as configurations
 from qnn_robustness.evaluation.records import target_module
 
 try:
-    C = configurations.load(config, ROOT / "schemas" / "config.schema.yaml", ROOT / "reference_models")
+    C = configurations.load(config, ROOT / "schemas" / "config.schema.yaml")
 except UserError as error:
     sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
 

@@ -14,7 +14,9 @@ rule quantize_model:
         "../envs/workflow.yaml"
     params:
         output=lambda w: C.model(w.model)["output"],
-        reference=lambda w: C.reference(w.model, w.training),
+        name="{model}/{training}",
+        recipe_sha256=lambda w: C.recipe_sha256(w.model, w.training),
+        reference_models=C.values["reference_models"],
         code=code("quantize_model.py"),
     script:
         "../workflow_scripts/quantize_model.py"

@@ -22,7 +22,7 @@ rule train_model:
         recipe=lambda w: C.recipe(w.model, w.training),
         seed=C.values["seed"],
         recipe_sha256=lambda w: C.recipe_sha256(w.model, w.training),
-        reference=lambda w: C.reference(w.model, w.training),
+        reference_models=C.values["reference_models"],
         code=lambda w: training_code(w.model, w.training),
     script:
         "../workflow_scripts/train_model.py"

@@ -19,11 +19,12 @@ made_from = {
     "output": params.output,
 }
 
-entry = params.reference
+root = Path(snakemake.scriptdir).parent  # noqa: F821
+entry = reference.matching(root, params.name, params.recipe_sha256) if params.reference_models == "reuse" else None
 if entry and entry["quantized"].get(precision) == made_from:
     print(f"taken from {entry['folder']}: network, calibration data and output are the same")
     files = {f"{precision}.{suffix}": outputs[name] for name, suffix in (("network", "tflite"), ("sidecar", "json"))}
-    reference.copy(Path(snakemake.scriptdir).parent, entry, files)  # noqa: F821
+    reference.copy(root, entry, files)
 else:
     from qnn_robustness.quantization.quantize import quantize
 

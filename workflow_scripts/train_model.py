@@ -14,10 +14,11 @@ params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output  #
 train, validation = load_split(inputs.train), load_split(inputs.validation)
 data_sha256 = sha256_arrays(train.samples, train.labels, validation.samples, validation.labels)
 
-if params.reference and params.reference["data_sha256"] == data_sha256:
-    print(f"taken from {params.reference['folder']}: recipe and data are the same")
-    root = Path(snakemake.scriptdir).parent  # noqa: F821
-    reference.copy(root, params.reference, {"float32.keras": outputs.network, "training.csv": outputs.history})
+root = Path(snakemake.scriptdir).parent  # noqa: F821
+entry = reference.matching(root, params.name, params.recipe_sha256) if params.reference_models == "reuse" else None
+if entry and entry["data_sha256"] == data_sha256:
+    print(f"taken from {entry['folder']}: recipe and data are the same")
+    reference.copy(root, entry, {"float32.keras": outputs.network, "training.csv": outputs.history})
 else:
     from qnn_robustness.training.fitting.train import train_network
 

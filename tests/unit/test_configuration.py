@@ -41,11 +41,10 @@ VALID: dict[str, Any] = {
         "not_run": {"models": ["small"], "attacks": ["pgd"], "figures": ["defenses"]},
     },
 }
-NO_REFERENCES = Path("there are no reference networks here")
 
 
 def loaded(values: dict[str, Any]) -> Configuration:
-    return load(values, SCHEMA, NO_REFERENCES)
+    return load(values, SCHEMA)
 
 
 def change(path: str, value: Any) -> Callable[[dict], None]:

@@ -108,5 +108,5 @@ def test_the_configurations_of_the_project_are_valid(overlay: str | None) -> Non
     values = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     if overlay:
         values = merged(values, yaml.safe_load((ROOT / "config" / overlay).read_text(encoding="utf-8")))
-    configuration = load(values, documentation.SCHEMA, ROOT / "reference_models")
+    configuration = load(values, documentation.SCHEMA)
     assert list(configuration.experiments) == values["run"]

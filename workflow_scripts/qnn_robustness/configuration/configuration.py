@@ -15,7 +15,6 @@ from qnn_robustness.common.errors import UserError, did_you_mean
 from qnn_robustness.common.files import sha256_json
 from qnn_robustness.configuration import schema as schemas
 from qnn_robustness.data.registry import resolve
-from qnn_robustness.models import reference
 
 INTEGER = ("int8", "int16")
 NO_PREPROCESSOR = "none"
@@ -63,7 +62,6 @@ class Configuration:
     """A configuration that was validated, with all defaults filled in."""
 
     values: dict[str, Any]
-    references: Path  # folder of the reference networks
 
     # --- settings of single entries -------------------------------------------------------------------
 
@@ -108,15 +106,6 @@ class Configuration:
         """Return the hash of all that a network is made with, but for data and code."""
         architecture, seed = self.model(model)["architecture"], self.values["seed"]
         return sha256_json([architecture, seed, self.values["training_threads"], self.lineage(model, training)])
-
-    def reference(self, model: str, training: str) -> dict[str, Any] | None:
-        """Return the reference network that was made with the recipe of this one, if it may be reused."""
-        if self.values["reference_models"] == "ignore":
-            return None
-        return reference.matching(self.references, f"{model}/{training}", self.recipe_sha256(model, training))
-
-    def attack(self, name: str) -> dict[str, Any]:
-        return self.values["attacks"][name]
 
     def manifest_entry(self, model: str, training: str) -> dict[str, Any]:
         """Return what the manifest of the reference networks says about how a network was made."""
@@ -203,7 +192,7 @@ def _unique(items) -> list:
     return list(dict.fromkeys(items))
 
 
-def load(values: dict[str, Any], schema_path: Path, references: Path) -> Configuration:
+def load(values: dict[str, Any], schema_path: Path) -> Configuration:
     """Validate a configuration and return it with defaults filled in.
 
     Raises UserError, with one line, for anything that is wrong: before any job starts.
@@ -222,7 +211,7 @@ def load(values: dict[str, Any], schema_path: Path, references: Path) -> Configu
             _check_method(schema, entry, f"{section}.{name}", package, parameters)
     for precision, part in schema["properties"]["kernels"]["properties"].items():
         values["kernels"].setdefault(precision, part["default"])
-    configuration = Configuration(values, references)
+    configuration = Configuration(values)
     _check_datasets(configuration)
     _check_models(configuration, schema)
     _check_trainings(configuration)

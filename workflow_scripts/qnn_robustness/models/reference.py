@@ -16,7 +16,7 @@ from typing import Any
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import atomic_path, sha256_file
 
-MANIFEST = "manifest.json"
+FOLDER, MANIFEST = "reference_models", "manifest.json"
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
@@ -33,18 +33,15 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
         raise UserError(f"{path}: not valid JSON ({error}); restore it from version control") from None
 
 
-def matching(folder: Path, name: str, recipe_sha256: str) -> dict[str, Any] | None:
-    """Return the entry of `name` (`<model>/<training>`) if it was made with this recipe, with its folder.
+def matching(root: Path, name: str, recipe_sha256: str) -> dict[str, Any] | None:
+    """Return the entry of `name` (`<model>/<training>`) if it was made with this recipe, with its `folder`.
 
-    The result is a plain dictionary {folder, data_sha256, quantized, files}, fit to be a parameter of a job.
+    Jobs look it up when they run: a reference network that appears later makes no finished training outdated.
     """
-    entry = read_manifest(folder).get(name)
+    entry = read_manifest(root / FOLDER).get(name)
     if entry is None or entry["recipe_sha256"] != recipe_sha256:
         return None
-    return {
-        "folder": str(Path(folder.name) / name),
-        **{key: entry[key] for key in ("data_sha256", "quantized", "files")},
-    }
+    return {**entry, "folder": str(Path(FOLDER) / name)}
 
 
 def copy(root: Path, entry: dict[str, Any], files: dict[str, str]) -> None:
