@@ -103,9 +103,11 @@ class Configuration:
         }
 
     def recipe_sha256(self, model: str, training: str) -> str:
-        """Return the hash of all that a network is made with, but for data and code."""
-        architecture, seed = self.model(model)["architecture"], self.values["seed"]
-        return sha256_json([architecture, seed, self.values["training_threads"], self.lineage(model, training)])
+        """Return the hash by which a network's recipe is compared with a reference network's."""
+        return sha256_json(self.provenance(model, training))
+
+    def attack(self, name: str) -> dict[str, Any]:
+        return self.values["attacks"][name]
 
     def manifest_entry(self, model: str, training: str) -> dict[str, Any]:
         """Return what the manifest of the reference networks says about how a network was made."""
