@@ -1,0 +1,71 @@
+"""The attack of Brendel et al. (2019): steps along the boundary, each the optimum of a trust region (Foolbox).
+
+It needs numba; the optimiser is compiled at the first use in a process, which takes up to a minute.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from foolbox.attacks import (
+    L1BrendelBethgeAttack,
+    L2BrendelBethgeAttack,
+    LinearSearchBlendedUniformNoiseAttack,
+    LinfinityBrendelBethgeAttack,
+)
+from foolbox.attacks.base import Attack
+from foolbox.models import Model
+
+ACCESS = "white_box"
+BUDGETED = False
+
+
+class _Independent:
+    """The trust region of a sample alone: Foolbox's radius grows with the number of samples in the batch."""
+
+    def run(self, model: Model, inputs: Any, criterion: Any, **kwargs: Any) -> Any:
+        alone = copy.copy(self)
+        alone.lr = self.lr / len(inputs)
+        return super(_Independent, alone).run(model, inputs, criterion, **kwargs)
+
+
+class L1BrendelBethge(_Independent, L1BrendelBethgeAttack):
+    """The attack for the L1 distance."""
+
+
+class L2BrendelBethge(_Independent, L2BrendelBethgeAttack):
+    """The attack for the L2 distance."""
+
+
+class LinfBrendelBethge(_Independent, LinfinityBrendelBethgeAttack):
+    """The attack for the Linf distance."""
+
+
+NORMS = {"linf": LinfBrendelBethge, "l2": L2BrendelBethge, "l1": L1BrendelBethge}
+
+
+def build(
+    norm: str,
+    *,
+    steps: int,
+    trust_region: float,
+    decay: float,
+    decays: int,
+    overshoot: float,
+    momentum: float,
+    initial_draws: int,
+) -> Attack:
+    """Return the attack; it starts from a random image blended with the sample.
+
+    `trust_region` is the first L2 radius of a step, relative to the number of input values.
+    """
+    return NORMS[norm](
+        init_attack=LinearSearchBlendedUniformNoiseAttack(directions=initial_draws, steps=50),
+        steps=steps,
+        lr=trust_region,
+        lr_decay=decay,
+        lr_num_decay=decays,
+        overshoot=overshoot,
+        momentum=momentum,
+    )
