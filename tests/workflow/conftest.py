@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def graph(finished: Finished) -> Plan:
     return finished.graph
 
 
-@pytest.fixture(scope="session")
-def unmade(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+@pytest.fixture
+def unmade(workflow: Workflow) -> Workflow:
     """A copy in which nothing was made yet."""
-    return copy_repository(tmp_path_factory.mktemp("unmade") / "copy")
+    for folder in ("results", ".snakemake"):
+        shutil.rmtree(workflow.path(folder))
+    return workflow
