@@ -23,11 +23,11 @@ SIZE, CLASSES = 9, 4
 class Curved:
     """A smooth network of two layers with derivatives by hand, and the same one in TensorFlow."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, samples: int = 5):
         generator = np.random.default_rng(seed)
         self.first = generator.normal(size=(SIZE, 7))
         self.second = generator.normal(size=(7, CLASSES))
-        self.samples = generator.uniform(0, 0.6, size=(5, 3, 3, 1)).astype(np.float32)
+        self.samples = generator.uniform(0, 0.6, size=(samples, 3, 3, 1)).astype(np.float32)
         self.labels = np.array([self.logits(sample.ravel()).argmax() for sample in self.samples])
 
     def logits(self, values: np.ndarray) -> np.ndarray:
@@ -40,9 +40,7 @@ class Curved:
 
     def model(self) -> foolbox.TensorFlowModel:
         first, second = tf.constant(self.first, tf.float32), tf.constant(self.second, tf.float32)
-        return foolbox.TensorFlowModel(
-            lambda x: tf.tanh(tf.reshape(x, (-1, SIZE)) @ first) @ second, bounds=(0, 1)
-        )
+        return foolbox.TensorFlowModel(lambda x: tf.tanh(tf.reshape(x, (-1, SIZE)) @ first) @ second, bounds=(0, 1))
 
 
 def greedy(network: Curved, sample: np.ndarray, theta: float, steps: int, target: int | None, label: int):
@@ -77,8 +75,7 @@ def test_a_targeted_run_is_the_brute_force_greedy(seed: int, theta: float) -> No
     attack, model = jsma.build("l0", theta=theta, largest_share=1.0, aim="random"), network.model()
     found = perturbed(attack, model, network.samples, aimed(model, targets))
     wanted = [
-        greedy(network, *row, None)
-        for row in zip(network.samples, [theta] * 5, [SIZE // 2] * 5, targets, strict=True)
+        greedy(network, *row, None) for row in zip(network.samples, [theta] * 5, [SIZE // 2] * 5, targets, strict=True)
     ]
     np.testing.assert_allclose(found, np.stack(wanted), atol=1e-6)
 
@@ -118,9 +115,7 @@ def test_the_best_pair_is_the_best_of_all_pairs(seed: int, size: int, correlatio
 def test_all_targets_need_no_more_values_than_any_one() -> None:
     network = Curved(3)
     model, labels = network.model(), network.labels
-    best = perturbed(
-        jsma.build("l0", theta=0.5, largest_share=1.0, aim="all"), model, network.samples, labels
-    )
+    best = perturbed(jsma.build("l0", theta=0.5, largest_share=1.0, aim="all"), model, network.samples, labels)
     fooled = model(tf.constant(best)).numpy().argmax(axis=1) != labels
     for step in range(1, CLASSES):
         attack = jsma.build("l0", theta=0.5, largest_share=1.0, aim="random")
@@ -151,9 +146,7 @@ def test_a_sample_does_not_depend_on_its_batch(aim: str) -> None:
 
     together = crafted(list(range(7)))
     np.testing.assert_array_equal(together, crafted(list(range(7))))
-    np.testing.assert_allclose(
-        together, np.concatenate([crafted([index]) for index in range(7)]), rtol=0, atol=1e-6
-    )
+    np.testing.assert_allclose(together, np.concatenate([crafted([index]) for index in range(7)]), rtol=0, atol=1e-6)
 
 
 def test_queries_are_counted_for_the_samples_that_still_need_them() -> None:
@@ -170,3 +163,34 @@ def test_queries_are_counted_for_the_samples_that_still_need_them() -> None:
     perturbed(attack, counter, samples, np.zeros(4, np.int64))
     steps_seen = np.array([1, 2, 3, 4])  # the last one is not done after all four steps
     assert counter.queries.tolist() == (2 * steps_seen + 1).tolist()
+
+
+def test_it_is_as_good_as_the_reference_implementation() -> None:
+    """ART 1.20.1 on the same network, samples and targets: success within the 95 % interval, median changes 1.05.
+
+    ART takes the two values of largest gradient whatever they do to the other classes, and goes on without the
+    paper's limit on steps: so it reaches a few targets where the published map has no admissible pair left.
+    """
+    evasion = pytest.importorskip("art.attacks.evasion")
+    from art.estimators.classification import TensorFlowV2Classifier
+
+    network, theta = Curved(7, samples=60), 0.3
+    targets = (network.labels + 1) % CLASSES
+    model = network.model()
+    peer = TensorFlowV2Classifier(
+        lambda inputs, training=False: model(tf.convert_to_tensor(inputs)),
+        CLASSES,
+        (3, 3, 1),
+        loss_object=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        clip_values=(0, 1),
+    )
+    theirs = evasion.SaliencyMapMethod(peer, theta=theta, gamma=1.0, verbose=False)
+    theirs = theirs.generate(network.samples, targets)
+    attack = jsma.build("l0", theta=theta, largest_share=1.0, aim="random")
+    ours = perturbed(attack, model, network.samples, aimed(model, targets))
+    reached = [model(tf.constant(found)).numpy().argmax(axis=1) == targets for found in (ours, theirs)]
+    share = np.mean(reached)
+    assert reached[0].mean() >= reached[1].mean() - 1.96 * np.sqrt(2 * share * (1 - share) / len(targets))
+    both = reached[0] & reached[1]
+    changed = [np.median(distance("l0", found, network.samples)[both]) for found in (ours, theirs)]
+    assert changed[0] <= 1.05 * changed[1]
