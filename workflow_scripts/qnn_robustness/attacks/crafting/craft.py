@@ -143,7 +143,7 @@ def _run(
     attack = setting.method.build(setting.norm, **setting.parameters)
     inputs, labels = _native(counter.model, counter.samples), _native(counter.model, counter.labels)
     extra = {}
-    if hasattr(attack, "init_attack"):
+    if getattr(attack, "init_attack", None) is not None:
         with SampleStreams(seed, indices, inputs.shape[1:], STARTING_POINTS).serving_eagerpy():
             extra["starting_points"] = _starting_points(attack, counter, inputs, labels, starts)
     with SampleStreams(seed, indices, inputs.shape[1:], SEARCH).serving_eagerpy():
