@@ -45,11 +45,7 @@ class OperatorNetwork:
 
     def _zero_point(self) -> int:
         low, high = LIMITS[self.precision]
-        return (
-            0
-            if self.precision == "int16"
-            else self.draw(st.integers(low, high) | st.sampled_from((low, high)))
-        )
+        return 0 if self.precision == "int16" else self.draw(st.integers(low, high) | st.sampled_from((low, high)))
 
     def _window(self) -> tuple[int, int, int, int, int, int, int]:
         """Return padding, strides, kernel and output size."""
@@ -64,9 +60,7 @@ class OperatorNetwork:
             out = [-(-n // s) for n, s in zip(size, strides, strict=True)]
         return padding, *strides, *kernel, *out
 
-    def _weights(
-        self, shape: list[int], axis: int, terms: int
-    ) -> tuple[list[int], np.float32, dict[str, int]]:
+    def _weights(self, shape: list[int], axis: int, terms: int) -> tuple[list[int], np.float32, dict[str, int]]:
         """Return the constant inputs, an output scale, and the bias option.
 
         The output scale lets a random accumulator span the output, or a part of it, or many times it.
@@ -84,11 +78,7 @@ class OperatorNetwork:
         if self.precision == "int16" and ((shape[0] == 1 and axis == 3) or self.draw(st.booleans())):
             bias_type = np.int64
         bias = random.normal(0, spread * 0.5, outputs).astype(bias_type)
-        if (
-            self.precision == "int8"
-            and self.draw(st.booleans())
-            and scales[0] * self.scale / output_scale < 0.5
-        ):
+        if self.precision == "int8" and self.draw(st.booleans()) and scales[0] * self.scale / output_scale < 0.5:
             bias[0] = random.choice([-1, 1]) * (2**30 - 5)  # dead channels of real networks have such biases
         constants = [
             self.builder.constant(weights, scales, axis),
@@ -138,9 +128,7 @@ class OperatorNetwork:
         constants, scale, bias_option = self._weights([outputs, size], 0, size)
         output = self.builder.tensor(self.dtype, [1, outputs], scale, self._zero_point())
         options = {"fusedActivationFunction": self.activation, **bias_option}
-        self.builder.operator(
-            "FULLY_CONNECTED", [flat, *constants], [output], "FullyConnectedOptions", **options
-        )
+        self.builder.operator("FULLY_CONNECTED", [flat, *constants], [output], "FullyConnectedOptions", **options)
         return output
 
     def _add(self) -> int:
@@ -175,9 +163,7 @@ class OperatorNetwork:
         keep = self.draw(st.booleans())
         reduced = {axis % 4 for axis in axes}
         full = [1, self.height, self.width, self.channels]
-        shape = [
-            1 if axis in reduced else size for axis, size in enumerate(full) if keep or axis not in reduced
-        ]
+        shape = [1 if axis in reduced else size for axis, size in enumerate(full) if keep or axis not in reduced]
         scale = np.float32(self.scale * self._ratio(2))
         output = self.builder.tensor(self.dtype, shape, scale, self._zero_point())
         constant = self.builder.constant(np.array(axes, np.int32))

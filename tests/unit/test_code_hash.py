@@ -134,9 +134,7 @@ def test_the_order_of_the_selected_modules_does_not_matter(project: Project) -> 
         ("craft.py", "print(STEPS)", "print(\n    STEPS,\n)"),
     ],
 )
-def test_comments_docstrings_and_formatting_do_not_count(
-    project: Project, file: str, old: str, new: str
-) -> None:
+def test_comments_docstrings_and_formatting_do_not_count(project: Project, file: str, old: str, new: str) -> None:
     if "TYPE_CHECKING" in new:  # the import of TYPE_CHECKING itself is code, the block is not
         project.replace(file, "STEPS", "from typing import TYPE_CHECKING\nSTEPS")
         old, new = "STEPS", new.partition("\n")[2]
@@ -171,9 +169,7 @@ def test_touch_and_place_do_not_count(project: Project, tmp_path_factory: pytest
         ("craft.py", "print(STEPS)", "print(f'{STEPS}')"),
     ],
 )
-def test_an_edit_in_the_closure_is_seen_and_its_reversal_too(
-    project: Project, file: str, old: str, new: str
-) -> None:
+def test_an_edit_in_the_closure_is_seen_and_its_reversal_too(project: Project, file: str, old: str, new: str) -> None:
     before, original = project.hash(), (project.root / file).read_text()
     project.replace(file, old, new) if old else project.write(file, new)
     assert project.hash() != before
@@ -205,8 +201,7 @@ def test_imports_inside_functions_count(project: Project) -> None:
 def test_type_checking_blocks_do_not_count_but_their_alternative_does(project: Project) -> None:
     project.write(
         "craft.py",
-        "import typing\nif typing.TYPE_CHECKING:\n    import nowhere\nelse:\n"
-        "    import qnn_robustness.common.tools\n",
+        "import typing\nif typing.TYPE_CHECKING:\n    import nowhere\nelse:\n    import qnn_robustness.common.tools\n",
     )
     assert "qnn_robustness/common/tools.py" in project.closure()
     assert project.third_party() == {"numpy"}
@@ -260,14 +255,10 @@ def test_an_unpinned_import_is_refused_with_file_and_import(project: Project) ->
 
 
 def test_a_missing_module_is_refused_with_a_suggestion(project: Project) -> None:
-    with pytest.raises(
-        UserError, match=r"'qnn_robustness\.attacks\.pdg'.*did you mean 'qnn_robustness\.attacks\.pgd'"
-    ):
+    with pytest.raises(UserError, match=r"'qnn_robustness\.attacks\.pdg'.*did you mean 'qnn_robustness\.attacks\.pgd'"):
         project.hash("qnn_robustness.attacks.pdg")
     project.write("craft.py", "\nimport qnn_robustness.atacks.pgd\n")
-    with pytest.raises(
-        UserError, match=r"craft\.py, line 2: no module 'qnn_robustness\.atacks\.pgd'; did you mean"
-    ):
+    with pytest.raises(UserError, match=r"craft\.py, line 2: no module 'qnn_robustness\.atacks\.pgd'; did you mean"):
         project.hash()
 
 
@@ -393,9 +384,7 @@ def test_the_hash_is_the_same_on_every_supported_python(project: Project, versio
         "print(code_hash(root / 'craft.py', library=root / 'qnn_robustness', lock=lock))"
     )
     path = {**os.environ, "PYTHONPATH": str(subject.LIBRARY.parent)}
-    done = subprocess.run(
-        [python, "-c", code, str(project.root)], capture_output=True, text=True, check=True, env=path
-    )
+    done = subprocess.run([python, "-c", code, str(project.root)], capture_output=True, text=True, check=True, env=path)
     assert done.stdout.strip() == project.hash()
 
 

@@ -92,8 +92,7 @@ def test_what_is_found_is_adversarial_and_farther_than_the_exact_minimum(method,
     scores = logits(samples / np.float32(255))
     for sample, label in enumerate(labels):
         margins = [
-            (scores[sample, label] - scores[sample, other])
-            / np.linalg.norm(WEIGHTS[:, label] - WEIGHTS[:, other])
+            (scores[sample, label] - scores[sample, other]) / np.linalg.norm(WEIGHTS[:, label] - WEIGHTS[:, other])
             for other in range(CLASSES)
             if other != label
         ]

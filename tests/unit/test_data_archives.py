@@ -126,9 +126,7 @@ def test_duplicate_names(tmp_path, twin):
     kind = tarfile.DIRTYPE if twin.endswith("/") else tarfile.REGTYPE
     members = [tar_member("a/1.txt", b"one"), tar_member(twin, b"", type=kind)]
     refused(write_tar(tmp_path / "x.tar.gz", members), "appears twice")
-    warned = (
-        pytest.warns(UserWarning, match="Duplicate name") if twin == "a/1.txt" else contextlib.nullcontext()
-    )
+    warned = pytest.warns(UserWarning, match="Duplicate name") if twin == "a/1.txt" else contextlib.nullcontext()
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed, warned:
         packed.writestr("a/1.txt", b"one")
         packed.writestr(twin, b"")
@@ -179,9 +177,7 @@ def test_limits(tmp_path, monkeypatch, kind, limit, value, reason):
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
-@pytest.mark.parametrize(
-    ("size", "reason"), [(2**40, "has a header that claims 1,099,511,627,776"), (-(2**20), "")]
-)
+@pytest.mark.parametrize(("size", "reason"), [(2**40, "has a header that claims 1,099,511,627,776"), (-(2**20), "")])
 def test_extended_tar_header_that_lies_about_its_length(tmp_path, kind, size, reason):
     info = tarfile.TarInfo("header")
     info.type, info.size = kind, size
@@ -279,9 +275,7 @@ def test_damage_gives_the_content_or_one_line(tmp_path_factory, data, kind):
 
 def test_names_that_cannot_be_printed_make_a_printable_line(tmp_path):
     stream = io.BytesIO()
-    with tarfile.open(
-        fileobj=stream, mode="w:gz", format=tarfile.GNU_FORMAT, errors="surrogateescape"
-    ) as tar:
+    with tarfile.open(fileobj=stream, mode="w:gz", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
         tar.addfile(tar_member("../\udcff\n" + "x" * 300)[0])
     path = tmp_path / "x.tar.gz"
     path.write_bytes(stream.getvalue())

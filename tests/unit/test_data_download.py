@@ -153,9 +153,7 @@ def test_faults_that_stay_end_in_one_line(tmp_path, server, target, fault, reaso
 def test_unreachable_addresses_and_unusable_mirrors(tmp_path, target):
     (tmp_path / "folder" / NAME).mkdir(parents=True)
     with pytest.raises(UserError) as caught:
-        download(
-            NAME, ["http://127.0.0.1:9/x", "ftp://127.0.0.1/x"], SHA256, target, [str(tmp_path / "folder")]
-        )
+        download(NAME, ["http://127.0.0.1:9/x", "ftp://127.0.0.1/x"], SHA256, target, [str(tmp_path / "folder")])
     assert "http://127.0.0.1:9/x (unreachable)" in str(caught.value)
     assert "ftp://127.0.0.1/x (No connection adapters" in str(caught.value)
     assert f"{NAME} (is not a file)" in str(caught.value)
@@ -239,9 +237,7 @@ def test_full_disk_is_one_line(tmp_path, server, target, monkeypatch, place):
     else:
         monkeypatch.setattr(pooch.HTTPDownloader, "__call__", full)
     with pytest.raises(UserError, match=rf"{NAME}: no space left on the disk; free some"):
-        download(
-            NAME, [f"{server.url}/x"], SHA256, target, [mirror(tmp_path, "m")] if place == "mirror" else []
-        )
+        download(NAME, [f"{server.url}/x"], SHA256, target, [mirror(tmp_path, "m")] if place == "mirror" else [])
     assert server.requests == []
 
 

@@ -62,8 +62,7 @@ def test_split_folders_and_canonical_order(tmp_path, kind):
     assert set(source.pools) == {"train", "test"}
     train, test = source.pools["train"], source.pools["test"]
     expected = [
-        names.index(f"train/{name}")
-        for name in ("dog/2.png", "cat/0003.png", "dog/3.bmp", "dog/9.png", "cat/010.png")
+        names.index(f"train/{name}") for name in ("dog/2.png", "cat/0003.png", "dog/3.bmp", "dog/9.png", "cat/010.png")
     ]
     np.testing.assert_array_equal(train.samples, [pixels_of(number) for number in expected])
     assert train.labels.tolist() == [1, 0, 1, 1, 0]
@@ -119,9 +118,7 @@ def test_folders_of_other_names_and_configured_classes(tmp_path):
         "exam/dog/4.png",
     )
     folders = {"train": "learn", "test": "exam"}
-    source = read(
-        write_archive(tmp_path / "x.zip", files), entry(split_folders=folders, classes=["dog", "cat"])
-    )
+    source = read(write_archive(tmp_path / "x.zip", files), entry(split_folders=folders, classes=["dog", "cat"]))
     assert source.classes == ["dog", "cat"]
     assert source.pools["train"].labels.tolist() == [1, 0]
     np.testing.assert_array_equal(source.pools["train"].samples, [pixels_of(2), pixels_of(3)])
@@ -147,9 +144,7 @@ def test_only_other_sizes_are_resized_and_antialiased(tmp_path):
     """Columns that alternate black and white average to grey; without antialiasing they would stay either."""
     stripes = np.zeros((32, 40, 3), np.uint8)
     stripes[:, ::2] = 255
-    path = write_archive(
-        tmp_path / "x.zip", {"a/1.png": image_bytes(stripes), "b/1.png": image_bytes(pixels_of(1))}
-    )
+    path = write_archive(tmp_path / "x.zip", {"a/1.png": image_bytes(stripes), "b/1.png": image_bytes(pixels_of(1))})
     samples = read(path, entry()).pools["all"].samples
     inner = samples[0][:, 1:-1].astype(float)
     assert np.abs(inner - 127.5).max() < 20
@@ -168,17 +163,10 @@ def png_of_size(width: int, height: int) -> bytes:
     """A PNG whose header claims any size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b""))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def sixteen_bit() -> bytes:
@@ -228,9 +216,7 @@ def test_bad_images(tmp_path, kind, name, content, words):
 
 def test_the_pillow_limit_is_not_the_only_one(tmp_path, monkeypatch):
     monkeypatch.setattr(image_folder, "MAX_PIXELS", 19)
-    refused(
-        write_archive(tmp_path / "x.zip", files_of("a/1.png", "b/1.png")), "has 5x4 pixels, more than the 19"
-    )
+    refused(write_archive(tmp_path / "x.zip", files_of("a/1.png", "b/1.png")), "has 5x4 pixels, more than the 19")
 
 
 @settings(max_examples=100, deadline=None)

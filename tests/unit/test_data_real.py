@@ -26,9 +26,7 @@ pytestmark = [
 
 
 def test_cifar10_images(tmp_path):
-    base = entry(
-        source="cifar10_binary", image_shape=[32, 32, 3], validation_samples=2000, calibration_samples=500
-    )
+    base = entry(source="cifar10_binary", image_shape=[32, 32, 3], validation_samples=2000, calibration_samples=500)
     dataset = resolve(base | yaml.safe_load(OVERLAY.read_text())["datasets"]["cifar10"])
     path = tmp_path / dataset["archive"]
     download(dataset["archive"], dataset["urls"], dataset["checksum"], path)

@@ -36,9 +36,7 @@ def places(split: Split) -> list[int]:
 
 def source_of(train=None, test=None, whole=None, classes: int = 3) -> Source:
     pools = {"train": train, "test": test, "all": whole}
-    return Source(
-        [f"c{label}" for label in range(classes)], {name: pool for name, pool in pools.items() if pool}
-    )
+    return Source([f"c{label}" for label in range(classes)], {name: pool for name, pool in pools.items() if pool})
 
 
 LABELS = st.lists(st.integers(0, 2), min_size=30, max_size=300)
@@ -51,9 +49,7 @@ def shares_are_kept(drawn: np.ndarray, origin: np.ndarray) -> bool:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    labels=LABELS, seed=st.integers(0, 2**32), validation=st.integers(0, 10), calibration=st.integers(0, 10)
-)
+@given(labels=LABELS, seed=st.integers(0, 2**32), validation=st.integers(0, 10), calibration=st.integers(0, 10))
 def test_splits_of_a_training_pool(labels, seed, validation, calibration):
     assume(min(Counter(labels)[label] for label in range(3)) >= 9)
     train, test = pool_of(labels), pool_of([2, 1, 0, 1], offset=1000)
@@ -99,9 +95,7 @@ def test_the_draw_is_fixed_for_ever():
     ranks = np.random.PCG64([0, 1]).random_raw(30)
     labels = np.array([0, 1, 2] * 10)
     expected = sorted(
-        place
-        for label in range(3)
-        for place in sorted(np.flatnonzero(labels == label), key=ranks.__getitem__)[:2]
+        place for label in range(3) for place in sorted(np.flatnonzero(labels == label), key=ranks.__getitem__)[:2]
     )
     splits = draw(source_of(pool_of(labels), pool_of([0, 1])), entry(validation_samples=6))
     assert places(splits["validation"]) == expected
@@ -223,9 +217,7 @@ def cifar_files(rows: int) -> dict[str, bytes]:
         content = b""
         for row in range(rows):
             pixels = pixels_of(100 * number + row, (32, 32, 3))
-            content += bytes([(number + row) % 10]) + b"".join(
-                pixels[:, :, plane].tobytes() for plane in range(3)
-            )
+            content += bytes([(number + row) % 10]) + b"".join(pixels[:, :, plane].tobytes() for plane in range(3))
         files[f"cifar-10-batches-bin/{name}.bin"] = content
     return files
 
@@ -241,12 +233,8 @@ def test_cifar10_binary(tmp_path, monkeypatch, kind):
     assert source.classes == NAMES
     expected = [pixels_of(100 * batch + row, (32, 32, 3)) for batch in range(5) for row in range(7)]
     np.testing.assert_array_equal(source.pools["train"].samples, expected)
-    assert source.pools["train"].labels.tolist() == [
-        (batch + row) % 10 for batch in range(5) for row in range(7)
-    ]
-    np.testing.assert_array_equal(
-        source.pools["test"].samples, [pixels_of(500 + row, (32, 32, 3)) for row in range(7)]
-    )
+    assert source.pools["train"].labels.tolist() == [(batch + row) % 10 for batch in range(5) for row in range(7)]
+    np.testing.assert_array_equal(source.pools["test"].samples, [pixels_of(500 + row, (32, 32, 3)) for row in range(7)])
     assert source.pools["test"].labels.tolist() == [5, 6, 7, 8, 9, 0, 1]
 
 
@@ -309,9 +297,7 @@ def test_prepare_writes_the_splits_and_their_summary(tmp_path):
     assert summary["classes"] == ["a", "b"]
     everything = {sample.tobytes() for split in splits.values() for sample in split.samples}
     assert everything == {pixels_of(10 * n + ord(c)).tobytes() for c in "ab" for n in range(20)}
-    assert {entry.name for entry in outputs["summary"].parent.iterdir()} == {
-        path.name for path in outputs.values()
-    }
+    assert {entry.name for entry in outputs["summary"].parent.iterdir()} == {path.name for path in outputs.values()}
 
 
 def test_summary_hashes_change_with_the_arrays_only(tmp_path):
@@ -343,9 +329,7 @@ def test_prepare_names_the_data_set(tmp_path):
     outputs = outputs_in(tmp_path)
     with pytest.raises(UserError, match=r"^dataset 'letters': .*gone\.zip: no such file$"):
         prepare("letters", entry(archive="gone.zip"), tmp_path / "gone.zip", outputs)
-    with pytest.raises(
-        UserError, match=r"^dataset 'letters': .*no data format 'digit'; did you mean 'digits'"
-    ):
+    with pytest.raises(UserError, match=r"^dataset 'letters': .*no data format 'digit'; did you mean 'digits'"):
         prepare("letters", entry(format="digit"), None, outputs)
     with pytest.raises(UserError, match=r"^dataset 'letters': the format 'image_folder' reads an archive"):
         prepare("letters", entry(), None, outputs)
@@ -426,9 +410,7 @@ def test_another_archive_takes_nothing_from_the_official_one():
 
 
 def test_unknown_source():
-    with pytest.raises(
-        UserError, match="'cifar10_binry' is not in the registry; did you mean 'cifar10_binary'"
-    ):
+    with pytest.raises(UserError, match="'cifar10_binry' is not in the registry; did you mean 'cifar10_binary'"):
         resolve(entry(source="cifar10_binry"))
 
 

@@ -74,9 +74,7 @@ def test_converted_networks_equal_the_interpreter(network, name, precision, bias
 TRAINED = ("kws_ref_model", "pretrainedResnet_quant", "vww_96_int8")
 
 
-@pytest.mark.skipif(
-    "QNN_MODELS" not in os.environ, reason="needs trained networks (set QNN_MODELS to their folder)"
-)
+@pytest.mark.skipif("QNN_MODELS" not in os.environ, reason="needs trained networks (set QNN_MODELS to their folder)")
 @pytest.mark.parametrize("name", TRAINED)
 def test_trained_networks_equal_the_interpreter(name):
     (path,) = Path(os.environ["QNN_MODELS"]).rglob(f"{name}.tflite")
@@ -196,9 +194,7 @@ def test_inputs_beyond_the_range_of_codes_get_no_gradient(tmp_path):
 def test_gradients_agree_with_the_float_network(network, name, precision, bias, float_ends):
     """Only 8-bit weights separate int16 from float32; int8 adds rounding of every activation."""
     path = network(name, precision, bias, float_ends)
-    x = tf.constant(
-        np.random.default_rng(3).uniform(0.1, 0.9, (24, *floats(name).input_shape[1:])), tf.float32
-    )
+    x = tf.constant(np.random.default_rng(3).uniform(0.1, 0.9, (24, *floats(name).input_shape[1:])), tf.float32)
 
     def gradient(function):
         with tf.GradientTape() as tape:

@@ -30,9 +30,7 @@ def test_the_budget_holds_exactly(adversarial, clean, norm, budget):
 @given(FLOATS, IMAGES, st.integers(1, 20))
 def test_linf_projection_is_the_nearest_image_in_the_ball(adversarial, clean, levels):
     result = within_budget(adversarial, clean, "linf", levels / 255).astype(int)
-    expected = np.clip(
-        np.rint(adversarial * 255).astype(int), clean.astype(int) - levels, clean.astype(int) + levels
-    )
+    expected = np.clip(np.rint(adversarial * 255).astype(int), clean.astype(int) - levels, clean.astype(int) + levels)
     np.testing.assert_array_equal(result, np.clip(expected, 0, 255))
 
 
@@ -44,9 +42,7 @@ def test_a_sample_inside_the_budget_is_only_rounded():
 
 def test_a_perturbation_lost_in_rounding_is_stretched_until_it_works():
     clean = np.full((2, 4, 4, 1), 100, np.uint8)
-    adversarial = (
-        clean / 255 + np.array([0.3, 0.0]).reshape(2, 1, 1, 1) / 255
-    )  # the second has nothing to stretch
+    adversarial = clean / 255 + np.array([0.3, 0.0]).reshape(2, 1, 1, 1) / 255  # the second has nothing to stretch
 
     def brighter(images: np.ndarray) -> np.ndarray:
         return images.reshape(2, -1).mean(axis=1) > 100
@@ -57,9 +53,7 @@ def test_a_perturbation_lost_in_rounding_is_stretched_until_it_works():
     np.testing.assert_array_equal(result[1], clean[1])
 
 
-@pytest.mark.parametrize(
-    ("norm", "expected"), [("linf", 3 / 255), ("l2", 5 / 255), ("l1", 7 / 255), ("l0", 2)]
-)
+@pytest.mark.parametrize(("norm", "expected"), [("linf", 3 / 255), ("l2", 5 / 255), ("l1", 7 / 255), ("l0", 2)])
 def test_distances_of_a_known_pair(norm, expected):
     clean = np.zeros((1, 2, 2, 1), np.uint8)
     other = clean.copy()

@@ -130,9 +130,9 @@ def test_paired_tests_use_samples_that_all_precisions_get_right(records):
         target_correct=[False, True, True, True, True],
         adversarial_correct=[True, True, True, False, True],
     )
-    (row,) = metrics.paired_tests(
-        pd.concat([records, other]), {"int8": "reference", "int16": "reference"}
-    ).to_dict("records")
+    (row,) = metrics.paired_tests(pd.concat([records, other]), {"int8": "reference", "int16": "reference"}).to_dict(
+        "records"
+    )
     assert (row["first"], row["second"], row["samples"]) == ("int16", "int8", 3)
     assert row["first_accuracy"] == pytest.approx(2 / 3)
     assert row["second_accuracy"] == pytest.approx(1 / 3)
@@ -142,9 +142,7 @@ def test_paired_tests_use_samples_that_all_precisions_get_right(records):
 
 def test_the_headline_shows_percentages_with_intervals(records, clean):
     clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
-    table = metrics.headline(
-        metrics.clean_accuracy(clean), metrics.worst_case(records), {"int8": "reference"}
-    )
+    table = metrics.headline(metrics.clean_accuracy(clean), metrics.worst_case(records), {"int8": "reference"})
     assert table.columns.tolist()[-2:] == ["clean", "Linf 20/255"]
     assert table["clean"].tolist()[0].startswith("80.0 [")
     assert table["Linf 20/255"].tolist()[0].startswith("40.0 [")

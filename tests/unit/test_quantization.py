@@ -25,9 +25,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
     for precision in ("int8", "int16"):
         for output in ("logits", "softmax"):
-            (folder / f"{precision}_{output}.tflite").write_bytes(
-                convert(network, precision, calibration, output)
-            )
+            (folder / f"{precision}_{output}.tflite").write_bytes(convert(network, precision, calibration, output))
     return folder, network
 
 

@@ -69,9 +69,7 @@ def test_the_network_kept_is_that_of_the_best_epoch(tmp_path):
     network, history, _ = trained(RECIPE, tmp_path)
     validation = bars(60, 1)
     logits = np.asarray(network(validation.samples.astype(np.float32) / 255))
-    assert (logits.argmax(axis=1) == validation.labels).mean() == pytest.approx(
-        history["val_accuracy"].max(), abs=1e-6
-    )
+    assert (logits.argmax(axis=1) == validation.labels).mean() == pytest.approx(history["val_accuracy"].max(), abs=1e-6)
 
 
 def test_fine_tuning_starts_from_the_given_network(tmp_path):

@@ -172,9 +172,7 @@ class GeoDA(MinimizationAttack):
             draws = min(draws_left, rounds_at_once(samples * share))
             draws_left -= draws
             numbers = ep.normal(like, (draws, *shape)).numpy().reshape(draws, samples, -1)
-            numbers = numbers[:, :, : share * coefficients].reshape(
-                draws, samples, share, rows, columns, channels
-            )
+            numbers = numbers[:, :, : share * coefficients].reshape(draws, samples, share, rows, columns, channels)
             numbers = numbers.swapaxes(1, 2).reshape(draws * share, samples, rows, columns, channels)[:probes]
             probes -= len(numbers)
             yield (scale * _from_frequencies(numbers, height, width)).astype(np.float32)

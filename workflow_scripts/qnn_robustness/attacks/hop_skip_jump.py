@@ -50,9 +50,7 @@ class HopSkipJump(HopSkipJumpAttack):
 
     def select_delta(self, originals: ep.Tensor, distances: ep.Tensor, step: int) -> ep.Tensor:
         size = int(np.prod(originals.shape[1:]))
-        return ep.maximum(
-            super().select_delta(originals, distances, step), self.smallest_probe * np.sqrt(size)
-        )
+        return ep.maximum(super().select_delta(originals, distances, step), self.smallest_probe * np.sqrt(size))
 
 
 def build(

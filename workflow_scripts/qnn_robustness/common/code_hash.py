@@ -65,9 +65,7 @@ class Source:
     data_files: tuple[str, ...]
 
 
-def code_hash(
-    script: str | Path, *modules: str, library: Path | None = None, lock: Path | None = None
-) -> str:
+def code_hash(script: str | Path, *modules: str, library: Path | None = None, lock: Path | None = None) -> str:
     """Return the SHA-256 (hexadecimal) of the code which a job runs.
 
     It covers `script` (.py, or the code cells of an .ipynb), the modules of the package that it imports,
@@ -100,9 +98,7 @@ def closure(script: str | Path, *modules: str, library: Path | None = None) -> s
     return set(_reachable(Path(script), modules, _library(library)))
 
 
-def third_party(
-    script: str | Path, *modules: str, library: Path | None = None, lock: Path | None = None
-) -> set[str]:
+def third_party(script: str | Path, *modules: str, library: Path | None = None, lock: Path | None = None) -> set[str]:
     """Return the distributions (normalised names) whose pins `code_hash` covers."""
     library = _library(library)
     return _distributions(_reachable(Path(script), modules, library), library, _lock(lock))
@@ -187,9 +183,7 @@ def _targets(path: Path, name: str, library: Path) -> tuple[str, ...]:
         if module.split(".")[0] != library.name:
             continue
         if module not in _modules(library):
-            raise UserError(
-                f"{path}, {item.place}: no module '{module}'; {did_you_mean(module, _modules(library))}"
-            )
+            raise UserError(f"{path}, {item.place}: no module '{module}'; {did_you_mean(module, _modules(library))}")
         targets += _with_parents(module)
         if item.name and f"{module}.{item.name}" in _modules(library):
             targets.append(f"{module}.{item.name}")
@@ -340,9 +334,7 @@ def _dump(value: object) -> str:
             f"{field}={_dump(content)}"
             for field in sorted(value._fields)
             if field not in _NOT_CODE
-            and (
-                (content := getattr(value, field, None)) not in (None, []) or isinstance(value, ast.Constant)
-            )
+            and ((content := getattr(value, field, None)) not in (None, []) or isinstance(value, ast.Constant))
         ]
         return f"{type(value).__name__}({','.join(fields)})"
     if isinstance(value, list):

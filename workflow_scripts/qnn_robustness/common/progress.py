@@ -11,9 +11,7 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
-def progress(
-    items: Iterable[Item], description: str, total: int | None = None, unit: str = "it"
-) -> Iterator[Item]:
+def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
     """Iterate over `items` with a progress bar on the job's log (or terminal)."""
     live = sys.stderr.isatty()
     return tqdm(

@@ -67,8 +67,7 @@ def download(
             return
     tried = "; ".join(failures) or "no mirror and no address is known"
     raise UserError(
-        f"{archive}: cannot be had from anywhere: {tried}; "
-        f"put the file into a folder and set {MIRROR_VARIABLE} to it"
+        f"{archive}: cannot be had from anywhere: {tried}; put the file into a folder and set {MIRROR_VARIABLE} to it"
     )
 
 

@@ -17,9 +17,7 @@ from qnn_robustness.data.splits import SPLITS, Split
 _STREAMS = {"test": 0, "validation": 1, "calibration": 2}
 
 
-def prepare(
-    name: str, dataset: dict[str, Any], archive: str | Path | None, outputs: Mapping[str, str | Path]
-) -> None:
+def prepare(name: str, dataset: dict[str, Any], archive: str | Path | None, outputs: Mapping[str, str | Path]) -> None:
     """Read a data set, draw its splits, and write one .npz for each and, last, `summary`.
 
     `outputs` has a path for each of train, validation, calibration, test and summary. `archive` is None for
@@ -61,9 +59,7 @@ def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
     unknown = set(extensions) - set(SPLITS)
     if unknown:
         raise UserError(f"extensions: '{min(unknown)}' is no split; known: {', '.join(SPLITS)}")
-    allowed = {
-        (pool, split): _allowed(pools[pool], extensions.get(split)) for pool in pools for split in SPLITS
-    }
+    allowed = {(pool, split): _allowed(pools[pool], extensions.get(split)) for pool in pools for split in SPLITS}
     taken = {pool: np.zeros(len(pools[pool].labels), bool) for pool in pools}
     indices = {}
     for split, origin in (
@@ -128,9 +124,7 @@ def _stratified(
             "set some test images aside, or calibration_samples: 0"
         )
     if count > len(labels):
-        raise UserError(
-            f"{split}: {count} samples wanted, but there are {len(labels)} {origin} samples to draw from"
-        )
+        raise UserError(f"{split}: {count} samples wanted, but there are {len(labels)} {origin} samples to draw from")
     # raw_random of a bit generator keeps its stream for ever; the draws of numpy's Generator may change
     ranks = np.random.PCG64([seed, _STREAMS[split]]).random_raw(len(labels))
     chosen = []
@@ -168,9 +162,7 @@ def _check(splits: dict[str, Split], pools: dict[str, Pool], classes: list[str])
     in_test = np.unique(splits["test"].labels)
     if len(in_test) < 2:
         found = f"the single class '{classes[in_test[0]]}'" if len(in_test) else "no sample"
-        raise UserError(
-            f"the test split has {found}; expected at least two classes (see test_samples, split_folders)"
-        )
+        raise UserError(f"the test split has {found}; expected at least two classes (see test_samples, split_folders)")
     if len(pools["train"].labels):
         missing = np.setdiff1d(np.arange(len(classes)), splits["train"].labels)
         if len(missing):

@@ -46,9 +46,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     # biotic stress, 2020. The labels are in a table beside the images: sort these into class folders first.
     "coffee_leaf": {
         "archive": "lara2018.tar.gz",
-        "urls": [
-            "https://github.com/esgario/lara2018/archive/6817af9b800deccd42f9cfac0af83484e412f4e5.tar.gz"
-        ],
+        "urls": ["https://github.com/esgario/lara2018/archive/6817af9b800deccd42f9cfac0af83484e412f4e5.tar.gz"],
         "checksum": None,  # none is published
         "licence": "none stated; cite Esgario et al. 2020",
     },

@@ -101,9 +101,7 @@ def read_graph(path: str | Path) -> Graph:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     if content[4:8] != _IDENTIFIER:
-        raise UserError(
-            f"{path}: not a .tflite file (no {_IDENTIFIER.decode()} mark); give a TensorFlow Lite model"
-        )
+        raise UserError(f"{path}: not a .tflite file (no {_IDENTIFIER.decode()} mark); give a TensorFlow Lite model")
     try:
         return _graph(str(path), schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)))
     except UserError:
@@ -115,9 +113,7 @@ def read_graph(path: str | Path) -> Graph:
 
 def _graph(path: str, model: Any) -> Graph:
     if len(model.subgraphs) != 1:
-        raise UserError(
-            f"{path}: has {len(model.subgraphs)} subgraphs; only models without control flow (1) work"
-        )
+        raise UserError(f"{path}: has {len(model.subgraphs)} subgraphs; only models without control flow (1) work")
     subgraph = model.subgraphs[0]
     tensors = tuple(_tensor(path, i, tensor, model.buffers) for i, tensor in enumerate(subgraph.tensors))
 
@@ -188,9 +184,7 @@ def _data(what: str, content: Any, type_name: str, shape: tuple[int, ...]) -> np
     content = np.asarray(content, np.uint8).tobytes()
     expected = math.prod(shape) * dtype.itemsize
     if len(content) != expected:
-        raise UserError(
-            f"{what} holds {len(content)} bytes instead of {expected}; copy or convert the model again"
-        )
+        raise UserError(f"{what} holds {len(content)} bytes instead of {expected}; copy or convert the model again")
     return np.frombuffer(content, dtype).reshape(shape)
 
 

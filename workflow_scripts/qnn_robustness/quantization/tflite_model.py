@@ -40,9 +40,7 @@ class TFLiteModel:
             (self._input,) = self._interpreter.get_input_details()
             (self._output,) = self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
-            raise UserError(
-                f"{path}: not a usable TFLite model with one input and one output ({error})"
-            ) from None
+            raise UserError(f"{path}: not a usable TFLite model with one input and one output ({error})") from None
         self.dtype = np.dtype(self._input["dtype"])
         if self.dtype not in (np.int8, np.int16):
             raise UserError(f"{path}: its input is {self.dtype}; expected int8 or int16")
@@ -62,9 +60,7 @@ class TFLiteModel:
     def run(self, codes: np.ndarray) -> np.ndarray:
         """Return the integer outputs [N, K] for integer inputs [N, H, W, C]."""
         outputs = [self._invoke(codes[start : start + BATCH]) for start in range(0, len(codes), BATCH)]
-        return (
-            np.concatenate(outputs) if outputs else np.empty((0, int(self._output["shape"][-1])), self.dtype)
-        )
+        return np.concatenate(outputs) if outputs else np.empty((0, int(self._output["shape"][-1])), self.dtype)
 
     def predict(self, samples: np.ndarray) -> np.ndarray:
         """Return the dequantized outputs (float32 [N, K]) for inputs in [0, 1] (float32 [N, H, W, C])."""

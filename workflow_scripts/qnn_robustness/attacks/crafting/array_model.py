@@ -22,9 +22,7 @@ class ArrayModel:
         outputs = ep.astensor(self.model(ep.from_numpy(self.like, inputs.astype(np.float32)).raw))
         return outputs.numpy().astype(np.float32)
 
-    def gradient(
-        self, inputs: np.ndarray, loss: Callable[[ep.Tensor], ep.Tensor]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def gradient(self, inputs: np.ndarray, loss: Callable[[ep.Tensor], ep.Tensor]) -> tuple[np.ndarray, np.ndarray]:
         """Return scores [N, K] of inputs [N, ...] and the gradient by them of `loss` (logits -> scalar)."""
 
         def evaluated(values: ep.Tensor) -> tuple[ep.Tensor, ep.Tensor]:

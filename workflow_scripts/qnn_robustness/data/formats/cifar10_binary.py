@@ -48,9 +48,7 @@ def _class_names(archive: Path, content: bytes) -> list[str]:
 def _batch(archive: Path, name: str, content: bytes, classes: int) -> tuple[np.ndarray, np.ndarray]:
     row = 1 + int(np.prod(SHAPE))
     if len(content) != BATCH_SAMPLES * row:
-        raise UserError(
-            f"{archive}: member '{name}' has {len(content):,} bytes; expected {BATCH_SAMPLES * row:,}"
-        )
+        raise UserError(f"{archive}: member '{name}' has {len(content):,} bytes; expected {BATCH_SAMPLES * row:,}")
     rows = np.frombuffer(content, np.uint8).reshape(BATCH_SAMPLES, row)
     labels = rows[:, 0].astype(np.int64)
     if labels.max() >= classes:

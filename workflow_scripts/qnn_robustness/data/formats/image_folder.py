@@ -167,16 +167,14 @@ def _classes(
     classes = list(named) if named else sorted(found)
     for class_name in sorted(found - set(classes)):
         raise UserError(
-            f"{archive}: class folder {shown(class_name)} is not in `classes`; "
-            f"{did_you_mean(class_name, classes)}"
+            f"{archive}: class folder {shown(class_name)} is not in `classes`; {did_you_mean(class_name, classes)}"
         )
     for split_folder in split_folders:
         for class_name in classes:
             if not class_folders.get((split_folder, class_name)):
                 folder = f"{split_folder}/{class_name}".lstrip("/")
                 raise UserError(
-                    f"{archive}: class folder {shown(folder)} is empty or missing; "
-                    "add images to it or remove the class"
+                    f"{archive}: class folder {shown(folder)} is empty or missing; add images to it or remove the class"
                 )
     return classes
 
@@ -236,6 +234,4 @@ def _extension(member: str) -> str:
 def _natural(text: str) -> tuple:
     """Sort key that compares runs of digits as numbers, of any length."""
     runs = re.split(r"([0-9]+)", text)  # every second one is digits
-    return tuple(
-        (len(run.lstrip("0")), run.lstrip("0")) if place % 2 else run for place, run in enumerate(runs)
-    )
+    return tuple((len(run.lstrip("0")), run.lstrip("0")) if place % 2 else run for place, run in enumerate(runs))

@@ -39,9 +39,9 @@ class Add(Layer):
         twice = 2 * max(scales)
         output = twice / (2.0 ** _LEFT_SHIFT[self.output.type] * np.float64(self.output.scale))
         self.context.expect(output < 1, self.operator, "has an output scale too small for its inputs")
-        return [
-            arithmetic.quantize_multiplier(scale / twice) for scale in scales
-        ], arithmetic.quantize_multiplier(output)
+        return [arithmetic.quantize_multiplier(scale / twice) for scale in scales], arithmetic.quantize_multiplier(
+            output
+        )
 
     def _stages(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """Both inputs scaled to a common scale, added, scaled to the output: each step exact in float64."""
@@ -94,9 +94,7 @@ class Add(Layer):
         """A float32 form that reproduces all pairs of codes, if one is found; otherwise the exact stages."""
         xnnpack = self.context.kernels == "xnnpack"
         exact = self._exact_xnnpack if xnnpack else self._exact_stages
-        codes = [
-            np.arange(low, high + 1, dtype=np.float32) for low, high in map(centered_limits, self.inputs)
-        ]
+        codes = [np.arange(low, high + 1, dtype=np.float32) for low, high in map(centered_limits, self.inputs)]
         a, b = codes[0][:, None], codes[1][None, :]
         expected = np.clip(exact(a, b), self.low, self.high)
         # Two roundings in a row move ties; half up and half away differ only below zero.

@@ -66,9 +66,7 @@ def scale_exactly(x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, roun
     return (high + half - nudge) >> right
 
 
-def scale_split(
-    x: tf.Tensor, multiplier: int | np.ndarray, shift: int | np.ndarray, rounding: str
-) -> tf.Tensor:
+def scale_split(x: tf.Tensor, multiplier: int | np.ndarray, shift: int | np.ndarray, rounding: str) -> tf.Tensor:
     """Scale float64 integers below 2**36 exactly: the multiplier is split in two 16-bit halves.
 
     `rounding` is single, away or up. Shifts above 14 are not supported.
@@ -164,6 +162,4 @@ def proved_equal(
     first, last = exact_steps[0], exact_steps[-1]
     # A window must contain the step itself unless the range of accumulators ends before it.
     bracketed = ((first < levels) | (points[0] <= -bound)) & ((last >= levels) | (points[-1] >= bound))
-    return bool(
-        np.array_equal(fast_steps, exact_steps) and np.array_equal(fast_ends, exact_ends) and bracketed.all()
-    )
+    return bool(np.array_equal(fast_steps, exact_steps) and np.array_equal(fast_ends, exact_ends) and bracketed.all())

@@ -20,9 +20,7 @@ _RESOLVERS = {
 _BATCH = 250
 
 
-def check_exactness(
-    model: IntegerModel, path: str | Path, samples_quantized: np.ndarray, threads: int = 1
-) -> int:
+def check_exactness(model: IntegerModel, path: str | Path, samples_quantized: np.ndarray, threads: int = 1) -> int:
     """Return the number of output bytes in which model and TFLite interpreter differ: 0 when all is well.
 
     samples_quantized: codes [N, H, W, C] of the network's input type. The interpreter runs `path` on the
@@ -38,9 +36,7 @@ def check_exactness(
 
 def mismatch_message(model: IntegerModel, differing: int) -> str:
     """One line for a failed `check_exactness`, with advice that fits this processor."""
-    message = (
-        f"{model.path}: {differing} output bytes differ from the TFLite interpreter's {model.kernels} kernels"
-    )
+    message = f"{model.path}: {differing} output bytes differ from the TFLite interpreter's {model.kernels} kernels"
     if model.kernels != "reference" and not on_known_processor():
         return (
             f"{message}; the arithmetic of `{model.kernels}` was established on x86 processors and this is "
@@ -147,11 +143,7 @@ def exactness_table(
                 raise UserError(f"{path}: is a network of {model.precision}, not of {precision}")
             given = inputs(name, model) if callable(inputs) else inputs
             for kind, samples in given.items():
-                codes = (
-                    samples
-                    if np.issubdtype(np.asarray(samples).dtype, np.integer)
-                    else model.quantize(samples)
-                )
+                codes = samples if np.issubdtype(np.asarray(samples).dtype, np.integer) else model.quantize(samples)
                 rows.append(
                     {
                         "network": name,

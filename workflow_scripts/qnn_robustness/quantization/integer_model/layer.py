@@ -50,9 +50,7 @@ class Layer:
         self.operator, self.context = operator, context
         candidates = operator.inputs[: self.activation_inputs]
         self.inputs = [tensor for tensor in candidates if tensor is not None and tensor.data is None]
-        context.expect(
-            len(self.inputs) == self.activation_inputs, operator, "lacks an input that is an activation"
-        )
+        context.expect(len(self.inputs) == self.activation_inputs, operator, "lacks an input that is an activation")
         self.output = operator.outputs[0]
         for tensor in [*self.inputs, self.output]:
             context.expect(

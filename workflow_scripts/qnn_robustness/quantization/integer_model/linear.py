@@ -36,17 +36,13 @@ class LinearLayer(Layer):
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
         context.expect(
-            len(operator.inputs) in (2, 3)
-            and operator.inputs[1] is not None
-            and operator.inputs[1].data is not None,
+            len(operator.inputs) in (2, 3) and operator.inputs[1] is not None and operator.inputs[1].data is not None,
             operator,
             "needs constant weights and an optional constant bias",
         )
         self.low, self.high = activation_limits(operator, context)
         weights, bias = self._constants()
-        self.bias_type = (
-            operator.inputs[2].type if len(operator.inputs) == 3 and operator.inputs[2] else "INT32"
-        )
+        self.bias_type = operator.inputs[2].type if len(operator.inputs) == 3 and operator.inputs[2] else "INT32"
         self.filter_values = self._arranged(weights)
         self.bias = bias
         self.real_multiplier = self._real_multipliers(len(bias))
@@ -90,9 +86,7 @@ class LinearLayer(Layer):
     def _real_multipliers(self, channels: int) -> np.ndarray:
         # `PopulateConvolutionQuantizationParams`: products and quotients of float32 scales in float64.
         scales = self.operator.inputs[1].scales.astype(np.float64)
-        return np.broadcast_to(
-            np.float64(self.inputs[0].scale) * scales / np.float64(self.output.scale), channels
-        )
+        return np.broadcast_to(np.float64(self.inputs[0].scale) * scales / np.float64(self.output.scale), channels)
 
     # -- the sum -----------------------------------------------------------------------------------
 
@@ -112,11 +106,7 @@ class LinearLayer(Layer):
         fits_by_bytes = (
             self.bound / max(map(abs, centered_limits(self.inputs[0]))) * (_BYTE - 1) < EXACT_FLOAT32
         ).all()
-        wide = (
-            None
-            if fits_by_bytes and not self.is_int8
-            else arithmetic.variable(self.filter_values, np.float64)
-        )
+        wide = None if fits_by_bytes and not self.is_int8 else arithmetic.variable(self.filter_values, np.float64)
 
         def exact(x: tf.Tensor) -> tf.Tensor:
             if wide is not None:
@@ -190,9 +180,7 @@ class LinearLayer(Layer):
     def _requantization_xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
         # xnn_qs8_requantize_fp32: the int32 accumulator becomes float32, times the float32 quotient of
         # scales.
-        scale = np.asarray(
-            self.inputs[0].scale * self.operator.inputs[1].scales / self.output.scale, np.float32
-        )
+        scale = np.asarray(self.inputs[0].scale * self.operator.inputs[1].scales / self.output.scale, np.float32)
         scale = arithmetic.variable(np.broadcast_to(scale, self.bias.shape))
         if (self.bound + np.abs(self.bias) < EXACT_FLOAT32).all():
             bias = arithmetic.variable(self.bias)
@@ -239,9 +227,7 @@ class _Convolution(LinearLayer):
 
     def _dilated(self, filters: np.ndarray) -> np.ndarray:
         (step_h, step_w), (height, width) = self.dilations, filters.shape[:2]
-        dilated = np.zeros(
-            ((height - 1) * step_h + 1, (width - 1) * step_w + 1, *filters.shape[2:]), filters.dtype
-        )
+        dilated = np.zeros(((height - 1) * step_h + 1, (width - 1) * step_w + 1, *filters.shape[2:]), filters.dtype)
         dilated[::step_h, ::step_w] = filters
         return dilated
 
@@ -268,9 +254,7 @@ class Conv2D(_Convolution):
 
     def _arranged(self, weights: np.ndarray) -> np.ndarray:
         channels = self.inputs[0].shape[3]
-        self.context.expect(
-            weights.shape[3] == channels, self.operator, "is a grouped convolution; groups must be 1"
-        )
+        self.context.expect(weights.shape[3] == channels, self.operator, "is a grouped convolution; groups must be 1")
         return self._dilated(weights.transpose(1, 2, 3, 0))
 
     def convolve(self, x: tf.Tensor, weights: tf.Tensor, stride: int, padding: str) -> tf.Tensor:

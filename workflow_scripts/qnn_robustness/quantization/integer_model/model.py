@@ -68,18 +68,14 @@ class IntegerModel:
         self._context = Context(graph.path, kernels)
         self._softmax = self._take_softmax(operators)
         self._logits = self._softmax.operator.inputs[0] if self._softmax else self._output
-        self.layers = [
-            self._layer(operator) for operator in operators if operator.name not in _SHAPE_OPERATORS
-        ]
+        self.layers = [self._layer(operator) for operator in operators if operator.name not in _SHAPE_OPERATORS]
         _check_order(self._context, operators, self.layers, self._input, self._logits)
         self.input_shape = self._input.shape[1:]
         self.input_scale, self.input_zero_point = self._input.scale, self._input.zero_point
         self.output_scale = self._output.scale
         self.num_classes = int(self._output.shape[-1])
         signature = [tf.TensorSpec((None, *self.input_shape), tf.float32)]
-        self._centered_logits = tf.function(
-            lambda x: self._run(x)[self._logits.index], input_signature=signature
-        )
+        self._centered_logits = tf.function(lambda x: self._run(x)[self._logits.index], input_signature=signature)
         self._all_activations = tf.function(self._run, input_signature=signature)
         self._float_logits = tf.function(self.logits, input_signature=signature)
 
@@ -115,9 +111,7 @@ class IntegerModel:
         if self.float_output:
             makers = [operator for operator in operators if target in operator.outputs]
             if len(makers) != 1 or makers[0].name != "DEQUANTIZE" or makers[0].inputs[0] is None:
-                raise UserError(
-                    f"{graph.path}: the float32 output does not come from DEQUANTIZE of an integer tensor"
-                )
+                raise UserError(f"{graph.path}: the float32 output does not come from DEQUANTIZE of an integer tensor")
             operators.remove(makers[0])
             target = makers[0].inputs[0]
         return source, target
@@ -175,9 +169,7 @@ class IntegerModel:
         result = {}
         for layer in self.layers:
             codes = values[layer.output.index].numpy() + layer.output.zero_point
-            result[f"{layer.operator.position} {layer.operator.name}"] = codes.astype(
-                layer.output.type.lower()
-            )
+            result[f"{layer.operator.position} {layer.operator.name}"] = codes.astype(layer.output.type.lower())
         if self._softmax:
             logits = values[self._logits.index].numpy().astype(np.int64) + self._logits.zero_point
             name = f"{self._softmax.operator.position} SOFTMAX"
@@ -213,9 +205,7 @@ class IntegerModel:
 
     def _check_codes(self, q: Any) -> None:
         if np.shape(q)[1:] != tuple(self.input_shape):
-            raise UserError(
-                f"{self.path}: samples have shape {np.shape(q)[1:]}; the network takes {self.input_shape}"
-            )
+            raise UserError(f"{self.path}: samples have shape {np.shape(q)[1:]}; the network takes {self.input_shape}")
 
     def _centered(self, q: Any) -> tf.Tensor:
         return tf.cast(tf.convert_to_tensor(q), tf.float32) - float(self.input_zero_point)
@@ -230,9 +220,7 @@ class IntegerModel:
 def _check_kernels(path: str, precision: str, kernels: str) -> None:
     known = KERNELS[precision]
     if kernels not in known:
-        raise UserError(
-            f"{path}: kernels '{kernels}' do not exist for {precision}; {did_you_mean(kernels, known)}"
-        )
+        raise UserError(f"{path}: kernels '{kernels}' do not exist for {precision}; {did_you_mean(kernels, known)}")
 
 
 def _check_order(
@@ -242,9 +230,7 @@ def _check_order(
     ready = {source.index}
     for layer in layers:
         for tensor in layer.inputs:
-            context.expect(
-                tensor.index in ready, layer.operator, f"reads tensor {tensor.index} before it is written"
-            )
+            context.expect(tensor.index in ready, layer.operator, f"reads tensor {tensor.index} before it is written")
         ready.add(layer.output.index)
     if logits.index not in ready:
         raise UserError(f"{context.path}: no operator writes the output; convert the model again")

@@ -28,9 +28,7 @@ class Pad(Layer):
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
         _same_codes(self, context)
-        paddings = (
-            operator.inputs[1].data if len(operator.inputs) == 2 and operator.inputs[1] is not None else None
-        )
+        paddings = operator.inputs[1].data if len(operator.inputs) == 2 and operator.inputs[1] is not None else None
         rank = len(self.inputs[0].shape)
         context.expect(
             paddings is not None and paddings.shape == (rank, 2) and bool((paddings >= 0).all()),
@@ -52,10 +50,7 @@ class Reshape(Layer):
         _same_codes(self, context)
         source, target = self.inputs[0].shape, self.output.shape
         context.expect(
-            len(source) > 0
-            and len(target) > 0
-            and source[0] == target[0]
-            and np.prod(source) == np.prod(target),
+            len(source) > 0 and len(target) > 0 and source[0] == target[0] and np.prod(source) == np.prod(target),
             operator,
             f"reshapes {source} to {target}; only shapes that keep the batch dimension work",
         )

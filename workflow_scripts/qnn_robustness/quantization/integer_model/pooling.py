@@ -47,9 +47,7 @@ class AveragePool2D(_Pool):
         self.pads = [[0, 0], [0, 0]]
         if self.padding == "SAME":
             sizes = self.inputs[0].shape[1:3]
-            self.pads = [
-                same_padding(*triple) for triple in zip(sizes, self.window, self.strides, strict=True)
-            ]
+            self.pads = [same_padding(*triple) for triple in zip(sizes, self.window, self.strides, strict=True)]
         self.whole = self.window == self.inputs[0].shape[1:3] and not np.any(self.pads)
         self.counts = np.multiply.outer(self._counts(0), self._counts(1))[None, :, :, None].astype(np.float64)
         # float32 resolves the quotients of int8 sums; those of int16 codes need more bits.
@@ -96,9 +94,7 @@ class Mean(Layer):
 
     def __init__(self, operator: Operator, context: Context):
         context.expect(
-            len(operator.inputs) == 2
-            and operator.inputs[1] is not None
-            and operator.inputs[1].data is not None,
+            len(operator.inputs) == 2 and operator.inputs[1] is not None and operator.inputs[1].data is not None,
             operator,
             "needs constant axes",
         )
@@ -120,13 +116,7 @@ class Mean(Layer):
         self.sum_dtype = tf.float32 if bound < EXACT_FLOAT32 else tf.float64
         if self.is_int8 and context.kernels == "xnnpack":
             self.rounding = self._xnnpack()
-        elif (
-            self.is_int8
-            and context.kernels == "builtin"
-            and self.keep
-            and len(shape) == 4
-            and self.axes == [1, 2]
-        ):
+        elif self.is_int8 and context.kernels == "builtin" and self.keep and len(shape) == 4 and self.axes == [1, 2]:
             self.rounding = self._optimized()
         else:
             self.rounding = self._folded()
@@ -149,9 +139,7 @@ class Mean(Layer):
         moved = np.float32(source.zero_point) * source.scale / output.scale
         moved = int(moved + np.float32(0.5) if moved > 0 else moved - np.float32(0.5))
         origin = float(self.count * source.zero_point)
-        return lambda x: (
-            arithmetic.scale_split(tf.cast(x, tf.float64) + origin, multiplier, shift, "away") - moved
-        )
+        return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64) + origin, multiplier, shift, "away") - moved
 
     def _xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """float32 arithmetic on the sum of codes; the zero points are one float32 offset; half to even."""
