@@ -36,6 +36,6 @@ rule tabulate_integer_model:
         "../envs/workflow.yaml"
     params:
         table="concatenation",
-        code=code("tabulate.py"),
+        code=code("make_table.py"),
     script:
-        "../workflow_scripts/tabulate.py"
+        "../workflow_scripts/make_table.py"

@@ -56,9 +56,9 @@ rule tabulate_experiment:
         "../envs/workflow.yaml"
     params:
         table="robust_accuracy",
-        code=code("tabulate.py"),
+        code=code("make_table.py"),
     script:
-        "../workflow_scripts/tabulate.py"
+        "../workflow_scripts/make_table.py"
 
 
 rule tabulate_robust_accuracy:
@@ -74,9 +74,9 @@ rule tabulate_robust_accuracy:
         "../envs/workflow.yaml"
     params:
         table="concatenation",
-        code=code("tabulate.py"),
+        code=code("make_table.py"),
     script:
-        "../workflow_scripts/tabulate.py"
+        "../workflow_scripts/make_table.py"
 
 
 rule tabulate_clean_accuracy:
@@ -92,9 +92,9 @@ rule tabulate_clean_accuracy:
         "../envs/workflow.yaml"
     params:
         table="clean_accuracy",
-        code=code("tabulate.py"),
+        code=code("make_table.py"),
     script:
-        "../workflow_scripts/tabulate.py"
+        "../workflow_scripts/make_table.py"
 
 
 rule tabulate_worst_case:
@@ -110,9 +110,9 @@ rule tabulate_worst_case:
         "../envs/workflow.yaml"
     params:
         table="worst_case",
-        code=code("tabulate.py"),
+        code=code("make_table.py"),
     script:
-        "../workflow_scripts/tabulate.py"
+        "../workflow_scripts/make_table.py"
 
 
 rule tabulate_paired_tests:
@@ -129,9 +129,9 @@ rule tabulate_paired_tests:
     params:
         table="paired_tests",
         arguments={"kernels": C.reported_kernels},
-        code=code("tabulate.py"),
+        code=code("make_table.py"),
     script:
-        "../workflow_scripts/tabulate.py"
+        "../workflow_scripts/make_table.py"
 
 
 rule tabulate_headline:
@@ -149,6 +149,6 @@ rule tabulate_headline:
     params:
         table="headline",
         arguments={"kernels": C.reported_kernels},
-        code=code("tabulate.py"),
+        code=code("make_table.py"),
     script:
-        "../workflow_scripts/tabulate.py"
+        "../workflow_scripts/make_table.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from pathlib import Path
 
@@ -85,3 +86,9 @@ def test_only_named_scripts_may_load_tensorflow(script: Path) -> None:
         pytest.skip("trains, converts or differentiates a network")
     loaded = third_party(script) & {"tensorflow", "keras"}
     assert not loaded, f"{script.name} reaches {sorted(loaded)}"
+
+
+def test_no_script_hides_an_installed_package() -> None:
+    # the scripts' folder comes before site-packages in the jobs and in these tests
+    hidden = {script.stem for script in SCRIPTS.glob("*.py")} & set(importlib.metadata.packages_distributions())
+    assert not hidden
