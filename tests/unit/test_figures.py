@@ -215,7 +215,7 @@ def test_colours_stand_out_from_paper(colour: str) -> None:
     assert 1.05 / (luminance(colour) + 0.05) >= 3
 
 
-@pytest.mark.parametrize("pair", combinations(style.PRECISIONS, 2), ids=" and ".join)
+@pytest.mark.parametrize("pair", [*combinations(style.PRECISIONS, 2)], ids=" and ".join)
 def test_precisions_differ_in_grey_and_in_shape(pair: tuple[str, str]) -> None:
     looks = style.looks(list(style.PRECISIONS))
     first, second = (looks[name] for name in pair)
