@@ -1,9 +1,10 @@
 """Compare the integer model with the TFLite interpreter on .tflite files of any origin, beside those of a run.
 
-    python benchmarks/exactness.py results/tables/integer_model_exactness.csv FOLDER docs/results/integer_model_exactness.csv
+    python benchmarks/exactness.py RUN.csv FOLDER OUTPUT.csv
 
-writes the rows of the run (first argument, made by `snakemake results/tables/integer_model_exactness.csv`) and those of
-every int8 or int16 file in FOLDER, on every kernel set: 1,000 inputs each, random over the full input range and saturating.
+writes the rows of RUN.csv (results/tables/integer_model_exactness.csv) and those of every int8 or int16 file in FOLDER,
+on every kernel set: 1,000 inputs of each kind, random over the full input range and saturating. docs/results/ holds the
+table as integer_model_exactness.csv.
 """
 
 from __future__ import annotations
