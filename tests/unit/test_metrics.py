@@ -143,7 +143,8 @@ def test_paired_tests_use_samples_that_all_precisions_get_right(records):
 def test_the_headline_shows_percentages_with_intervals(records, clean):
     clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
     table = metrics.headline(metrics.clean_accuracy(clean), metrics.worst_case(records), {"int8": "reference"})
-    assert table.columns.tolist()[-2:] == ["clean", "Linf 20/255"]
+    assert table.columns.tolist()[-4:] == ["clean samples", "clean", "attacked samples", "Linf 20/255"]
+    assert table[["clean samples", "attacked samples"]].to_numpy().tolist() == [[5, 5]]
     assert table["clean"].tolist()[0].startswith("80.0 [")
     assert table["Linf 20/255"].tolist()[0].startswith("40.0 [")
 
@@ -155,5 +156,5 @@ def test_a_run_without_budgets_has_an_empty_worst_case_and_a_headline_all_the_sa
     assert worst.columns.tolist() == metrics.WORST_CASE
     clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
     table = metrics.headline(metrics.clean_accuracy(clean), worst, {"int8": "reference"})
-    assert table.columns.tolist()[-1] == "clean"
+    assert table.columns.tolist()[-2:] == ["clean", "attacked samples"]
     assert len(table) == 1

@@ -158,13 +158,14 @@ def headline(clean: pd.DataFrame, worst: pd.DataFrame, reported_kernels: dict[st
     """Return the table that is shown first: clean accuracy and worst-case robust accuracy by Linf budget, in per cent.
 
     One row for each model, training, preprocessor and precision, on the `reported_kernels` of each precision.
-    `budget columns` are named by their 8-bit levels and hold "accuracy [ci_low, ci_high]".
+    Columns of budgets are named by their 8-bit levels and hold "accuracy [ci_low, ci_high]".
     """
     keys = ["model", "training", "preprocessor", "precision", "kernels"]
     clean = clean[clean["kernels"] == clean["precision"].map(reported_kernels)]
-    table = clean[keys].copy()
-    table["clean"] = _with_interval(clean)
-    worst = worst.rename(columns={"target": "precision"})
+    table = clean[keys].assign(**{"clean samples": clean["samples"], "clean": _with_interval(clean)})
+    worst = worst.rename(columns={"target": "precision", "samples": "attacked samples"})
+    attacked = worst[[*keys, "attacked samples"]].drop_duplicates(keys)
+    table = table.merge(attacked, on=keys, how="left").astype({"attacked samples": "Int64"})
     for budget, rows in worst.groupby("budget"):
         column = rows[keys].assign(**{f"Linf {budget * 255:.4g}/255": _with_interval(rows)})
         table = table.merge(column, on=keys, how="left")
