@@ -200,7 +200,7 @@ def test_a_parameter_replans_its_jobs_and_their_dependents(
 
 
 def test_a_change_of_kernels_replans_what_runs_on_them(workflow: Workflow, graph: Plan) -> None:
-    plan = workflow.plan(change={"kernels": {"int8": ["reference"]}})
+    plan = workflow.plan(change={"kernels": {"int8": ["reference", "builtin", "xnnpack"]}})
     # the first kernel set stays, and with it what is attacked and reported
     assert plan == with_dependents(graph, of_rules(graph, "evaluate_*", target="int8"))
 
@@ -222,7 +222,7 @@ EVERY_JOB = ("*", {})
 CODE = {
     # one entry of a registry: the jobs that select it
     "attacks/pgd.py": [("craft_adversarial", {"attack": "pgd_linf"})],
-    "attacks/hop_skip_jump.py": [("craft_adversarial", {"attack": "hop_skip_jump_l2"})],
+    "attacks/hop_skip_jump.py": [("craft_adversarial", {"attack": "hop_skip_jump_fast"})],
     "attacks/boundary.py": [],
     "training/pgd_adversarial.py": [("train_model", {"training": "pgd_adversarial"})],
     "models/small_cnn.py": [("train_model", {})],
@@ -233,6 +233,7 @@ CODE = {
     # what entries share
     "attacks/crafting/craft.py": [("craft_adversarial", {})],
     "attacks/crafting/sources/tflite_file.py": [("craft_adversarial", {"source": "int8"})],
+    "attacks/crafting/sources/integer_model.py": [],
     "attacks/crafting/sources/keras_network.py": [("craft_adversarial", {"source": "float32"})],
     "training/fitting/fit.py": [("train_model", {})],
     "quantization/convert.py": [("quantize_model", {})],
@@ -241,6 +242,7 @@ CODE = {
         ("craft_adversarial", {"source": "int8"}),
         ("evaluate_*", {"target": "int8"}),
     ],
+    "quantization/integer_model/model.py": [("diagnose_*", {})],
     "evaluation/records.py": [("evaluate_*", {})],
     "evaluation/tables.py": [("tabulate_*", {}), ("plot_*", {})],
     "figures/transfer_matrix.py": [("plot_transfer_matrix", {})],
@@ -386,7 +388,7 @@ def test_an_addition_plans_new_jobs_and_the_tables_they_enter(workflow: Workflow
     ("short", "file", "unneeded"),
     [
         ("plot_defenses", "results/figures/defenses.svg", {"attack": "pgd_linf"}),
-        ("plot_transfer_matrix", "results/figures/transfer_matrix.png", {"attack": "hop_skip_jump_l2"}),
+        ("plot_transfer_matrix", "results/figures/transfer_matrix.png", {"attack": "hop_skip_jump_fast"}),
         ("tabulate_clean_accuracy", "results/tables/clean_accuracy.csv", {}),
     ],
 )

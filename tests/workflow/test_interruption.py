@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from plan import Plan, Workflow, with_dependents, with_needs
 
-CRAFTED = "results/adversarial/digits_cnn/standard/int8/hop_skip_jump_l2.npz"
+CRAFTED = "results/adversarial/digits_cnn/standard/int8/hop_skip_jump_fast.npz"
 FLOAT32 = "results/models/digits_cnn/standard/float32.keras"
 QUANTIZED = "results/models/digits_cnn/standard/int8.tflite"
 SIDECAR = "results/models/digits_cnn/standard/int8.json"
