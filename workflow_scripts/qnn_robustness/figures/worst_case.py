@@ -27,8 +27,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             if panel.empty:
                 axis.set_axis_off()
                 continue
-            defense = "" if row.preprocessor == "none" else f", {row.preprocessor}"
-            axis.set_title(f"{row.model}, {training}{defense}\nworst of {_attacks(panel)}")
+            defense = "" if row.preprocessor == "none" else f"{row.preprocessor}, "
+            axis.set_title(f"{row.model}, {training}\n{defense}worst of {_attacks(panel)}")
             panels.accuracy_against_budget(axis, panel, "target", looks)
     style.add_legend(figure, looks, labels)
     return figure

@@ -1,0 +1,124 @@
+"""What is kept in the repository is what a run made: reference networks, tables, the README's headline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import sha256_file
+from qnn_robustness.evaluation.publish import markdown, publish, with_table
+from qnn_robustness.models import reference
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = ROOT / "docs" / "results"
+REFERENCES = ROOT / "reference_models"
+
+
+def test_published_files_are_those_of_the_manifest():
+    lines = (PUBLISHED / "MANIFEST.sha256").read_text().splitlines()
+    listed = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
+    found = {
+        path.relative_to(PUBLISHED).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in PUBLISHED.rglob("*")
+        if path.is_file() and path.name not in ("MANIFEST.sha256", "README.md")
+    }
+    assert listed == found
+
+
+def test_reference_networks_are_those_of_the_manifest():
+    manifest = reference.read_manifest(REFERENCES)
+    assert manifest
+    for name, entry in manifest.items():
+        for file, digest in entry["files"].items():
+            path = REFERENCES / name / file
+            assert sha256_file(path) == digest, path
+            assert path.stat().st_size < 1_000_000
+
+
+def test_the_headline_of_the_readme_is_the_published_table():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for folder in sorted(path for path in PUBLISHED.iterdir() if path.is_dir()):
+        table = pd.read_csv(folder / "headline.csv", keep_default_na=False)
+        assert with_table(readme, f"headline:{folder.name}", markdown(table)) == readme
+
+
+@pytest.fixture
+def run(tmp_path) -> tuple[Path, Path]:
+    results, root = tmp_path / "results", tmp_path / "root"
+    (results / "tables").mkdir(parents=True)
+    (results / "figures").mkdir()
+    (results / "tables" / "headline.csv").write_text("model,clean\nm,1.0\n")
+    (results / "figures" / "f.svg").write_text("<svg/>")
+    root.mkdir()
+    (root / "README.md").write_text("a\n<!-- headline:x -->\nold\n<!-- /headline:x -->\nb\n")
+    return results, root
+
+
+def test_publishing_copies_hashes_and_fills_the_readme(run):
+    results, root = run
+    (root / "docs" / "results" / "x").mkdir(parents=True)
+    (root / "docs" / "results" / "x" / "stale.csv").write_text("old")
+    publish(results, root, "x")
+    published = root / "docs" / "results"
+    assert sorted(path.name for path in (published / "x").iterdir()) == ["f.svg", "headline.csv"]
+    check = subprocess.run(["sha256sum", "-c", "MANIFEST.sha256"], cwd=published, capture_output=True, check=False)
+    assert check.returncode == 0, check.stderr
+    assert (root / "README.md").read_text() == (
+        "a\n<!-- headline:x -->\n| model | clean |\n| --- | --- |\n| m | 1.0 |\n<!-- /headline:x -->\nb\n"
+    )
+
+
+def test_publishing_without_tables_or_marks_or_with_large_files_is_refused(run):
+    results, root = run
+    with pytest.raises(UserError, match="marks"):
+        publish(results, root, "y")
+    (results / "figures" / "f.svg").write_bytes(b"0" * 1_100_000)
+    with pytest.raises(UserError, match="1100000 bytes"):
+        publish(results, root, "x")
+    with pytest.raises(UserError, match="run snakemake first"):
+        publish(root, root, "x")
+
+
+@pytest.fixture
+def kept(tmp_path) -> Path:
+    folder = tmp_path / "reference_models"
+    (folder / "m" / "t").mkdir(parents=True)
+    (folder / "m" / "t" / "float32.keras").write_bytes(np.arange(9).tobytes())
+    entry = {
+        "recipe_sha256": "r",
+        "data_sha256": "d",
+        "quantized": {},
+        "files": {"float32.keras": sha256_file(folder / "m" / "t" / "float32.keras")},
+    }
+    (folder / "manifest.json").write_text(json.dumps({"m/t": entry}))
+    return folder
+
+
+def test_a_reference_network_matches_its_recipe_only(kept, tmp_path):
+    assert reference.matching(kept.parent, "m/t", "other") is None
+    assert reference.matching(kept.parent, "m/other", "r") is None
+    assert reference.matching(tmp_path / "nowhere", "m/t", "r") is None
+    entry = reference.matching(kept.parent, "m/t", "r")
+    reference.copy(tmp_path, entry, {"float32.keras": str(tmp_path / "out.keras")})
+    assert (tmp_path / "out.keras").read_bytes() == np.arange(9).tobytes()
+
+
+def test_a_changed_or_missing_reference_network_is_refused(kept, tmp_path):
+    entry = reference.matching(kept.parent, "m/t", "r")
+    (kept / "m" / "t" / "float32.keras").write_bytes(b"changed")
+    with pytest.raises(UserError, match="not the file recorded"):
+        reference.copy(tmp_path, entry, {"float32.keras": str(tmp_path / "out.keras")})
+    assert not (tmp_path / "out.keras").exists()
+    (kept / "m" / "t" / "float32.keras").unlink()
+    with pytest.raises(UserError, match="missing; restore it or set reference_models: ignore"):
+        reference.copy(tmp_path, entry, {"float32.keras": str(tmp_path / "out.keras")})
+    (kept / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match="not valid JSON"):
+        reference.matching(kept.parent, "m/t", "r")
