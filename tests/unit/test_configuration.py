@@ -12,6 +12,7 @@ import pytest
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.configuration import Configuration, load, parse_distance
 from qnn_robustness.configuration.documentation import SCHEMA
+from qnn_robustness.data.registry import number_of_classes
 
 VALID: dict[str, Any] = {
     "run": ["white_box", "decision"],
@@ -64,6 +65,18 @@ def remove(path: str) -> Callable[[dict], None]:
         for name in parents:
             values = values[name]
         del values[last]
+
+    return apply
+
+
+def two_classes(attack: dict[str, Any]) -> Callable[[dict], None]:
+    """Return a function that adds the attack to an experiment on a data set of two classes."""
+
+    def apply(values: dict) -> None:
+        values["datasets"]["vww"] = {"source": "vww", "format": "image_folder", "image_shape": [96, 96, 3]}
+        values["models"]["person"] = {"dataset": "vww", "architecture": "small_cnn"}
+        values["attacks"]["few"] = {"norm": "linf", "budgets": ["8/255"], **attack}
+        values["experiments"]["not_run"] = {"models": ["small", "person"], "attacks": ["few"]}
 
     return apply
 
@@ -184,6 +197,19 @@ MISTAKES = {
         change("attacks.jump.search_kernels", "builtin"),
         r"^attacks\.jump\.search_kernels: 'builtin' is not among .*kernels\.int8: reference, xnnpack",
     ),
+    "AutoAttack on two classes": (
+        two_classes({"method": "autoattack"}),
+        r"^experiments\.not_run\.attacks: 'few' does not fit 'person' \(data set 'vww'\): autoattack needs at least 4 "
+        r"classes, the network has 2; use autoattack_few_classes$",
+    ),
+    "difference of logits ratio on two classes": (
+        two_classes({"method": "apgd", "parameters": {"loss": "dlr"}}),
+        r"'few' does not fit 'person' .*: loss 'dlr' needs at least 3 classes, the network has 2; use 'margin' or 'ce'$",
+    ),
+    "AutoAttack for few classes on many": (
+        change("attacks.pgd.method", "autoattack_few_classes"),
+        r"^experiments\.white_box\.attacks: 'pgd' does not fit 'small' \(data set 'digits'\): .* use autoattack$",
+    ),
     "circular initial": (
         change("trainings.standard.initial", "hardened"),
         r"^trainings\.standard\.initial: goes round in a circle \(standard -> hardened -> standard\)",
@@ -219,6 +245,22 @@ def test_a_mistake_ends_in_one_line_with_place_and_remedy(mistake: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         loaded(values)
     assert "\n" not in str(caught.value)
+
+
+def test_the_number_of_classes_comes_from_the_entry_its_source_or_its_format() -> None:
+    entry = {"format": "image_folder", "source": None, "classes": None}
+    assert number_of_classes(entry) is None
+    assert number_of_classes({**entry, "source": "vww"}) == 2
+    assert number_of_classes({**entry, "source": "vww", "classes": ["a", "b", "c"]}) == 3
+    assert number_of_classes({"format": "digits"}) == 10
+
+
+def test_attacks_that_need_more_classes_pass_where_the_number_is_unknown() -> None:
+    values = copy.deepcopy(VALID)
+    two_classes({"method": "autoattack"})(values)
+    own = {"archive": "own.zip", "checksum": f"sha256:{'0' * 64}"}
+    values["datasets"]["vww"] = {"format": "image_folder", "image_shape": [96, 96, 3], **own}
+    loaded(values)
 
 
 def test_loading_leaves_the_given_values_alone() -> None:

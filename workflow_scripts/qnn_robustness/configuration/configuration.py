@@ -14,7 +14,7 @@ from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError, did_you_mean
 from qnn_robustness.common.files import sha256_json
 from qnn_robustness.configuration import schema as schemas
-from qnn_robustness.data.registry import resolve
+from qnn_robustness.data.registry import number_of_classes, resolve
 
 INTEGER = ("int8", "int16")
 NO_PREPROCESSOR = "none"
@@ -339,3 +339,18 @@ def _check_experiments(configuration: Configuration) -> None:
                     f"attacks.{attack}.search_kernels: '{search}' is not among the kernels on which {source} is "
                     f"evaluated (kernels.{source}: {', '.join(configuration.kernels(source))})"
                 )
+        for attack, model in product(entry["attacks"], entry["models"]):
+            _check_classes(configuration, attack, model, f"{where}.attacks")
+
+
+def _check_classes(configuration: Configuration, attack: str, model: str, where: str) -> None:
+    """Check that an attack is defined for the number of classes of a model's data set, as far as it is known."""
+    entry, dataset = configuration.attack(attack), configuration.dataset_of(model)
+    check = getattr(registry.load("attacks", entry["method"]), "check_classes", None)
+    classes = number_of_classes(configuration.values["datasets"][dataset])
+    if check is None or classes is None:
+        return
+    try:
+        check(classes, **entry["parameters"])
+    except UserError as error:
+        raise UserError(f"{where}: '{attack}' does not fit '{model}' (data set '{dataset}'): {error}") from None

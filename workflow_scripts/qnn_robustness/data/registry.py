@@ -13,12 +13,14 @@ SOURCES: dict[str, dict[str, Any]] = {
         "urls": ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"],
         "checksum": "md5:c32a1d4ab5d03f1284b67883e8d87530",
         "licence": "none stated; cite Krizhevsky 2009",
+        "classes": 10,
     },
     "cifar10_python": {
         "archive": "cifar-10-python.tar.gz",
         "urls": ["https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"],
         "checksum": "md5:c58f30108f718f92721af3b95e74349a",
         "licence": "none stated; cite Krizhevsky 2009",
+        "classes": 10,
     },
     # Chowdhery et al., Visual Wake Words Dataset, 2019, as MLPerf Tiny prepares it
     "vww": {
@@ -28,6 +30,7 @@ SOURCES: dict[str, dict[str, Any]] = {
         ],
         "checksum": "sha256:f8746b9e44f8a7a4293f73be9ba6e8da9239fe69798d42364aae62b915cfab58",
         "licence": "annotations CC BY 4.0 (COCO); images under the terms of Flickr",
+        "classes": 2,
     },
     # Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, 2018
     "speech_commands": {
@@ -56,14 +59,30 @@ SOURCES: dict[str, dict[str, Any]] = {
         "urls": ["http://ufldl.stanford.edu/housenumbers/train_32x32.mat"],
         "checksum": "md5:e26dedcc434d2e4c54c9b2d4a06d8373",
         "licence": "non-commercial use only",
+        "classes": 10,
     },
     "svhn_test": {
         "archive": "test_32x32.mat",
         "urls": ["http://ufldl.stanford.edu/housenumbers/test_32x32.mat"],
         "checksum": "md5:eb5a983be6a315427106f1b164d9cef3",
         "licence": "non-commercial use only",
+        "classes": 10,
     },
 }
+
+# Classes of the formats that know them without their archive.
+CLASSES_OF_FORMATS = {"digits": 10, "cifar10_binary": 10}
+
+
+def number_of_classes(entry: dict[str, Any]) -> int | None:
+    """Return how many classes a data set has; None where only its archive tells.
+
+    An archive that stands in for that of a `source` has the classes of the source.
+    """
+    if entry.get("classes"):
+        return len(entry["classes"])
+    official = SOURCES.get(entry.get("source") or "", {})
+    return official.get("classes") or CLASSES_OF_FORMATS.get(entry["format"])
 
 
 def resolve(entry: dict[str, Any]) -> dict[str, Any]:
