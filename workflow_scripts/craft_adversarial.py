@@ -15,16 +15,16 @@ from qnn_robustness.common import registry  # noqa: E402
 from qnn_robustness.common.distances import to_unit  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import write_arrays  # noqa: E402
-from qnn_robustness.data.splits import load_split  # noqa: E402
+from qnn_robustness.data.splits import load_split, stratified  # noqa: E402
 
 params, inputs = snakemake.params, snakemake.input  # noqa: F821
 attack = params.attack
 test = load_split(inputs.test)
-if attack["samples"] > len(test.labels):
-    raise UserError(
-        f"attacks.{params.name}.samples: {attack['samples']} wanted, but the test split has {len(test.labels)}"
-    )
-samples, labels = test.samples[: attack["samples"]], test.labels[: attack["samples"]]
+try:
+    chosen = stratified(test.labels, attack["samples"])
+except UserError as error:
+    raise UserError(f"attacks.{params.name}.samples: test split: {error}") from None
+samples, labels = test.samples[chosen], test.labels[chosen]
 
 on_lattice = attack["lattice"] == "uint8"
 source = importlib.import_module(params.source_module)
@@ -39,7 +39,7 @@ setting = Setting(
     query_budget=attack["query_budget"],
     parameters=attack["parameters"],
 )
-crafted = craft(setting, model, samples, labels)
+crafted = craft(setting, model, samples, labels, chosen)
 metadata = {"attack": attack, "kernels": params.kernels, "network": inputs.network}
 if hasattr(source, "mismatches"):  # an emulated network answers for itself: every job checks it
     inputs_checked = to_unit(sample_of(crafted.adversarial, test.samples, RECHECKED)).astype(np.float32)
@@ -50,7 +50,7 @@ write_arrays(
     adversarial=crafted.adversarial,
     found=crafted.found,
     queries=crafted.queries,
-    samples=np.arange(len(labels)),
+    samples=chosen,
     seeds=np.array(attack["seeds"]),
     budgets=np.array(attack["budgets"] or [np.nan], np.float64),
     metadata=np.array(json.dumps(metadata)),

@@ -204,7 +204,7 @@ MISTAKES = {
     ),
     "difference of logits ratio on two classes": (
         two_classes({"method": "apgd", "parameters": {"loss": "dlr"}}),
-        r"'few' does not fit 'person' .*: loss 'dlr' needs at least 3 classes, the network has 2; use 'margin' or 'ce'$",
+        r"'few' does not fit 'person' .*: loss 'dlr' needs at least 3 classes, the network has 2; use 'margin'",
     ),
     "AutoAttack for few classes on many": (
         change("attacks.pgd.method", "autoattack_few_classes"),

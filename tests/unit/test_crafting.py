@@ -80,6 +80,14 @@ def test_a_sample_does_not_depend_on_its_batch(method, on_lattice, data):
     np.testing.assert_array_equal(whole.adversarial, parts.adversarial)
 
 
+def test_a_sample_draws_the_same_whichever_others_are_attacked(data):
+    samples, labels = data
+    whole = craft(setting("boundary"), numpy_model(), samples, labels)
+    chosen = np.array([1, 4, 9])
+    part = craft(setting("boundary"), numpy_model(), samples[chosen], labels[chosen], chosen)
+    np.testing.assert_array_equal(part.adversarial, whole.adversarial[:, :, chosen])
+
+
 @pytest.mark.parametrize("method", DECISION)
 def test_what_is_found_is_adversarial_and_farther_than_the_exact_minimum(method, data):
     samples, labels = data

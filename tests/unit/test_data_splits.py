@@ -19,7 +19,7 @@ from qnn_robustness.data import prepare as prepare_module
 from qnn_robustness.data.formats import FORMATS, Pool, Source, cifar10_binary, digits, reader
 from qnn_robustness.data.prepare import draw, prepare
 from qnn_robustness.data.registry import SOURCES, resolve
-from qnn_robustness.data.splits import SPLITS, Split, load_split, to_unit
+from qnn_robustness.data.splits import SPLITS, Split, load_split, stratified, to_unit
 
 
 def pool_of(labels, extensions=None, offset: int = 0) -> Pool:
@@ -416,3 +416,29 @@ def test_unknown_source():
 
 def test_entries_without_a_source_are_kept():
     assert resolve(entry(format="digits")) == entry(format="digits")
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.data())
+def test_a_part_has_the_class_shares_of_the_whole(labels, data):
+    labels = np.array(labels)
+    count = data.draw(st.integers(0, len(labels)))
+    part = stratified(labels, count)
+    assert len(part) == count
+    classes, sizes = np.unique(labels, return_counts=True)
+    for label, size in zip(classes, sizes, strict=True):
+        # Half a sample is rounded in each class; what the classes round together is shared in proportion.
+        most = 0.5 + len(classes) / 2 * size / len(labels) + 1e-9
+        assert abs((labels[part] == label).sum() - count * size / len(labels)) <= most
+        places = np.flatnonzero(labels == label)
+        np.testing.assert_array_equal(part[labels[part] == label], places[: (labels[part] == label).sum()])
+    assert set(stratified(labels, max(0, count - 1))) <= set(part)
+
+
+def test_a_part_of_a_sorted_balanced_split_is_balanced():
+    labels = np.repeat(np.arange(10), 100)
+    np.testing.assert_array_equal(np.bincount(labels[stratified(labels, 200)]), np.full(10, 20))
+
+
+def test_more_samples_than_there_are():
+    with pytest.raises(UserError, match="4 samples wanted, but there are 3"):
+        stratified(np.array([0, 1, 1]), 4)

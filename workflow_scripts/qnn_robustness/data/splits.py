@@ -44,6 +44,20 @@ def load_split(path: str | Path) -> Split:
     return Split(samples, labels)
 
 
+def stratified(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return the sorted places of `count` samples with the class shares of all `labels`, the first ones of each class.
+
+    Fewer samples are always among more of them. Raises UserError when there are not as many.
+    """
+    if count > len(labels):
+        raise UserError(f"{count} samples wanted, but there are {len(labels)}")
+    shares = np.empty(len(labels))
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        shares[places] = (np.arange(len(places)) + 0.5) / len(places)
+    return np.sort(np.argsort(shares, kind="stable")[:count])
+
+
 def to_unit(samples: np.ndarray) -> np.ndarray:
     """Return uint8 samples as float32 in [0, 1] (x / 255), the input range of every network."""
     return samples.astype(np.float32) / np.float32(255)

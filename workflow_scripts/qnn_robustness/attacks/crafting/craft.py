@@ -58,12 +58,13 @@ class Setting:
 class Block:
     """The samples that are attacked together.
 
-    `indices` [B] are their places among all samples; `images` uint8 [B, H, W, C]; `clean` the same as float32
-    in [0, 1]; `starts` float32 [B, H, W, C] a sample that the model gives another class than the label, where
-    `has_start` [B]; `misclassified` [B] when clean.
+    `places` [B] are theirs among all samples, `streams` [B] the numbers of their random streams; `images` uint8
+    [B, H, W, C]; `clean` the same as float32 in [0, 1]; `starts` float32 [B, H, W, C] a sample that the model gives
+    another class than the label, where `has_start` [B]; `misclassified` [B] when clean.
     """
 
-    indices: np.ndarray
+    places: np.ndarray
+    streams: np.ndarray
     images: np.ndarray
     clean: np.ndarray
     labels: np.ndarray
@@ -72,8 +73,13 @@ class Block:
     misclassified: np.ndarray
 
 
-def craft(setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarray) -> Crafted:
+def craft(
+    setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarray, streams: np.ndarray | None = None
+) -> Crafted:
     """Run an attack on `samples` (uint8 [N, H, W, C]) and `labels` (int64 [N]) for every seed and budget.
+
+    `streams` [N] number the random streams of the samples, by default 0 ... N - 1: with their places in the whole
+    split a sample draws the same whichever others are attacked.
 
     A sample that the model misclassifies when clean is its own adversarial sample for attacks that minimise
     the distance. A failure within a budget keeps the attack's last point (it may fool another precision); a
@@ -84,23 +90,25 @@ def craft(setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarra
     shape = (len(setting.seeds), len(budgets), len(samples))
     kind = np.uint8 if setting.on_lattice else np.float32
     crafted = Crafted(np.empty((*shape, *samples.shape[1:]), kind), np.zeros(shape, bool), np.zeros(shape, np.int64))
-    blocks = _blocks(setting, model, samples, labels)
+    blocks = _blocks(setting, model, samples, labels, np.arange(len(labels)) if streams is None else streams)
     runs = [(s, e, block) for s in range(shape[0]) for e in range(shape[1]) for block in blocks]
     name = setting.method.__name__.rpartition(".")[2]
     for s, e, block in progress(runs, f"crafting {name}", unit="block"):
         adversarial, found, queries = _craft_block(setting, model, block, setting.seeds[s], budgets[e])
-        crafted.adversarial[s, e, block.indices] = adversarial
-        crafted.found[s, e, block.indices] = found
-        crafted.queries[s, e, block.indices] = queries
+        crafted.adversarial[s, e, block.places] = adversarial
+        crafted.found[s, e, block.places] = found
+        crafted.queries[s, e, block.places] = queries
     return crafted
 
 
-def _blocks(setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarray) -> list[Block]:
+def _blocks(
+    setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarray, streams: np.ndarray
+) -> list[Block]:
     clean = to_unit(samples).astype(np.float32)
     rows = [np.arange(len(samples))[i : i + setting.batch_size] for i in range(0, len(samples), setting.batch_size)]
     predictions = np.concatenate([_predictions(model, clean[row]) for row in rows])
     other = _of_another_class(predictions, labels)
-    columns = (samples, clean, labels, clean[other], predictions[other] != labels, predictions != labels)
+    columns = (streams, samples, clean, labels, clean[other], predictions[other] != labels, predictions != labels)
     return [Block(row, *(column[row] for column in columns)) for row in rows]
 
 
@@ -121,9 +129,9 @@ def _craft_block(
     active = np.flatnonzero(attacked)
     if len(active):
         counter = QueryCounter(model, block.clean[active], block.labels[active], setting.norm, setting.query_budget)
-        starts, indices = block.starts[active], block.indices[active]
+        starts, streams = block.starts[active], block.streams[active]
         try:
-            adversarial[active] = _run(setting, counter, starts, indices, seed, budget)
+            adversarial[active] = _run(setting, counter, starts, streams, seed, budget)
         except BudgetSpent:
             adversarial[active] = counter.best
         queries[active] += counter.queries
@@ -135,7 +143,7 @@ def _run(
     setting: Setting,
     counter: QueryCounter,
     starts: np.ndarray,
-    indices: np.ndarray,
+    streams: np.ndarray,
     seed: int,
     budget: float | None,
 ) -> np.ndarray:
@@ -144,9 +152,9 @@ def _run(
     inputs, labels = _native(counter.model, counter.samples), _native(counter.model, counter.labels)
     extra = {}
     if getattr(attack, "init_attack", None) is not None:
-        with SampleStreams(seed, indices, inputs.shape[1:], STARTING_POINTS).serving_eagerpy():
+        with SampleStreams(seed, streams, inputs.shape[1:], STARTING_POINTS).serving_eagerpy():
             extra["starting_points"] = _starting_points(attack, counter, inputs, labels, starts)
-    with SampleStreams(seed, indices, inputs.shape[1:], SEARCH).serving_eagerpy():
+    with SampleStreams(seed, streams, inputs.shape[1:], SEARCH).serving_eagerpy():
         _, clipped, _ = attack(counter, inputs, Misclassification(labels), epsilons=budget, **extra)
     return ep.astensor(clipped).numpy()
 
