@@ -1,6 +1,7 @@
 # From networks to adversarial samples: one job for one (model, training, source, attack).
 rule craft_adversarial:
     input:
+        unpack(warm_start),
         network=lambda w: network_file(w.model, w.training, w.source),
         test=data_of("test"),
     output:

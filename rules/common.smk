@@ -81,6 +81,13 @@ def initial_network(w):
     return {"initial": network_file(w.model, initial, "float32")} if initial else {}
 
 
+def warm_start(w):
+    """Return the adversarial samples where an attack begins, or nothing."""
+    start = C.attack(w.attack)["warm_start"]
+    path = "results/adversarial/{model}/{training}/{source}/{attack}.npz"
+    return {"warm_start": path.format(model=w.model, training=w.training, **start)} if start else {}
+
+
 def training_code(model, training):
     method, architecture = (
         C.recipe(model, training)["method"],

@@ -115,23 +115,31 @@ rule tabulate_worst_case:
         "../workflow_scripts/make_table.py"
 
 
-rule tabulate_paired_tests:
-    input:
-        records=[path for experiment in C.experiments for path in records_of(experiment)],
-    output:
-        "results/tables/paired_tests.csv",
-    log:
-        "logs/tables/paired_tests.log",
-    benchmark:
-        "logs/tables/paired_tests.tsv"
-    conda:
-        "../envs/workflow.yaml"
-    params:
-        table="paired_tests",
-        arguments={"kernels": C.reported_kernels},
-        code=code("make_table.py"),
-    script:
-        "../workflow_scripts/make_table.py"
+# Targets under the same attack; white-box against transferred samples; attacks against each other.
+PAIRED_TABLES = {"paired_tests": "target", "paired_sources": "source", "paired_attacks": "attack"}
+
+
+for paired_table, compared in PAIRED_TABLES.items():
+
+    rule:
+        name:
+            f"tabulate_{paired_table}"
+        input:
+            records=[path for experiment in C.experiments for path in records_of(experiment)],
+        output:
+            f"results/tables/{paired_table}.csv",
+        log:
+            f"logs/tables/{paired_table}.log",
+        benchmark:
+            f"logs/tables/{paired_table}.tsv"
+        conda:
+            "../envs/workflow.yaml"
+        params:
+            table="paired_tests",
+            arguments={"kernels": C.reported_kernels, "compared": compared},
+            code=code("make_table.py"),
+        script:
+            "../workflow_scripts/make_table.py"
 
 
 rule tabulate_headline:

@@ -7,6 +7,8 @@ TABLES = [
     "robust_accuracy",
     "worst_case",
     "paired_tests",
+    "paired_sources",
+    "paired_attacks",
     "integer_model_exactness",
 ]
 # A figure named after a table of the whole run draws that table; any other draws the experiments that feed it.

@@ -11,10 +11,11 @@ import numpy as np  # noqa: E402
 
 from qnn_robustness.attacks.crafting.craft import Setting, craft  # noqa: E402
 from qnn_robustness.attacks.crafting.recheck import RECHECKED, sample_of  # noqa: E402
+from qnn_robustness.attacks.crafting.sources import View  # noqa: E402
 from qnn_robustness.common import registry  # noqa: E402
 from qnn_robustness.common.distances import to_unit  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
-from qnn_robustness.common.files import write_arrays  # noqa: E402
+from qnn_robustness.common.files import read_arrays, write_arrays  # noqa: E402
 from qnn_robustness.data.splits import load_split, stratified  # noqa: E402
 
 params, inputs = snakemake.params, snakemake.input  # noqa: F821
@@ -28,7 +29,8 @@ samples, labels = test.samples[chosen], test.labels[chosen]
 
 on_lattice = attack["lattice"] == "uint8"
 source = importlib.import_module(params.source_module)
-model = source.load(inputs.network, params.kernels, on_lattice)
+view = View(on_lattice, to_unit(samples).astype(np.float32), attack["temperature"], attack["estimator"])
+model = source.load(inputs.network, params.kernels, view)
 setting = Setting(
     method=registry.load("attacks", attack["method"]),
     norm=attack["norm"],
@@ -38,6 +40,7 @@ setting = Setting(
     batch_size=attack["batch_size"],
     query_budget=attack["query_budget"],
     parameters=attack["parameters"],
+    warm_starts=read_arrays(inputs.warm_start)["adversarial"] if inputs.get("warm_start") else None,
 )
 crafted = craft(setting, model, samples, labels, chosen)
 metadata = {"attack": attack, "kernels": params.kernels, "network": inputs.network}

@@ -81,6 +81,12 @@ def two_classes(attack: dict[str, Any]) -> Callable[[dict], None]:
     return apply
 
 
+WARM = {
+    "method": "pgd",
+    "norm": "linf",
+    "warm_start": {"attack": "pgd", "source": "float32"},
+    "parameters": {"restarts": 1},
+}
 MISTAKES = {
     "unknown key at the top": (change("sed", 1), r"^configuration: unknown key 'sed'; did you mean 'seed'\?"),
     "unknown key of an attack": (
@@ -152,6 +158,40 @@ MISTAKES = {
     "parameter out of range": (
         change("attacks.pgd.parameters", {"steps": 0}),
         r"^attacks\.pgd\.parameters\.steps: 0 is out of range; expected at least 1",
+    ),
+    "warm start of a method that has none": (
+        change("attacks.deepfool.warm_start", {"attack": "pgd", "source": "float32"}),
+        r"^attacks\.deepfool\.warm_start: deepfool cannot begin at given samples; pgd can",
+    ),
+    "warm start with restarts": (
+        change("attacks.warm", {**WARM, "parameters": {"restarts": 2}}),
+        r"^attacks\.warm\.warm_start: every restart would begin at the same samples; set parameters\.restarts: 1",
+    ),
+    "warm start with budgets of its own": (
+        change("attacks.warm", {**WARM, "budgets": ["8/255"]}),
+        r"^attacks\.warm\.budgets: it is that of pgd, where the attack begins; remove the key",
+    ),
+    "warm start in another norm": (
+        change("attacks.warm", {**WARM, "norm": "l2"}),
+        r"^attacks\.warm\.warm_start\.attack: pgd has to have norm l2 and no warm start itself",
+    ),
+    "warm start at itself": (
+        change("attacks.warm", {**WARM, "warm_start": {"attack": "warm", "source": "float32"}}),
+        r"^attacks\.warm\.warm_start\.attack: warm has to have norm linf and no warm start itself",
+    ),
+    "warm start of an unknown attack": (
+        change("attacks.warm", {**WARM, "warm_start": {"attack": "pdg", "source": "float32"}}),
+        r"^attacks\.warm\.warm_start\.attack: unknown attack 'pdg'; did you mean 'pgd'\?",
+    ),
+    "temperature of an attack without gradients": (
+        change("attacks.jump.temperature", 20),
+        r"^attacks\.jump\.temperature: hop_skip_jump uses no gradients; remove the key",
+    ),
+    "temperature of 0": (change("attacks.pgd.temperature", 0), r"^attacks\.pgd\.temperature: 0 is "),
+    "estimator for float32": (
+        change("attacks.pgd.estimator", "smooth"),
+        r"^attacks\.pgd\.estimator: the gradients of float32 need none; experiments\.white_box may use it with "
+        r"sources int8, int16 only",
     ),
     "budget of 0": (
         change("attacks.pgd.budgets", ["1/255", 0]),
@@ -315,3 +355,13 @@ def test_the_hash_of_a_recipe_covers_what_a_network_is_fine_tuned_from() -> None
 )
 def test_distances_are_parsed_exactly(written: str | float, exact: Fraction) -> None:
     assert parse_distance(written) == exact
+
+
+def test_a_warm_start_takes_the_settings_of_the_attack_where_it_begins():
+    values = copy.deepcopy(VALID)
+    values["attacks"]["pgd"] |= {"samples": 7, "seeds": [3], "lattice": "float"}
+    values["attacks"]["warm"] = WARM
+    warm, start = (loaded(values).crafting(name) for name in ("warm", "pgd"))
+    assert {key: warm[key] for key in ("budgets", "samples", "seeds", "lattice")} == {
+        key: start[key] for key in ("budgets", "samples", "seeds", "lattice")
+    }

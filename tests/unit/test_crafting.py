@@ -212,3 +212,67 @@ def test_draws_without_a_sample_axis_are_shared_and_eagerpy_is_restored():
             draws.append(ep.normal(tensor, (36, 1)).numpy())
     np.testing.assert_array_equal(*draws)
     assert type(tensor).normal is before
+
+
+def linear_network(view_of: dict) -> foolbox.TensorFlowModel:
+    tf = pytest.importorskip("tensorflow")
+    from qnn_robustness.attacks.crafting.sources import View
+    from qnn_robustness.attacks.crafting.sources.differentiable import seen
+
+    weights = tf.constant(WEIGHTS)
+    clean = np.random.default_rng(2).uniform(size=(5, *SHAPE)).astype(np.float32)
+    return seen(lambda x: tf.reshape(x, (-1, 36)) @ weights, SHAPE, View(True, clean, **view_of))
+
+
+def test_the_temperature_makes_the_mean_singular_value_of_the_jacobian_one(data):
+    tf = pytest.importorskip("tensorflow")
+    inputs = ep.astensor(tf.constant(data[0][:2] / np.float32(255)))
+    plain, tempered = linear_network({})(inputs).numpy(), linear_network({"temperature": "jacobian"})(inputs).numpy()
+    expected = np.linalg.svd(WEIGHTS, compute_uv=False).mean()
+    np.testing.assert_allclose(plain / tempered, expected, rtol=1e-5)
+    np.testing.assert_allclose(plain / linear_network({"temperature": 20})(inputs).numpy(), 20, rtol=1e-5)
+
+
+def test_a_warm_start_keeps_what_is_adversarial_already_and_begins_at_the_rest(data):
+    """Without a step, PGD returns where it began."""
+    samples, labels = data
+    keep = np.arange(len(labels)) != 3
+    samples, labels = samples[keep], labels[keep]
+    model = linear_network({})
+    begin = np.clip(samples.astype(int) + np.where(samples < 128, 8, -8), 0, 255).astype(np.uint8)
+    warm = Setting(
+        registry.load("attacks", "pgd"),
+        "linf",
+        [8 / 255],
+        (0,),
+        True,
+        batch_size=5,
+        parameters={"steps": 0, "relative_step_size": 0.1, "restarts": 1},
+        warm_starts=begin[None, None],
+    )
+    crafted = craft(warm, model, samples, labels)
+    np.testing.assert_array_equal(crafted.adversarial[0, 0], begin)
+    fooled = logits(begin / np.float32(255)).argmax(axis=1) != labels
+    np.testing.assert_array_equal(crafted.found[0, 0], fooled)
+    assert (crafted.queries[0, 0][fooled] == 1).all()
+
+
+def test_a_warm_started_search_finds_at_least_what_it_began_with(data):
+    samples, labels = data
+    model, budget = linear_network({}), 4 / 255
+    parameters = {"steps": 3, "relative_step_size": 0.2, "restarts": 1}
+    plain = Setting(registry.load("attacks", "pgd"), "linf", [budget], (0,), True, 12, parameters=parameters)
+    first = craft(plain, model, samples, labels)
+    warm = Setting(
+        registry.load("attacks", "pgd"),
+        "linf",
+        [budget],
+        (0,),
+        True,
+        12,
+        parameters=parameters,
+        warm_starts=first.adversarial,
+    )
+    again = craft(warm, model, samples, labels)
+    assert (again.found | ~first.found).all()
+    np.testing.assert_array_equal(again.adversarial[first.found], first.adversarial[first.found])

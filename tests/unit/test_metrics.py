@@ -92,6 +92,8 @@ def test_rates_counted_by_hand(records):
     assert row["levels"] == pytest.approx(20)
     assert row["ci_low"] < 2 / 5 < row["ci_high"]
     assert row["seed"] == 7
+    assert row["eligible"] == 4
+    assert row["success_ci_low"] < 2 / 4 < row["success_ci_high"]
 
 
 def test_samples_the_source_gets_wrong_are_no_successes(records):
@@ -138,6 +140,20 @@ def test_paired_tests_use_samples_that_all_precisions_get_right(records):
     assert row["second_accuracy"] == pytest.approx(1 / 3)
     assert row["difference"] == pytest.approx(1 / 3)
     assert row["p_value"] == 1.0  # one discordant pair says nothing
+
+
+def test_sources_and_attacks_are_compared_on_the_samples_of_both(records):
+    kernels = {"int8": "reference"}
+    white_box = records.assign(source="int8", adversarial_correct=[False, False, True, False, False])
+    stronger = white_box.assign(attack="b")[1:]  # attacked one sample less
+    both = pd.concat([records, white_box, stronger])
+    (sources,) = metrics.paired_tests(both, kernels, "source").to_dict("records")
+    assert (sources["first"], sources["second"], sources["samples"]) == ("float32", "int8", 4)
+    assert (sources["attack"], sources["target"]) == ("a", "int8")
+    assert sources["difference"] == pytest.approx(1 / 4)
+    (attacks,) = metrics.paired_tests(both, kernels, "attack").to_dict("records")
+    assert (attacks["first"], attacks["second"], attacks["source"], attacks["samples"]) == ("a", "b", "int8", 3)
+    assert attacks["difference"] == 0
 
 
 def test_the_headline_shows_percentages_with_intervals(records, clean):

@@ -218,6 +218,7 @@ def load(values: dict[str, Any], schema_path: Path) -> Configuration:
     _check_models(configuration, schema)
     _check_trainings(configuration)
     for name, entry in values["attacks"].items():
+        _take_from_warm_start(name, values["attacks"], given["attacks"])
         _check_attack(name, entry)
     _check_experiments(configuration)
     return configuration
@@ -298,6 +299,9 @@ def _check_attack(name: str, entry: dict[str, Any]) -> None:
         raise UserError(
             f"{where}.budgets: {entry['method']} minimises the distance and takes no budget; remove the key"
         )
+    for key, plain in (("estimator", "straight_through"), ("temperature", 1)):
+        if entry[key] != plain and method.ACCESS != "white_box":
+            raise UserError(f"{where}.{key}: {entry['method']} uses no gradients; remove the key")
     if entry["query_budget"] and method.ACCESS == "white_box":
         raise UserError(
             f"{where}.query_budget: {entry['method']} uses gradients; queries are limited for black-box attacks only"
@@ -314,6 +318,31 @@ def _check_attack(name: str, entry: dict[str, Any]) -> None:
             raise UserError(
                 f"{where}.budgets.{position}: {budget} is below one 8-bit level (1/255); raise it or set lattice: float"
             )
+
+
+FROM_WARM_START = ("budgets", "lattice", "samples", "seeds")
+
+
+def _take_from_warm_start(name: str, attacks: dict[str, dict[str, Any]], given: dict[str, dict[str, Any]]) -> None:
+    """Give an attack that begins at another's samples the settings of these."""
+    entry, where = attacks[name], f"attacks.{name}"
+    if not entry["warm_start"]:
+        return
+    if not getattr(registry.load("attacks", entry["method"]), "WARM_START", False):
+        raise UserError(f"{where}.warm_start: {entry['method']} cannot begin at given samples; pgd can")
+    if entry["parameters"]["restarts"] > 1:
+        raise UserError(
+            f"{where}.warm_start: every restart would begin at the same samples; set parameters.restarts: 1"
+        )
+    start = entry["warm_start"]["attack"]
+    _known(start, attacks, f"{where}.warm_start.attack", "attack")
+    if attacks[start]["warm_start"] or attacks[start]["norm"] != entry["norm"]:
+        raise UserError(f"{where}.warm_start.attack: {start} has to have norm {entry['norm']} and no warm start itself")
+    for key in FROM_WARM_START:
+        if key in given[name]:
+            raise UserError(f"{where}.{key}: it is that of {start}, where the attack begins; remove the key")
+        if key in attacks[start]:
+            entry[key] = attacks[start][key]
 
 
 def _check_experiments(configuration: Configuration) -> None:
@@ -333,6 +362,11 @@ def _check_experiments(configuration: Configuration) -> None:
             for word in entry[axis]:
                 _known(word, known, f"{where}.{axis}", axis.removesuffix("s"))
         for attack, source in product(entry["attacks"], entry["sources"]):
+            if source not in INTEGER and values["attacks"][attack]["estimator"] != "straight_through":
+                raise UserError(
+                    f"attacks.{attack}.estimator: the gradients of {source} need none; {where} may use it with sources "
+                    f"{', '.join(INTEGER)} only"
+                )
             search = configuration.search_kernels(source, attack)
             if search not in configuration.kernels(source):
                 raise UserError(

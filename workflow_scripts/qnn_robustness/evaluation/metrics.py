@@ -26,6 +26,10 @@ ATTACK = [
 SETTING = [*ATTACK, "preprocessor", "seed"]
 NETWORK = ["model", "training", "preprocessor", "target", "kernels"]
 WORST_CASE = [*NETWORK, "norm", "budget", "levels", "attacks", "samples", "accuracy", "ci_low", "ci_high"]
+PAIRED = ["model", "training", "source", "target", "attack", "norm", "budget", "preprocessor", "seed"]
+PAIR = [
+    "first", "second", "samples", "first_accuracy", "second_accuracy", "difference", "ci_low", "ci_high", "p_value",
+]  # fmt: skip
 TOLERANCE = 1e-6
 
 
@@ -33,9 +37,9 @@ def robust_accuracy(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each setting (see `SETTING`) of the records.
 
     accuracy: share of all evaluated samples that the target classifies right both clean and under attack,
-    with Wilson's interval. success_rate: share misclassified among samples that source and target classify
-    right when clean. Distortions (in the attack's norm): over successes among the same samples. levels: the
-    8-bit levels of a budget on the uint8 lattice.
+    with Wilson's interval. success_rate: share misclassified among the `eligible` samples, those that source and
+    target classify right when clean, with Wilson's interval. Distortions (in the attack's norm): over successes
+    among the same samples. levels: the 8-bit levels of a budget on the uint8 lattice.
     """
     rows = [
         {**dict(zip(SETTING, key, strict=True)), **_rates(group)}
@@ -52,6 +56,7 @@ def _rates(group: pd.DataFrame) -> dict[str, float]:
     distortions = successes[group["norm"].iloc[0]]
     q1, median, q3 = distortions.quantile([0.25, 0.5, 0.75])
     budget, lattice = group["budget"].iloc[0], group["lattice"].iloc[0]
+    success_low, success_high = wilson(len(successes), len(eligible))
     return {
         "samples": len(group),
         "accuracy": robust.mean(),
@@ -63,6 +68,9 @@ def _rates(group: pd.DataFrame) -> dict[str, float]:
         "q3_distortion": q3,
         "median_queries": group["queries"].median(),
         "levels": budget * 255 if lattice == "uint8" and group["norm"].iloc[0] == "linf" else np.nan,
+        "eligible": len(eligible),
+        "success_ci_low": success_low,
+        "success_ci_high": success_high,
     }
 
 
@@ -120,38 +128,39 @@ def _budgets(records: pd.DataFrame, norm: str) -> Iterable[float]:
     return sorted(records.loc[records["norm"] == norm, "budget"].dropna().unique())
 
 
-def paired_tests(records: pd.DataFrame, reported_kernels: dict[str, str]) -> pd.DataFrame:
-    """Compare targets pairwise under the same attack, on the samples that all of them classify right when clean.
+def paired_tests(records: pd.DataFrame, reported_kernels: dict[str, str], compared: str = "target") -> pd.DataFrame:
+    """Compare two targets under the same attack, two sources on the same target, or two attacks (`compared`).
 
-    One row for each attack setting and pair of precisions (each on its `reported_kernels`): the share of
-    samples that stay right on either, their difference with its paired interval (Newcombe 1998), and
-    McNemar's exact p-value.
+    One row for each pair that is equal in all else, each target on its `reported_kernels`. Counted are the samples
+    that were attacked in all settings compared, and that their sources and targets classify right when clean. Given
+    are the share of them that stays right on either side, their difference with its paired interval (Newcombe
+    1998), and McNemar's exact p-value.
     """
     records = records[records["kernels"] == records["target"].map(reported_kernels)]
-    keys = ["model", "training", "source", "attack", "norm", "budget", "preprocessor", "seed"]
+    records = records.assign(right=records["source_correct"] & records["target_correct"])
+    keys = [name for name in PAIRED if name != compared]
     rows = []
     for key, group in records.groupby(keys, dropna=False, sort=False, observed=True):
-        right = group.pivot_table(index="sample", columns="target", values="target_correct", aggfunc="all")
-        stays = group.pivot_table(index="sample", columns="target", values="adversarial_correct", aggfunc="all")
-        stays = stays[right.all(axis=1)].astype(bool)
+        right = group.pivot_table(index="sample", columns=compared, values="right", aggfunc="all")
+        stays = group.pivot_table(index="sample", columns=compared, values="adversarial_correct", aggfunc="all")
+        stays = stays[right.eq(True).all(axis=1)].astype(bool)  # a sample that was not attacked is missing
         for first, second in combinations(sorted(stays.columns), 2):
-            a, b = stays[first].to_numpy(), stays[second].to_numpy()
-            difference, low, high = paired_difference(a, b)
-            rows.append(
-                {
-                    **dict(zip(keys, key, strict=True)),
-                    "first": first,
-                    "second": second,
-                    "samples": len(a),
-                    "first_accuracy": a.mean() if len(a) else np.nan,
-                    "second_accuracy": b.mean() if len(b) else np.nan,
-                    "difference": difference,
-                    "ci_low": low,
-                    "ci_high": high,
-                    "p_value": mcnemar(a, b),
-                }
-            )
-    return pd.DataFrame(rows)
+            compare = _compared(stays[first].to_numpy(), stays[second].to_numpy())
+            rows.append({**dict(zip(keys, key, strict=True)), "first": first, "second": second, **compare})
+    return pd.DataFrame(rows, columns=[*keys, *PAIR])
+
+
+def _compared(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    difference, low, high = paired_difference(first, second)
+    return {
+        "samples": len(first),
+        "first_accuracy": first.mean() if len(first) else np.nan,
+        "second_accuracy": second.mean() if len(second) else np.nan,
+        "difference": difference,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": mcnemar(first, second),
+    }
 
 
 def headline(clean: pd.DataFrame, worst: pd.DataFrame, reported_kernels: dict[str, str]) -> pd.DataFrame:

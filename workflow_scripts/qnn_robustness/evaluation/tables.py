@@ -33,9 +33,9 @@ def worst_case(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     return metrics.worst_case(_records(inputs["records"]))
 
 
-def paired_tests(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.DataFrame:
-    """Return the paired comparison of precisions under each attack."""
-    return metrics.paired_tests(_records(inputs["records"]), kernels)
+def paired_tests(inputs: Mapping[str, list[str]], kernels: dict[str, str], compared: str) -> pd.DataFrame:
+    """Return the paired comparison of targets, sources or attacks."""
+    return metrics.paired_tests(_records(inputs["records"]), kernels, compared)
 
 
 def headline(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.DataFrame:

@@ -41,7 +41,9 @@ class Crafted:
 class Setting:
     """What an attack is run with: an entry of the configuration, made ready for use.
 
-    `budgets` are distances for inputs in [0, 1]; none means that the attack minimises the distance.
+    `budgets` are distances for inputs in [0, 1]; none means that the attack minimises the distance. `warm_starts`
+    [S, E, N, H, W, C] are the adversarial samples of another run, where this one begins; methods with WARM_START
+    take them.
     """
 
     method: ModuleType
@@ -52,6 +54,7 @@ class Setting:
     batch_size: int
     query_budget: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    warm_starts: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def craft(
     runs = [(s, e, block) for s in range(shape[0]) for e in range(shape[1]) for block in blocks]
     name = setting.method.__name__.rpartition(".")[2]
     for s, e, block in progress(runs, f"crafting {name}", unit="block"):
-        adversarial, found, queries = _craft_block(setting, model, block, setting.seeds[s], budgets[e])
+        warm = None if setting.warm_starts is None else to_unit(setting.warm_starts[s, e][block.places])
+        adversarial, found, queries = _craft_block(setting, model, block, setting.seeds[s], budgets[e], warm)
         crafted.adversarial[s, e, block.places] = adversarial
         crafted.found[s, e, block.places] = found
         crafted.queries[s, e, block.places] = queries
@@ -120,18 +124,22 @@ def _of_another_class(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray
 
 
 def _craft_block(
-    setting: Setting, model: Model, block: Block, seed: int, budget: float | None
+    setting: Setting, model: Model, block: Block, seed: int, budget: float | None, warm: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     adversarial, queries = block.clean.copy(), np.ones(len(block.labels), np.int64)
     attacked = np.full(len(block.labels), True) if budget is not None else ~block.misclassified
     if setting.method.ACCESS == "decision":
         attacked &= block.has_start  # a network that knows one class only has no boundary to walk along
+    if warm is not None:
+        adversarial = warm.astype(np.float32)
+        attacked &= _predictions(model, adversarial) == block.labels  # the others are done
     active = np.flatnonzero(attacked)
     if len(active):
         counter = QueryCounter(model, block.clean[active], block.labels[active], setting.norm, setting.query_budget)
         starts, streams = block.starts[active], block.streams[active]
         try:
-            adversarial[active] = _run(setting, counter, starts, streams, seed, budget)
+            extra = {} if warm is None else {"starting_points": _native(model, adversarial[active])}
+            adversarial[active] = _run(setting, counter, starts, streams, seed, budget, extra)
         except BudgetSpent:
             adversarial[active] = counter.best
         queries[active] += counter.queries
@@ -146,11 +154,11 @@ def _run(
     streams: np.ndarray,
     seed: int,
     budget: float | None,
+    extra: dict[str, Any],
 ) -> np.ndarray:
     """Return the attack's samples (float32) for the samples that `counter` counts for."""
     attack = setting.method.build(setting.norm, **setting.parameters)
     inputs, labels = _native(counter.model, counter.samples), _native(counter.model, counter.labels)
-    extra = {}
     if getattr(attack, "init_attack", None) is not None:
         with SampleStreams(seed, streams, inputs.shape[1:], STARTING_POINTS).serving_eagerpy():
             extra["starting_points"] = _starting_points(attack, counter, inputs, labels, starts)

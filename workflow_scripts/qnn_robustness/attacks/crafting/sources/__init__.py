@@ -1,13 +1,31 @@
 """Networks under attack as Foolbox models, one module a kind: inputs in [0, 1], outputs logits.
 
-Each module has `load(path, kernels, on_lattice) -> foolbox.models.Model`. With `on_lattice` the network sees
-its inputs rounded to 8 bits, so that an attack searches among real images. `integer_model` also has
+Each module has `load(path, kernels, view) -> foolbox.models.Model`. `integer_model` also has
 `mismatches(path, kernels, inputs)`, the re-check against the interpreter.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+
 BOUNDS = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class View:
+    """How an attack sees a network; its decisions are the network's in every view.
+
+    on_lattice: inputs are rounded to 8 bits, so that an attack searches among real images. temperature: logits are
+    divided by it, or by an estimate from the clean samples (`jacobian`, see sources.temperature). estimator: how
+    gradients pass the roundings of an integer network. clean: float32 [N, H, W, C] in [0, 1].
+    """
+
+    on_lattice: bool
+    clean: np.ndarray
+    temperature: float | str = 1
+    estimator: str = "straight_through"
 
 
 def module_for(source: str, access: str, kernels: str) -> str:

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import foolbox
 import numpy as np
-import tensorflow as tf
 from foolbox.models import Model
 
-from qnn_robustness.attacks.crafting.sources import BOUNDS
+from qnn_robustness.attacks.crafting.sources import View
+from qnn_robustness.attacks.crafting.sources.differentiable import seen
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.integer_model.exactness import check_exactness, mismatch_message
 from qnn_robustness.quantization.integer_model.model import IntegerModel
 
 
-def load(path: str | Path, kernels: str, on_lattice: bool) -> Model:
-    """Return the network on a kernel set; gradients pass through the rounding of `on_lattice` straight."""
-    model = IntegerModel.from_file(path, kernels)
-
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape), tf.float32)])
-    def logits(inputs):
-        if on_lattice:
-            inputs += tf.stop_gradient(tf.round(inputs * 255.0) / 255.0 - inputs)
-        return model.logits(inputs)
-
-    return foolbox.TensorFlowModel(logits, BOUNDS)
+def load(path: str | Path, kernels: str, view: View) -> Model:
+    """Return the network on a kernel set."""
+    model = IntegerModel.from_file(path, kernels, view.estimator)
+    return seen(model.logits, model.input_shape, view)
 
 
 def mismatches(path: str | Path, kernels: str, inputs: np.ndarray) -> int:
