@@ -69,10 +69,9 @@ def target_modules(w):
     ]
 
 
-def archive_of(w):
-    """Return the downloaded archive of a data set, or nothing for embedded data."""
-    archive = C.dataset(w.dataset)["archive"]
-    return {"archive": f"results/downloads/{w.dataset}/{archive}"} if archive else {}
+def archives_of(w):
+    """Return the downloaded files of a data set by the pool they hold, none for embedded data."""
+    return {pool: f"results/downloads/{w.dataset}/{file['archive']}" for pool, file in C.files(w.dataset).items()}
 
 
 def initial_network(w):

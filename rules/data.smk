@@ -12,9 +12,9 @@ rule download_dataset:
     conda:
         "../envs/workflow.yaml"
     params:
-        archive=lambda w: C.dataset(w.dataset)["archive"],
-        urls=lambda w: C.dataset(w.dataset)["urls"],
-        checksum=lambda w: C.dataset(w.dataset)["checksum"],
+        archive="{archive}",
+        urls=lambda w: C.file(w.dataset, w.archive)["urls"],
+        checksum=lambda w: C.file(w.dataset, w.archive)["checksum"],
         code=code("download_dataset.py"),
     script:
         "../workflow_scripts/download_dataset.py"
@@ -22,7 +22,7 @@ rule download_dataset:
 
 rule prepare_dataset:
     input:
-        unpack(archive_of),
+        unpack(archives_of),
     output:
         train="results/data/{dataset}/train.npz",
         validation="results/data/{dataset}/validation.npz",

@@ -19,6 +19,7 @@ def entry(**changes) -> dict:
         "archive": None,
         "urls": [],
         "checksum": None,
+        "archives": None,
         "licence": "none",
         "image_shape": [4, 5, 3],
         "classes": None,

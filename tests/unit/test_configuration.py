@@ -270,6 +270,27 @@ MISTAKES = {
         change("datasets.digits", {"format": "image_folder", "image_shape": [8, 8, 1], "archive": "a.zip"}),
         r"^datasets\.digits: archive 'a\.zip' has no checksum; add checksum: sha256:",
     ),
+    "one of several files without a checksum": (
+        change(
+            "datasets.digits",
+            {"format": "svhn_mat", "image_shape": [32, 32, 3], "archives": {"test": {"archive": "test.mat"}}},
+        ),
+        r"^datasets\.digits: archive 'test\.mat' has no checksum; add checksum: sha256:",
+    ),
+    "several files for a format of one": (
+        change(
+            "datasets.digits",
+            {"format": "image_folder", "image_shape": [8, 8, 1], "archives": {"test": {"archive": "test.zip"}}},
+        ),
+        r"^datasets\.digits\.archives: the format 'image_folder' reads one file; write archive, checksum",
+    ),
+    "misspelt part of several files": (
+        change(
+            "datasets.digits",
+            {"format": "svhn_mat", "image_shape": [32, 32, 3], "archives": {"tests": {"archive": "test.mat"}}},
+        ),
+        r"^datasets\.digits\.archives: unknown key 'tests'; did you mean 'test'\?",
+    ),
     "no archive": (
         change("datasets.digits", {"format": "image_folder", "image_shape": [8, 8, 1]}),
         r"^datasets\.digits: no archive; name one of the registry \(source\)",

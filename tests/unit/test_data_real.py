@@ -31,7 +31,7 @@ def test_cifar10_images(tmp_path):
     path = tmp_path / dataset["archive"]
     download(dataset["archive"], dataset["urls"], dataset["checksum"], path)
     outputs = {name: tmp_path / name for name in (*(f"{split}.npz" for split in SPLITS), "summary")}
-    prepare("cifar10", dataset, path, {name.removesuffix(".npz"): path for name, path in outputs.items()})
+    prepare("cifar10", dataset, {"archive": path}, {name.removesuffix(".npz"): path for name, path in outputs.items()})
     splits = {split: load_split(tmp_path / f"{split}.npz") for split in SPLITS}
     assert {split: len(splits[split]) for split in SPLITS} == {
         "train": 47_500,

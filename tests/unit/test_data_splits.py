@@ -18,7 +18,7 @@ from qnn_robustness.common.files import read_arrays, sha256_file, write_arrays
 from qnn_robustness.data import prepare as prepare_module
 from qnn_robustness.data.formats import FORMATS, Pool, Source, cifar10_binary, digits, reader
 from qnn_robustness.data.prepare import draw, prepare
-from qnn_robustness.data.registry import SOURCES, resolve
+from qnn_robustness.data.registry import SOURCES, files, resolve
 from qnn_robustness.data.splits import SPLITS, Split, load_split, stratified, to_unit
 
 
@@ -281,7 +281,7 @@ def prepared(tmp_path, **changes) -> tuple[dict, dict]:
     prepare(
         "letters",
         entry(archive="x.zip", validation_samples=6, calibration_samples=4) | changes,
-        path,
+        {"archive": path},
         outputs,
     )
     return outputs, json.loads(outputs["summary"].read_text())
@@ -292,8 +292,7 @@ def test_prepare_writes_the_splits_and_their_summary(tmp_path):
     splits = {split: load_split(outputs[split]) for split in SPLITS}
     assert summary["samples"] == {"train": 20, "validation": 6, "calibration": 4, "test": 10}
     assert summary["samples_per_class"]["validation"] == {"a": 3, "b": 3}
-    assert summary["archive"] == "x.zip"
-    assert summary["archive_sha256"] == sha256_file(tmp_path / "x.zip")
+    assert summary["archives"] == {"archive": {"file": "x.zip", "sha256": sha256_file(tmp_path / "x.zip")}}
     assert summary["classes"] == ["a", "b"]
     everything = {sample.tobytes() for split in splits.values() for sample in split.samples}
     assert everything == {pixels_of(10 * n + ord(c)).tobytes() for c in "ab" for n in range(20)}
@@ -328,11 +327,13 @@ def test_the_summary_is_written_last(tmp_path, monkeypatch):
 def test_prepare_names_the_data_set(tmp_path):
     outputs = outputs_in(tmp_path)
     with pytest.raises(UserError, match=r"^dataset 'letters': .*gone\.zip: no such file$"):
-        prepare("letters", entry(archive="gone.zip"), tmp_path / "gone.zip", outputs)
+        prepare("letters", entry(archive="gone.zip"), {"archive": tmp_path / "gone.zip"}, outputs)
     with pytest.raises(UserError, match=r"^dataset 'letters': .*no data format 'digit'; did you mean 'digits'"):
-        prepare("letters", entry(format="digit"), None, outputs)
+        prepare("letters", entry(format="digit"), {}, outputs)
     with pytest.raises(UserError, match=r"^dataset 'letters': the format 'image_folder' reads an archive"):
-        prepare("letters", entry(), None, outputs)
+        prepare("letters", entry(), {}, outputs)
+    with pytest.raises(UserError, match=r"^dataset 'letters': the format 'image_folder' reads an archive"):
+        prepare("letters", entry(), {"train": tmp_path / "a", "test": tmp_path / "b"}, outputs)
 
 
 @pytest.mark.parametrize(
@@ -384,15 +385,32 @@ def test_to_unit_is_the_exact_division():
 @pytest.mark.parametrize("name", SOURCES)
 def test_registered_sources_are_complete(name):
     source = resolve(entry(source=name, licence=None))
-    assert source["archive"]
     assert source["licence"]
-    assert all(url.startswith(("https://", "http://")) for url in source["urls"])
-    assert source["urls"]
-    if name == "coffee_leaf":
-        assert source["checksum"] is None  # none is published
-    else:
-        algorithm, digest = source["checksum"].split(":")
-        assert len(bytes.fromhex(digest)) == {"md5": 16, "sha256": 32}[algorithm]
+    assert files(source)
+    for file in files(source).values():
+        assert file["archive"]
+        assert all(url.startswith(("https://", "http://")) for url in file["urls"])
+        assert file["urls"]
+        if name == "coffee_leaf":
+            assert file["checksum"] is None  # none is published
+        else:
+            algorithm, digest = file["checksum"].split(":")
+            assert len(bytes.fromhex(digest)) == {"md5": 16, "sha256": 32}[algorithm]
+
+
+def test_one_of_several_files_may_be_ones_own():
+    own = {"train": {"archive": "mine.mat", "checksum": "md5:0"}, "test": {"checksum": "md5:1"}}
+    resolved = resolve(entry(source="svhn", archives=own))
+    official = files(resolve(entry(source="svhn")))
+    assert files(resolved) == {
+        "train": {"archive": "mine.mat", "urls": [], "checksum": "md5:0"},
+        "test": {**official["test"], "checksum": "md5:1"},
+    }
+
+
+def test_a_single_archive_stands_in_for_several():
+    resolved = resolve(entry(source="speech_commands", archive="mine.tar.gz", checksum="md5:0"))
+    assert files(resolved) == {"archive": {"archive": "mine.tar.gz", "urls": [], "checksum": "md5:0"}}
 
 
 def test_the_entry_wins_over_the_registry():

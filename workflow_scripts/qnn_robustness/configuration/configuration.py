@@ -14,7 +14,8 @@ from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError, did_you_mean
 from qnn_robustness.common.files import sha256_json
 from qnn_robustness.configuration import schema as schemas
-from qnn_robustness.data.registry import number_of_classes, resolve
+from qnn_robustness.data.formats import EMBEDDED, SEVERAL
+from qnn_robustness.data.registry import files, number_of_classes, resolve
 
 INTEGER = ("int8", "int16")
 NO_PREPROCESSOR = "none"
@@ -71,7 +72,16 @@ class Configuration:
 
     def data_parameters(self, name: str) -> dict[str, Any]:
         """Return what the splits of a data set depend on: its entry without the addresses."""
-        return {key: value for key, value in self.dataset(name).items() if key != "urls"}
+        entry = {key: value for key, value in self.dataset(name).items() if key not in ("urls", "archives")}
+        return {**entry, "checksums": {pool: file["checksum"] for pool, file in self.files(name).items()}}
+
+    def files(self, dataset: str) -> dict[str, dict[str, Any]]:
+        """Return the files of a data set by the pool they hold: archive, urls and checksum of each."""
+        return files(self.dataset(dataset))
+
+    def file(self, dataset: str, archive: str) -> dict[str, Any]:
+        """Return one of the files of a data set by its name."""
+        return next(file for file in self.files(dataset).values() if file["archive"] == archive)
 
     def model(self, name: str) -> dict[str, Any]:
         return self.values["models"][name]
@@ -249,14 +259,20 @@ def _check_datasets(configuration: Configuration) -> None:
             resolved = resolve(entry)
         except UserError as error:
             raise UserError(f"{where}.{error}") from None
-        if entry["format"] != "digits" and not resolved["archive"]:
+        present = files(resolved)
+        if entry["format"] not in EMBEDDED and not present:
             raise UserError(f"{where}: no archive; name one of the registry (source) or your own (archive, checksum)")
-        if resolved["archive"] and not resolved["checksum"]:
-            raise UserError(f"{where}: archive '{resolved['archive']}' has no checksum; add checksum: sha256:...")
-        if resolved["archive"] and "/" in resolved["archive"]:
-            raise UserError(
-                f"{where}.archive: '{resolved['archive']}' is a path; give the file name and list its folder in mirrors"
-            )
+        if entry.get("archives") and entry["format"] not in SEVERAL:
+            raise UserError(f"{where}.archives: the format '{entry['format']}' reads one file; write archive, checksum")
+        for file in present.values():
+            if not file["archive"]:
+                raise UserError(f"{where}.archives: a file has no name; add archive: ...")
+            if not file["checksum"]:
+                raise UserError(f"{where}: archive '{file['archive']}' has no checksum; add checksum: sha256:...")
+            if "/" in file["archive"]:
+                raise UserError(
+                    f"{where}.archive: '{file['archive']}' is a path; give the file name and list its folder in mirrors"
+                )
 
 
 def _check_models(configuration: Configuration, schema: dict) -> None:

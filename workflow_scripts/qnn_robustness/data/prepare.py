@@ -10,34 +10,44 @@ import numpy as np
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_arrays, sha256_file, write_arrays, write_json
-from qnn_robustness.data.formats import EMBEDDED, Pool, Source, reader
+from qnn_robustness.data.formats import EMBEDDED, SEVERAL, Pool, Source, reader
 from qnn_robustness.data.splits import SPLITS, Split
 
 # One random stream for each purpose: a change of one draw leaves the others as they are.
 _STREAMS = {"test": 0, "validation": 1, "calibration": 2}
 
 
-def prepare(name: str, dataset: dict[str, Any], archive: str | Path | None, outputs: Mapping[str, str | Path]) -> None:
+def prepare(
+    name: str, dataset: dict[str, Any], archives: Mapping[str, Path], outputs: Mapping[str, str | Path]
+) -> None:
     """Read a data set, draw its splits, and write one .npz for each and, last, `summary`.
 
-    `outputs` has a path for each of train, validation, calibration, test and summary. `archive` is None for
-    embedded data.
+    `outputs` has a path for each of train, validation, calibration, test and summary. `archives` is empty for
+    embedded data, and otherwise has a path for each of the files that `registry.files` names.
 
     Raises UserError for whatever is wrong with the archive or the settings, naming the data set.
     """
-    archive = Path(archive) if archive else None
     Path(outputs["summary"]).unlink(missing_ok=True)
     try:
         read = reader(dataset["format"])
-        if archive is None and dataset["format"] not in EMBEDDED:
-            raise UserError(f"the format '{dataset['format']}' reads an archive, and `archive` names none")
-        source = read(archive, dataset)
+        source = read(_input(dataset["format"], archives), dataset)
         splits = draw(source, dataset)
     except UserError as error:
         raise UserError(f"dataset '{name}': {error}") from error
     for split in SPLITS:
         write_arrays(outputs[split], samples=splits[split].samples, labels=splits[split].labels)
-    write_json(outputs["summary"], _summary(name, dataset, archive, source.classes, splits))
+    write_json(outputs["summary"], _summary(name, dataset, archives, source.classes, splits))
+
+
+def _input(name: str, archives: Mapping[str, Path]) -> Path | Mapping[str, Path] | None:
+    """Return what a format reads: nothing, a file, or files by the pool they hold."""
+    if name in EMBEDDED:
+        return None
+    if name in SEVERAL and "archive" not in archives:
+        return archives
+    if "archive" not in archives:
+        raise UserError(f"the format '{name}' reads an archive, and `archive` names none")
+    return archives["archive"]
 
 
 def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
@@ -173,13 +183,12 @@ def _check(splits: dict[str, Split], pools: dict[str, Pool], classes: list[str])
 
 
 def _summary(
-    name: str, dataset: dict[str, Any], archive: Path | None, classes: list[str], splits: dict[str, Split]
+    name: str, dataset: dict[str, Any], archives: Mapping[str, Path], classes: list[str], splits: dict[str, Split]
 ) -> dict[str, Any]:
     return {
         "dataset": name,
         "format": dataset["format"],
-        "archive": archive and archive.name,
-        "archive_sha256": archive and sha256_file(archive),
+        "archives": {pool: {"file": path.name, "sha256": sha256_file(path)} for pool, path in archives.items()},
         "licence": dataset.get("licence"),
         "image_shape": list(splits["test"].samples.shape[1:]),
         "classes": classes,

@@ -6,6 +6,17 @@ from typing import Any
 
 from qnn_robustness.common.errors import UserError, did_you_mean
 
+_FILE = ("archive", "urls", "checksum")
+_SPEECH_COMMANDS = {
+    "archive": "speech_commands_v0.02.tar.gz",
+    "urls": ["http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"],
+    "checksum": "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+}
+_SPEECH_COMMANDS_TEST = {
+    "archive": "speech_commands_test_set_v0.02.tar.gz",
+    "urls": ["http://download.tensorflow.org/data/speech_commands_test_set_v0.02.tar.gz"],
+    "checksum": "sha256:cc2a00c1147c2254e9be3fa0f779d8c17421dc349b86366567a8edfa9acd51df",
+}
 SOURCES: dict[str, dict[str, Any]] = {
     # Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009
     "cifar10_binary": {
@@ -34,17 +45,11 @@ SOURCES: dict[str, dict[str, Any]] = {
     },
     # Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, 2018
     "speech_commands": {
-        "archive": "speech_commands_v0.02.tar.gz",
-        "urls": ["http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"],
-        "checksum": "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        "archives": {"train": _SPEECH_COMMANDS, "test": _SPEECH_COMMANDS_TEST},
         "licence": "CC BY 4.0",
+        "classes": 12,
     },
-    "speech_commands_test": {
-        "archive": "speech_commands_test_set_v0.02.tar.gz",
-        "urls": ["http://download.tensorflow.org/data/speech_commands_test_set_v0.02.tar.gz"],
-        "checksum": "sha256:cc2a00c1147c2254e9be3fa0f779d8c17421dc349b86366567a8edfa9acd51df",
-        "licence": "CC BY 4.0",
-    },
+    "speech_commands_test": {**_SPEECH_COMMANDS_TEST, "licence": "CC BY 4.0", "classes": 12},
     # Esgario, Krohling and Ventura, Deep learning for classification and severity estimation of coffee leaf
     # biotic stress, 2020. The labels are in a table beside the images: sort these into class folders first.
     "coffee_leaf": {
@@ -54,24 +59,26 @@ SOURCES: dict[str, dict[str, Any]] = {
         "licence": "none stated; cite Esgario et al. 2020",
     },
     # Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011
-    "svhn_train": {
-        "archive": "train_32x32.mat",
-        "urls": ["http://ufldl.stanford.edu/housenumbers/train_32x32.mat"],
-        "checksum": "md5:e26dedcc434d2e4c54c9b2d4a06d8373",
-        "licence": "non-commercial use only",
-        "classes": 10,
-    },
-    "svhn_test": {
-        "archive": "test_32x32.mat",
-        "urls": ["http://ufldl.stanford.edu/housenumbers/test_32x32.mat"],
-        "checksum": "md5:eb5a983be6a315427106f1b164d9cef3",
+    "svhn": {
+        "archives": {
+            "train": {
+                "archive": "train_32x32.mat",
+                "urls": ["http://ufldl.stanford.edu/housenumbers/train_32x32.mat"],
+                "checksum": "md5:e26dedcc434d2e4c54c9b2d4a06d8373",
+            },
+            "test": {
+                "archive": "test_32x32.mat",
+                "urls": ["http://ufldl.stanford.edu/housenumbers/test_32x32.mat"],
+                "checksum": "md5:eb5a983be6a315427106f1b164d9cef3",
+            },
+        },
         "licence": "non-commercial use only",
         "classes": 10,
     },
 }
 
 # Classes of the formats that know them without their archive.
-CLASSES_OF_FORMATS = {"digits": 10, "cifar10_binary": 10}
+CLASSES_OF_FORMATS = {"digits": 10, "cifar10_binary": 10, "svhn_mat": 10}
 
 
 def number_of_classes(entry: dict[str, Any]) -> int | None:
@@ -86,10 +93,12 @@ def number_of_classes(entry: dict[str, Any]) -> int | None:
 
 
 def resolve(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a data set's entry with `archive`, `urls`, `checksum` and `licence` filled in from its `source`.
+    """Return a data set's entry with what it lacks filled in from its `source`: files, addresses, checksums, licence.
 
-    What the entry says itself wins. An entry that names an archive of its own takes neither the addresses
-    nor the checksum of the official one. Without `source` the entry comes back as it is, but complete.
+    What the entry says itself wins. A file is `archive`, `urls` and `checksum`, either at the top of the entry or, for
+    formats that read several, under `archives` by the pool it holds. An entry that names a file of its own takes
+    neither the addresses nor the checksum of the official one. Without `source` the entry comes back as it is, but
+    complete.
 
     Raises UserError when the registry has no such source.
     """
@@ -97,13 +106,29 @@ def resolve(entry: dict[str, Any]) -> dict[str, Any]:
     if name is not None and name not in SOURCES:
         raise UserError(f"source: '{name}' is not in the registry; {did_you_mean(name, SOURCES)}")
     official = SOURCES[name] if name else {}
-    archive = entry.get("archive") or official.get("archive")
+    several, own = official.get("archives") or {}, entry.get("archives") or {}
+    if own or (several and not entry.get("archive")):
+        archives = {pool: _file(own.get(pool, {}), several.get(pool, {})) for pool in {**several, **own}}
+        return {**entry, "archives": archives, "licence": entry.get("licence") or official.get("licence")}
+    file = _file(entry, official)
+    if file["archive"] != official.get("archive"):
+        official = {}
+    return {**entry, **file, "licence": entry.get("licence") or official.get("licence")}
+
+
+def files(resolved: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the files of a resolved entry, {pool: {archive, urls, checksum}}; the pool of a sole file is `archive`."""
+    if resolved.get("archives"):
+        return resolved["archives"]
+    return {"archive": {key: resolved[key] for key in _FILE}} if resolved["archive"] else {}
+
+
+def _file(own: dict[str, Any], official: dict[str, Any]) -> dict[str, Any]:
+    archive = own.get("archive") or official.get("archive")
     if archive != official.get("archive"):
         official = {}
     return {
-        **entry,
         "archive": archive,
-        "urls": list(entry.get("urls") or official.get("urls", [])),
-        "checksum": entry.get("checksum") or official.get("checksum"),
-        "licence": entry.get("licence") or official.get("licence"),
+        "urls": list(own.get("urls") or official.get("urls", [])),
+        "checksum": own.get("checksum") or official.get("checksum"),
     }

@@ -1,5 +1,7 @@
 """Data formats: one module each, loaded by name, with a function `read(archive, dataset) -> Source`.
 
+`archive` is a path, None for embedded data, or paths by the pool they hold for the formats in SEVERAL.
+
 They are not imported here, so that a job depends on the code of its own format alone.
 """
 
@@ -15,8 +17,9 @@ import numpy as np
 
 from qnn_robustness.common.errors import UserError, did_you_mean
 
-FORMATS = ("digits", "cifar10_binary", "image_folder")
+FORMATS = ("digits", "cifar10_binary", "image_folder", "svhn_mat")
 EMBEDDED = ("digits",)  # read without an archive
+SEVERAL = ("svhn_mat",)  # read files by the pool they hold
 
 
 @dataclass(frozen=True)
