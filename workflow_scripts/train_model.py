@@ -6,7 +6,7 @@ job.start(snakemake)  # noqa: F821 - given by Snakemake
 
 from pathlib import Path  # noqa: E402
 
-from qnn_robustness.common.files import sha256_arrays  # noqa: E402
+from qnn_robustness.common.files import sha256_arrays, sha256_file, sha256_json  # noqa: E402
 from qnn_robustness.data.splits import load_split  # noqa: E402
 from qnn_robustness.models import reference  # noqa: E402
 
@@ -20,15 +20,29 @@ if entry and entry["data_sha256"] == data_sha256:
     print(f"taken from {entry['folder']}: recipe and data are the same")
     reference.copy(root, entry, {"float32.keras": outputs.network, "training.csv": outputs.history})
 else:
+    from qnn_robustness.training.fitting.resume import ResumeFile
     from qnn_robustness.training.fitting.train import train_network
 
+    static = list(inputs.get("static", []))
+    networks = {name: inputs[name] for name in ("initial", "teacher") if name in inputs.keys()}  # noqa: SIM118
+    key = sha256_json(
+        {
+            "recipe": params.recipe_sha256,
+            "code": params.code,
+            "data": data_sha256,
+            "networks": {name: sha256_file(path) for name, path in networks.items()},
+            "static": [sha256_file(path) for path in static],
+        }
+    )
     train_network(
         train,
         validation,
         architecture=params.architecture,
         recipe=params.recipe,
         seed=params.seed,
-        initial=inputs.get("initial"),
         network_path=outputs.network,
         history_path=outputs.history,
+        resume=ResumeFile(Path(outputs.network).with_name(".resume.npz"), key),
+        static=static,
+        **networks,
     )

@@ -19,6 +19,8 @@ RECIPE = {
     "warmup_epochs": 1,
     "shift": 1,
     "flip": True,
+    "patience": None,
+    "validation_attack": None,
     "parameters": {},
 }
 PGD = {**RECIPE, "method": "pgd_adversarial", "parameters": {"epsilon": 0.1, "step_size": 0.05, "steps": 3}}
@@ -34,30 +36,31 @@ def bars(count: int, seed: int) -> Split:
     return Split(samples, labels)
 
 
-def trained(recipe, tmp_path, name="network", initial=None):
+def trained(recipe, tmp_path, name="network", architecture="small_cnn", **inputs):
     import keras
     import pandas as pd
 
+    from qnn_robustness.training.fitting.resume import ResumeFile
     from qnn_robustness.training.fitting.train import train_network
 
     path, history = tmp_path / f"{name}.keras", tmp_path / f"{name}.csv"
     train_network(
         bars(200, 0),
         bars(60, 1),
-        architecture="small_cnn",
+        architecture=architecture,
         recipe=recipe,
         seed=3,
-        initial=initial,
         network_path=path,
         history_path=history,
+        resume=ResumeFile(tmp_path / "resume.npz", "key"),
+        **inputs,
     )
     return keras.saving.load_model(path), pd.read_csv(history), path
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, PGD], ids=["standard", "pgd_adversarial"])
-def test_the_same_seed_gives_the_same_weights(recipe, tmp_path):
-    first, history, _ = trained(recipe, tmp_path)
-    second, _, _ = trained(recipe, tmp_path)
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    first, history, _ = trained(RECIPE, tmp_path)
+    second, _, _ = trained(RECIPE, tmp_path)
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert history["epoch"].tolist() == [1, 2, 3]
@@ -83,13 +86,14 @@ def test_fine_tuning_starts_from_the_given_network(tmp_path):
 def test_pgd_samples_stay_in_the_ball_and_raise_the_loss(tmp_path):
     import tensorflow as tf
 
-    from qnn_robustness.training.pgd_adversarial import AdversarialTrainer
+    from qnn_robustness.training.fitting.objective import Material
+    from qnn_robustness.training.pgd_adversarial import objective
 
     network, _, _ = trained(RECIPE, tmp_path)
     split = bars(40, 2)
     samples, labels = tf.constant(split.samples.astype(np.float32) / 255), tf.constant(split.labels)
-    trainer = AdversarialTrainer(network, seed=0, epsilon=0.1, step_size=0.05, steps=5)
-    adversarial = trainer.perturb(samples, labels, tf.constant(0, tf.int64))
+    recipe = objective(network, Material(0, split), epsilon=0.1, step_size=0.05, steps=5)
+    adversarial = recipe.adversarial(samples, labels, 0)
     assert np.abs(adversarial - samples).max() <= 0.1 + 1e-6
     assert adversarial.numpy().min() >= 0
     assert adversarial.numpy().max() <= 1
@@ -98,11 +102,76 @@ def test_pgd_samples_stay_in_the_ball_and_raise_the_loss(tmp_path):
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, network(inputs)).numpy()
 
     assert (loss(adversarial) >= loss(samples) - 1e-4).mean() > 0.9
-    np.testing.assert_array_equal(adversarial, trainer.perturb(samples, labels, tf.constant(0, tf.int64)))
-    assert (adversarial != trainer.perturb(samples, labels, tf.constant(1, tf.int64))).numpy().any()
+    np.testing.assert_array_equal(adversarial, recipe.adversarial(samples, labels, 0))
+    assert (adversarial != recipe.adversarial(samples, labels, 1)).numpy().any()
+
+
+class Killed(Exception):
+    """Stands for what ends a process."""
+
+
+def killed_in_epoch(monkeypatch, epoch):
+    """Let a training fail when the given epoch (from 0) begins, as a kill would."""
+    start = Batches.start_epoch
+
+    def failing(batches, number):
+        if number == epoch:
+            raise Killed
+        start(batches, number)
+
+    monkeypatch.setattr(Batches, "start_epoch", failing)
+
+
+# vgg_cifar has batch normalisation and dropout, whose statistics and random states are part of the state
+@pytest.mark.parametrize(
+    ("recipe", "architecture"), [(RECIPE, "vgg_cifar"), (PGD, "small_cnn")], ids=["standard", "pgd_adversarial"]
+)
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(recipe, architecture, tmp_path, monkeypatch):
+    undisturbed, expected, _ = trained(recipe, tmp_path, "undisturbed", architecture)
+    with monkeypatch.context() as patch:
+        killed_in_epoch(patch, 2)
+        with pytest.raises(Killed):
+            trained(recipe, tmp_path, "resumed", architecture)
+    assert (tmp_path / "resume.npz").exists()
+    started = []
+    start = Batches.start_epoch
+    monkeypatch.setattr(Batches, "start_epoch", lambda self, epoch: (started.append(epoch), start(self, epoch)))
+    resumed, history, _ = trained(recipe, tmp_path, "resumed", architecture)
+    assert started == [0, 2], "one call by the constructor, then the epoch that is left"
+    for one, other in zip(undisturbed.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    without_seconds = [table.drop(columns="seconds") for table in (expected, history)]
+    assert without_seconds[0].equals(without_seconds[1])
+    assert not (tmp_path / "resume.npz").exists()
+
+
+def test_a_resume_file_of_another_key_or_a_damaged_one_is_ignored(tmp_path):
+    from qnn_robustness.training.fitting.resume import ResumeFile
+
+    file = ResumeFile(tmp_path / "resume.npz", "one")
+    assert file.load() is None
+    file.save({"best_0": np.arange(3)})
+    assert file.load()["best_0"].tolist() == [0, 1, 2]
+    assert ResumeFile(file.path, "another").load() is None
+    file.path.write_bytes(file.path.read_bytes()[:-30])
+    assert file.load() is None
+
+
+def test_training_ends_when_no_epoch_is_better_for_long_enough(tmp_path):
+    still = {**RECIPE, "epochs": 6, "learning_rate": 1e-12, "patience": 2}
+    _, history, _ = trained(still, tmp_path)
+    assert len(history) == 3
+    assert len(set(history["val_accuracy"])) == 1
+
+
+def test_a_validation_attack_adds_the_robust_accuracy(tmp_path):
+    attacked = {**RECIPE, "epochs": 1, "validation_attack": {"epsilon": 1.0, "step_size": 0.5, "steps": 2}}
+    _, history, _ = trained(attacked, tmp_path)
+    assert history["val_robust_accuracy"][0] < history["val_accuracy"][0]
 
 
 def test_an_empty_validation_split_is_refused(tmp_path):
+    from qnn_robustness.training.fitting.resume import ResumeFile
     from qnn_robustness.training.fitting.train import train_network
 
     with pytest.raises(UserError, match="validation split is empty"):
@@ -112,9 +181,9 @@ def test_an_empty_validation_split_is_refused(tmp_path):
             architecture="small_cnn",
             recipe=RECIPE,
             seed=0,
-            initial=None,
             network_path=tmp_path / "n.keras",
             history_path=tmp_path / "h.csv",
+            resume=ResumeFile(tmp_path / "resume.npz", "key"),
         )
 
 

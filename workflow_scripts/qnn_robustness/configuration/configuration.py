@@ -19,6 +19,7 @@ from qnn_robustness.data.registry import files, number_of_classes, resolve
 
 INTEGER = ("int8", "int16")
 NO_PREPROCESSOR = "none"
+OPTIONAL = ("patience", "validation_attack")  # keys of a recipe that change nothing when they are null
 
 
 class Network(NamedTuple):
@@ -95,13 +96,20 @@ class Configuration:
         change = self.model(model)["recipes"].get(training, {})
         recipe = {**entry, **change}
         recipe["parameters"] = {**entry["parameters"], **change.get("parameters", {})}
+        if recipe["validation_attack"]:
+            attack = recipe["validation_attack"]
+            distances = {name: float(parse_distance(attack[name])) for name in ("epsilon", "step_size")}
+            recipe["validation_attack"] = {**attack, **distances}
         return recipe
 
     def lineage(self, model: str, training: str) -> list[dict[str, Any]]:
-        """Return the recipe of a network and of those it was fine-tuned from, the last first."""
+        """Return the recipe of a network and of those it was fine-tuned from, the last first.
+
+        Without the optional keys that are not set: so the hash of a recipe outlives the arrival of such keys.
+        """
         recipe = self.recipe(model, training)
         earlier = self.lineage(model, recipe["initial"]) if recipe["initial"] else []
-        return [recipe, *earlier]
+        return [{k: v for k, v in recipe.items() if v is not None or k not in OPTIONAL}, *earlier]
 
     def provenance(self, model: str, training: str) -> dict[str, Any]:
         """Return all that a network is made with, but for data and code."""

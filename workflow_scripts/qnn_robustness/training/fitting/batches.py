@@ -14,10 +14,23 @@ class Batches(Sequence):
 
     `shift` moves each image by up to that many pixels (zero padding), `flip` mirrors half of them.
     The last, smaller batch of an epoch is kept.
+
+    `static` are other versions of the samples, uint8 [N, H, W, C] each. With them a batch also has one that is
+    drawn for it, with the same shifts and mirroring, or the draw that it be the network's own: then follow
+    (version float32 [B, H, W, C], own bool), where the version means nothing if `own`.
     """
 
-    def __init__(self, split: Split, batch_size: int, seed: int, shift: int = 0, flip: bool = False):
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        shift: int = 0,
+        flip: bool = False,
+        static: Sequence[np.ndarray] = (),
+    ):
         self.split, self.batch_size, self.seed, self.shift, self.flip = split, batch_size, seed, shift, flip
+        self.static = static
         self.start_epoch(0)
 
     def __len__(self) -> int:
@@ -28,13 +41,21 @@ class Batches(Sequence):
         self.epoch = epoch
         self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split.labels))
 
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
         if not 0 <= batch < len(self):
             raise IndexError(batch)
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        samples, labels = self._augmented(self.split.samples[chosen], batch), self.split.labels[chosen]
+        if not self.static:
+            return samples, labels
+        version = np.random.default_rng([self.seed, self.epoch, batch, 1]).integers(len(self.static) + 1)
+        own = version == len(self.static)
+        static = samples if own else self._augmented(self.static[version][chosen], batch)
+        return samples, labels, static, np.bool_(own)
+
+    def _augmented(self, images: np.ndarray, batch: int) -> np.ndarray:
         random = np.random.default_rng([self.seed, self.epoch, batch])
-        images = augment(self.split.samples[chosen], random, self.shift, self.flip)
-        return to_unit(images), self.split.labels[chosen]
+        return to_unit(augment(images, random, self.shift, self.flip))
 
 
 def augment(images: np.ndarray, random: np.random.Generator, shift: int, flip: bool) -> np.ndarray:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +16,9 @@ import tensorflow as tf
 from qnn_robustness.common.progress import progress
 from qnn_robustness.data.splits import Split, to_unit
 from qnn_robustness.training.fitting.batches import Batches
+from qnn_robustness.training.fitting.objective import VALIDATION, Objective, cross_entropy
+from qnn_robustness.training.fitting.perturbation import LinfAttack
+from qnn_robustness.training.fitting.resume import ResumeFile
 
 VALIDATION_BATCH = 500
 
@@ -25,13 +30,10 @@ def make_deterministic(seed: int) -> None:
 
 
 def fit(
-    trainer: keras.Model,
-    network: keras.Model,
-    train: Split,
+    objective: Objective,
     validation: Split,
+    resume: ResumeFile,
     *,
-    monitor: str,
-    seed: int,
     epochs: int,
     batch_size: int,
     learning_rate: float,
@@ -39,62 +41,149 @@ def fit(
     warmup_epochs: float,
     shift: int,
     flip: bool,
+    patience: int | None,
+    validation_attack: dict[str, Any] | None,
 ) -> pd.DataFrame:
-    """Train `network` through `trainer` and leave in it the weights of the best epoch.
+    """Minimise `objective` and leave in its network the weights of the best epoch.
 
-    `trainer` is a Keras model whose `train_step` updates `network`; `monitor` is the validation metric to
-    maximise (the earliest of equal epochs is taken). SGD with Nesterov momentum; the learning rate rises
-    linearly over `warmup_epochs` and then falls to zero along a cosine.
+    The best epoch is the earliest with the highest validation accuracy: on perturbed samples for an objective
+    that has an attack of its own, on clean ones otherwise. `validation_attack` (epsilon, step_size, steps)
+    replaces the objective's attack in validation. With `patience`, training ends after that many epochs
+    without a better one. SGD with Nesterov momentum; the learning rate rises linearly over `warmup_epochs` and
+    then falls to zero along a cosine.
+
+    After each epoch all that the next one depends on goes to `resume`, from where an interrupted training goes
+    on with the same result as an uninterrupted one.
 
     Returns the history, one row an epoch: metrics, learning rate, seconds.
     """
-    batches = Batches(train, batch_size, seed, shift, flip)
-    steps = epochs * len(batches)
-    warmup = min(int(warmup_epochs * len(batches)), steps - 1)
-    schedule = keras.optimizers.schedules.CosineDecay(
+    network, material = objective.network, objective.material
+    batches = Batches(material.train, batch_size, material.seed, shift, flip, material.static)
+    optimizer = keras.optimizers.SGD(
+        _schedule(learning_rate, warmup_epochs, epochs, len(batches)), momentum=momentum, nesterov=momentum > 0
+    )
+    optimizer.build(network.trainable_variables)
+    monitor = "val_robust_accuracy" if objective.attack else "val_accuracy"
+    attack = LinfAttack(**validation_attack) if validation_attack else objective.attack
+    train_step = _training_step(objective, optimizer, batches[0])
+    test_step = _validation_step(objective, attack, next(_slices(validation)))
+
+    state = _State(network, optimizer)
+    state.restore(resume.load())
+    for epoch in (bar := progress(range(len(state.history), epochs), "epochs", unit="epoch")):
+        if patience is not None and state.epochs_since_best(monitor) >= patience:
+            break
+        started = time.monotonic()
+        batches.start_epoch(epoch)
+        objective.refresh()
+        row = {"epoch": epoch + 1, **_pass(train_step, batches)}
+        objective.refresh()
+        row |= {f"val_{name}": value for name, value in _pass(test_step, _slices(validation)).items()}
+        row |= {"learning_rate": float(optimizer.learning_rate), "seconds": time.monotonic() - started}
+        state.add(row, monitor)
+        resume.save(state.arrays())
+        bar.set_postfix(loss=f"{row['loss']:.3f}", **{monitor: f"{row[monitor]:.4f}"})
+    network.set_weights(state.best_weights)
+    return pd.DataFrame(state.history)
+
+
+class _State:
+    """What an epoch leaves to the next one. Batches and random draws follow from seed, epoch and step."""
+
+    def __init__(self, network: keras.Model, optimizer: keras.Optimizer):
+        self.network, self.optimizer = network, optimizer
+        self.history: list[dict[str, float]] = []
+        self.best_weights = network.get_weights()
+
+    def epochs_since_best(self, monitor: str) -> int:
+        scores = [row[monitor] for row in self.history]
+        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
+
+    def add(self, row: dict[str, float], monitor: str) -> None:
+        self.history.append(row)
+        if self.epochs_since_best(monitor) == 0:
+            self.best_weights = self.network.get_weights()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        named = {"history": np.array(json.dumps(self.history))}
+        for group, values in self._variables().items():
+            named |= {f"{group}_{index}": value.numpy() for index, value in enumerate(values)}
+        return named | {f"best_{index}": value for index, value in enumerate(self.best_weights)}
+
+    def restore(self, arrays: dict[str, np.ndarray] | None) -> None:
+        if arrays is None:
+            return
+        self.history = json.loads(str(arrays["history"]))
+        for group, values in self._variables().items():
+            for index, value in enumerate(values):
+                value.assign(arrays[f"{group}_{index}"])
+        self.best_weights = [arrays[f"best_{index}"] for index in range(len(self.best_weights))]
+        print(f"continuing after epoch {len(self.history)}")
+
+    def _variables(self) -> dict[str, Sequence[keras.Variable]]:
+        """Return weights and generators of dropout, and the optimizer's momenta and position in the schedule."""
+        return {"network": self.network.variables, "optimizer": self.optimizer.variables}
+
+
+def _schedule(learning_rate: float, warmup_epochs: float, epochs: int, batches: int) -> Any:
+    steps = epochs * batches
+    warmup = min(int(warmup_epochs * batches), steps - 1)
+    return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else learning_rate,
         steps - warmup,
         warmup_target=learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    trainer.compile(
-        optimizer=keras.optimizers.SGD(schedule, momentum=momentum, nesterov=momentum > 0),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=False,  # XLA is 1.5 times slower here
-    )
-    history, best, best_weights = [], -np.inf, network.get_weights()
-    bar = progress(range(epochs), "epochs", unit="epoch")
-    for epoch in bar:
-        started = time.monotonic()
-        batches.start_epoch(epoch)
-        row = {"epoch": epoch + 1, **_pass(trainer, trainer.train_on_batch, batches)}
-        checks = _pass(trainer, trainer.test_on_batch, _slices(validation))
-        row |= {f"val_{name}": value for name, value in checks.items()}
-        row |= {
-            "learning_rate": float(trainer.optimizer.learning_rate),
-            "seconds": time.monotonic() - started,
-        }
-        history.append(row)
-        if row[monitor] > best:
-            best, best_weights = row[monitor], network.get_weights()
-        bar.set_postfix(loss=f"{row['loss']:.3f}", **{monitor: f"{row[monitor]:.4f}"})
-    network.set_weights(best_weights)
-    return pd.DataFrame(history)
 
 
-def _pass(trainer: keras.Model, step: Callable, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+def _training_step(objective: Objective, optimizer: keras.Optimizer, example: Sequence[np.ndarray]) -> Callable:
+    network = objective.network
+
+    @tf.function(input_signature=_signature(example))
+    def step(samples, labels, *others):
+        with tf.GradientTape() as tape:
+            loss, logits = objective.loss(samples, labels, optimizer.iterations.value, *others)
+            loss += sum(network.losses)  # weight decay
+        optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
+        return {"loss": loss, "accuracy": _accuracy(labels, logits)}
+
+    return step
+
+
+def _validation_step(objective: Objective, attack: LinfAttack | None, example: Sequence[np.ndarray]) -> Callable:
+    @tf.function(input_signature=_signature(example))
+    def step(samples, labels):
+        logits = objective.predict(samples)
+        metrics = {"loss": tf.reduce_mean(cross_entropy(labels, logits)), "accuracy": _accuracy(labels, logits)}
+        if attack:
+            adversarial = objective.adversarial(samples, labels, VALIDATION, attack)
+            metrics["robust_accuracy"] = _accuracy(labels, objective.predict(adversarial))
+        return metrics
+
+    return step
+
+
+def _signature(arrays: Sequence[np.ndarray]) -> list[tf.TensorSpec]:
+    """Return the signature of batches of any size: one graph serves the last, smaller one too."""
+    return [tf.TensorSpec((None, *array.shape[1:]) if array.ndim else (), array.dtype) for array in arrays]
+
+
+def _accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    right = tf.argmax(logits, axis=1) == tf.cast(labels, tf.int64)
+    return tf.reduce_mean(tf.cast(right, tf.float32))
+
+
+def _pass(step: Callable, batches: Iterable[Sequence[np.ndarray]]) -> dict[str, float]:
     """Take one step a batch and return the mean of each metric over all samples.
 
     Batch by batch rather than by Keras' `fit`: its tf.data pipeline has threads of its own, which starve
     when there are as many jobs as cores.
     """
     totals, count = Counter(), 0
-    for samples, labels in batches:
-        trainer.reset_metrics()
-        metrics = step(samples, labels, return_dict=True)
-        totals.update({name: float(value) * len(labels) for name, value in metrics.items()})
-        count += len(labels)
+    for batch in batches:
+        size = len(batch[1])
+        totals.update({name: float(value) * size for name, value in step(*batch).items()})
+        count += size
     return {name: total / count for name, total in totals.items()}
 
 

@@ -1,0 +1,40 @@
+"""The state of a training between two epochs, on disk: a killed training continues where it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import read_arrays, write_arrays
+
+
+class ResumeFile:
+    """A file which only a training with the same `key` reads: the hash of all that decides about its weights.
+
+    It is written atomically, is no result of the workflow, and is removed when the training is complete.
+    """
+
+    def __init__(self, path: str | Path, key: str):
+        self.path, self.key = Path(path), key
+
+    def save(self, state: dict[str, np.ndarray]) -> None:
+        write_arrays(self.path, key=np.array(self.key), **state)
+
+    def load(self) -> dict[str, np.ndarray] | None:
+        """Return the state, or None when there is none, when it is damaged, or when it belongs to another key."""
+        if not self.path.exists():
+            return None
+        try:
+            state = read_arrays(self.path)
+        except UserError as error:
+            print(f"starting anew: {error}")
+            return None
+        if str(state.pop("key", "")) != self.key:
+            print(f"starting anew: {self.path} belongs to other parameters, code or inputs")
+            return None
+        return state
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
