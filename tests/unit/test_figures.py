@@ -177,6 +177,18 @@ def test_tick_labels_do_not_overlap(tmp_path: Path) -> None:
     assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
 
 
+def test_an_integer_network_is_shown_under_its_own_attacks_and_those_of_float32() -> None:
+    transferred = robust_accuracy(trainings=1)
+    others = [transferred.assign(source="int8", accuracy=0.25), transferred.assign(source="int16", accuracy=0.5)]
+    figure = draw("white_box_against_transfer", robust_accuracy=pd.concat([transferred, *others]))
+    own = {axis.get_title().splitlines()[-1]: [line.get_ydata() for line in axis.get_lines()] for axis in figure.axes}
+    assert set(own) == {"int16", "int8"}
+    for target, share_of_own in (("int8", 25), ("int16", 50)):
+        lines = [list(values) for values in own[target] if len(values) == 3]
+        assert [share_of_own] * 3 in lines
+        assert [25 + 50 - share_of_own] * 3 not in lines  # the other integer network's samples
+
+
 def test_budgets_are_labelled_in_levels(tmp_path: Path) -> None:
     table = robust_accuracy(minimal=False).round(6)  # as the six digits of a CSV
     found = texts(draw("robustness_against_budget", robust_accuracy=table), tmp_path / "figure.svg")
