@@ -87,6 +87,25 @@ WARM = {
     "warm_start": {"attack": "pgd", "source": "float32"},
     "parameters": {"restarts": 1},
 }
+
+
+def speech(settings: dict) -> Callable[[dict], None]:
+    """Return a function that puts features of sound into the place of the digits."""
+
+    def apply(values: dict) -> None:
+        values["datasets"]["digits"] = {
+            "format": "speech_commands",
+            "source": "speech_commands",
+            "image_shape": [49, 10, 1],
+        }
+        values["run"] = ["white_box"]
+        values["trainings"]["standard"]["flip"] = settings.get("flip", False)
+        for attack, lattice in settings.get("attacks", {}).items():
+            values["attacks"][attack]["lattice"] = lattice
+
+    return apply
+
+
 MISTAKES = {
     "unknown key at the top": (change("sed", 1), r"^configuration: unknown key 'sed'; did you mean 'seed'\?"),
     "unknown key of an attack": (
@@ -290,6 +309,14 @@ MISTAKES = {
             {"format": "svhn_mat", "image_shape": [32, 32, 3], "archives": {"tests": {"archive": "test.mat"}}},
         ),
         r"^datasets\.digits\.archives: unknown key 'tests'; did you mean 'test'\?",
+    ),
+    "8-bit levels for features": (
+        speech({}),
+        r"^experiments\.white_box\.attacks: 'pgd' makes 8-bit images, .* features; set attacks\.pgd\.lattice: float$",
+    ),
+    "features that are mirrored": (
+        speech({"attacks": {"pgd": "float", "deepfool": "float"}, "flip": True}),
+        r"^experiments\.white_box\.trainings: 'standard' shifts or mirrors .* models\.small\.recipes\.standard: {s",
     ),
     "no archive": (
         change("datasets.digits", {"format": "image_folder", "image_shape": [8, 8, 1]}),

@@ -10,9 +10,10 @@ import pytest
 from qnn_robustness.attacks.crafting.active import narrowed
 from qnn_robustness.attacks.crafting.craft import Setting, craft
 from qnn_robustness.attacks.crafting.queries import BudgetSpent, QueryCounter
+from qnn_robustness.attacks.crafting.recheck import sample_of
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common import registry
-from qnn_robustness.common.distances import distance
+from qnn_robustness.common.distances import distance, to_unit
 
 SHAPE = (6, 6, 1)
 CLASSES = 3
@@ -78,6 +79,18 @@ def test_a_sample_does_not_depend_on_its_batch(method, on_lattice, data):
     whole = craft(setting(method, on_lattice=on_lattice), numpy_model(on_lattice), *data)
     parts = craft(setting(method, batch_size=5, on_lattice=on_lattice), numpy_model(on_lattice), *data)
     np.testing.assert_array_equal(whole.adversarial, parts.adversarial)
+
+
+@pytest.mark.parametrize("method", DECISION)
+def test_features_are_attacked_as_images_of_the_same_values_are(method, data):
+    samples, labels = data
+    features = to_unit(samples).astype(np.float32)
+    expected = craft(setting(method, on_lattice=False), numpy_model(False), samples, labels)
+    found = craft(setting(method, on_lattice=False), numpy_model(False), features, labels)
+    assert found.adversarial.dtype == np.float32
+    np.testing.assert_array_equal(found.adversarial, expected.adversarial)
+    checked = sample_of(found.adversarial[:, :, :2], features, 6)
+    np.testing.assert_array_equal(checked[2:], features[:4])
 
 
 def test_a_sample_draws_the_same_whichever_others_are_attacked(data):

@@ -126,6 +126,12 @@ def test_the_worst_case_leaves_out_the_paper_protocol_and_the_float_lattice(reco
     assert metrics.worst_case(pd.concat([records, unsound, off]))["accuracy"].tolist() == [2 / 5]
 
 
+def test_the_worst_case_of_features_which_know_no_lattice_counts_all(records):
+    features = records.assign(lattice="float", model="speech")
+    table = metrics.worst_case(pd.concat([records, features], ignore_index=True)).set_index("model")
+    assert table.loc["speech", "accuracy"] == table.drop("speech")["accuracy"].item()
+
+
 def test_paired_tests_use_samples_that_all_precisions_get_right(records):
     other = records.assign(
         target="int16",

@@ -14,7 +14,7 @@ from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError, did_you_mean
 from qnn_robustness.common.files import sha256_json
 from qnn_robustness.configuration import schema as schemas
-from qnn_robustness.data.formats import EMBEDDED, SEVERAL
+from qnn_robustness.data.formats import EMBEDDED, FEATURES, SEVERAL
 from qnn_robustness.data.registry import files, number_of_classes, resolve
 
 INTEGER = ("int8", "int16")
@@ -399,6 +399,28 @@ def _check_experiments(configuration: Configuration) -> None:
                 )
         for attack, model in product(entry["attacks"], entry["models"]):
             _check_classes(configuration, attack, model, f"{where}.attacks")
+        for model in entry["models"]:
+            _check_features(configuration, model, entry, where)
+
+
+def _check_features(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
+    """Check that nothing is asked of features of sound that is for images: 8-bit levels, shifts and mirroring."""
+    dataset = configuration.dataset_of(model)
+    if configuration.values["datasets"][dataset]["format"] not in FEATURES:
+        return
+    for attack in experiment["attacks"]:
+        if configuration.attack(attack)["lattice"] == "uint8":
+            raise UserError(
+                f"{where}.attacks: '{attack}' makes 8-bit images, but the samples of '{dataset}' are features; "
+                f"set attacks.{attack}.lattice: float"
+            )
+    for training in experiment["trainings"]:
+        for recipe in configuration.lineage(model, training):
+            if recipe["shift"] or recipe["flip"]:
+                raise UserError(
+                    f"{where}.trainings: '{training}' shifts or mirrors its samples, but those of '{dataset}' are "
+                    f"features; set models.{model}.recipes.{training}: {{shift: 0, flip: false}}"
+                )
 
 
 def _check_classes(configuration: Configuration, attack: str, model: str, where: str) -> None:

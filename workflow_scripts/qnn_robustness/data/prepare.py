@@ -32,11 +32,12 @@ def prepare(
         read = reader(dataset["format"])
         source = read(_input(dataset["format"], archives), dataset)
         splits = draw(source, dataset)
+        feature_range, splits = _scaled(splits, dataset)
     except UserError as error:
         raise UserError(f"dataset '{name}': {error}") from error
     for split in SPLITS:
         write_arrays(outputs[split], samples=splits[split].samples, labels=splits[split].labels)
-    write_json(outputs["summary"], _summary(name, dataset, archives, source.classes, splits))
+    write_json(outputs["summary"], _summary(name, dataset, archives, source.classes, splits, feature_range))
 
 
 def _input(name: str, archives: Mapping[str, Path]) -> Path | Mapping[str, Path] | None:
@@ -53,15 +54,16 @@ def _input(name: str, archives: Mapping[str, Path]) -> Path | Mapping[str, Path]
 def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
     """Return the four splits, disjoint, each in the canonical order of its source.
 
-    Validation and calibration are drawn from the training pool (calibration from the test pool with
-    `calibration_from_test`, for data sets without training images), stratified by the class shares of that
-    whole pool, among the samples whose file extension `extensions` allows. The test split is the test pool,
-    or, without one, a stratified share `test_fraction` of all samples; `test_samples` keeps the first ones.
+    Validation and calibration are drawn from the training pool, or from a pool `validation` (calibration from the
+    test pool with `calibration_from_test`, for data sets without training images), stratified by the class shares of
+    that whole pool, among the samples whose file extension `extensions` allows. The test split is the test pool, or,
+    without one, a stratified share `test_fraction` of all samples; `test_samples` keeps the first ones.
     Draws depend on `seed`, the purpose and the place in the canonical order only.
 
     Raises UserError when a class has too few samples for a draw, or test has one class only.
     """
     pools = _pools(source, dataset)
+    held_out = "validation" if "validation" in pools else "train"
     from_test = bool(dataset.get("calibration_from_test"))
     if from_test and len(pools["train"].labels):
         raise UserError("calibration_from_test: is for data sets without training images; this one has some")
@@ -73,8 +75,8 @@ def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
     taken = {pool: np.zeros(len(pools[pool].labels), bool) for pool in pools}
     indices = {}
     for split, origin in (
-        ("validation", "train"),
-        ("calibration", "test" if from_test else "train"),
+        ("validation", held_out),
+        ("calibration", "test" if from_test else held_out),
     ):
         pool = pools[origin]
         free = allowed[origin, split] & ~taken[origin]
@@ -94,7 +96,7 @@ def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
 
 
 def _pools(source: Source, dataset: dict[str, Any]) -> dict[str, Pool]:
-    """Return the pools `train` and `test`: as they come, or drawn from the pool `all`."""
+    """Return the pools `train` and `test`, and `validation` if there is one: as they come, or drawn from `all`."""
     if "all" in source.pools:
         pool = source.pools["all"]
         fraction = dataset.get("test_fraction") or 0
@@ -109,7 +111,7 @@ def _pools(source: Source, dataset: dict[str, Any]) -> dict[str, Pool]:
     if "test" not in source.pools:
         raise UserError("split_folders: names no folder for 'test'")
     test = source.pools["test"]
-    return {"train": source.pools.get("train", _part(test, np.zeros(len(test.labels), bool))), "test": test}
+    return {"train": _part(test, np.zeros(len(test.labels), bool)), **source.pools}
 
 
 def _part(pool: Pool, chosen: np.ndarray) -> Pool:
@@ -182,8 +184,38 @@ def _check(splits: dict[str, Split], pools: dict[str, Pool], classes: list[str])
             )
 
 
+def _scaled(splits: dict[str, Split], dataset: dict[str, Any]) -> tuple[list[float] | None, dict[str, Split]]:
+    """Return the range of features that becomes [0, 1], and the splits in it; images (uint8) stay as they are.
+
+    The range is `feature_range` of the data set, or that of the calibration split. One range for all coefficients keeps
+    distances in proportion. What lies outside is clipped.
+    """
+    if splits["test"].samples.dtype == np.uint8:
+        return None, splits
+    low, high = dataset.get("feature_range") or _range(splits["calibration"].samples)
+    if not low < high:
+        raise UserError(f"feature_range: [{low:g}, {high:g}] is empty; expected [lowest, highest]")
+    span = np.float32(high - low)
+    scaled = {
+        name: Split(np.clip((split.samples - np.float32(low)) / span, 0, 1, dtype=np.float32), split.labels)
+        for name, split in splits.items()
+    }
+    return [low, high], scaled
+
+
+def _range(features: np.ndarray) -> tuple[float, float]:
+    if not len(features):
+        raise UserError("feature_range: there are no calibration samples to take it from; write [lowest, highest]")
+    return float(features.min()), float(features.max())
+
+
 def _summary(
-    name: str, dataset: dict[str, Any], archives: Mapping[str, Path], classes: list[str], splits: dict[str, Split]
+    name: str,
+    dataset: dict[str, Any],
+    archives: Mapping[str, Path],
+    classes: list[str],
+    splits: dict[str, Split],
+    feature_range: list[float] | None,
 ) -> dict[str, Any]:
     return {
         "dataset": name,
@@ -191,6 +223,7 @@ def _summary(
         "archives": {pool: {"file": path.name, "sha256": sha256_file(path)} for pool, path in archives.items()},
         "licence": dataset.get("licence"),
         "image_shape": list(splits["test"].samples.shape[1:]),
+        "feature_range": feature_range,
         "classes": classes,
         "seed": dataset["seed"],
         "samples": {split: len(splits[split]) for split in SPLITS},

@@ -78,7 +78,7 @@ SOURCES: dict[str, dict[str, Any]] = {
 }
 
 # Classes of the formats that know them without their archive.
-CLASSES_OF_FORMATS = {"digits": 10, "cifar10_binary": 10, "svhn_mat": 10}
+CLASSES_OF_FORMATS = {"digits": 10, "cifar10_binary": 10, "speech_commands": 12, "svhn_mat": 10}
 
 
 def number_of_classes(entry: dict[str, Any]) -> int | None:

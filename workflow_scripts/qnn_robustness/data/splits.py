@@ -15,7 +15,10 @@ SPLITS = ("train", "validation", "calibration", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Samples of one split in canonical order: `samples` uint8 [N, H, W, C], `labels` int64 [N]."""
+    """Samples of one split in canonical order.
+
+    `samples` uint8 [N, H, W, C], or float32 features in [0, 1] of the same layout; `labels` int64 [N].
+    """
 
     samples: np.ndarray
     labels: np.ndarray
@@ -27,16 +30,18 @@ class Split:
 def load_split(path: str | Path) -> Split:
     """Read a split written by `prepare` (results/data/{dataset}/{split}.npz).
 
-    Raises UserError when the file is missing or damaged, or does not hold uint8 samples [N, H, W, C] and
-    int64 labels [N].
+    Raises UserError when the file is missing or damaged, or does not hold uint8 samples [N, H, W, C], or
+    float32 ones in [0, 1], and int64 labels [N].
     """
     arrays = read_arrays(path)
     missing = {"samples", "labels"} - arrays.keys()
     if missing:
         raise UserError(f"{path}: has no array '{min(missing)}'; expected 'samples' and 'labels'")
     samples, labels = arrays["samples"], arrays["labels"]
-    if samples.dtype != np.uint8 or samples.ndim != 4:
-        raise UserError(f"{path}: samples are {samples.dtype} {samples.shape}; expected uint8 [N, H, W, C]")
+    if samples.dtype not in (np.uint8, np.float32) or samples.ndim != 4:
+        raise UserError(f"{path}: samples are {samples.dtype} {samples.shape}; expected uint8 [N, H, W, C] or float32")
+    if samples.dtype == np.float32 and not ((samples >= 0) & (samples <= 1)).all():
+        raise UserError(f"{path}: has float samples outside [0, 1]; expected features scaled to it")
     if labels.dtype != np.int64 or labels.shape != samples.shape[:1]:
         raise UserError(f"{path}: labels are {labels.dtype} {labels.shape}; expected int64 ({len(samples)},)")
     if (labels < 0).any():
@@ -59,5 +64,5 @@ def stratified(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def to_unit(samples: np.ndarray) -> np.ndarray:
-    """Return uint8 samples as float32 in [0, 1] (x / 255), the input range of every network."""
-    return samples.astype(np.float32) / np.float32(255)
+    """Return samples as float32 in [0, 1], the input range of every network: uint8 as x / 255, features as they are."""
+    return samples.astype(np.float32) / np.float32(255) if samples.dtype == np.uint8 else samples

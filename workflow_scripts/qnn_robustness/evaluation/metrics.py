@@ -100,9 +100,11 @@ def worst_case(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     """Return the robust accuracy against all attacks together at every budget given in `norm`.
 
     A sample is robust when it survives every attack, source and seed that was run on it within the budget.
-    Only attacks of the sound protocol on the uint8 lattice count.
+    Only attacks of the sound protocol count, and of models of images only those on the uint8 lattice.
     """
-    records = records[(records["protocol"] == "sound") & (records["lattice"] == "uint8")]
+    on_lattice = records["lattice"] == "uint8"
+    of_images = on_lattice.groupby(records["model"], observed=True).transform("any").astype(bool)
+    records = records[(records["protocol"] == "sound") & (on_lattice | ~of_images)]
     rows = []
     for key, group in records.groupby(NETWORK, sort=False, observed=True):
         for budget in _budgets(group, norm):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from qnn_robustness.common.distances import to_unit
+
 RECHECKED = 256
 
 
@@ -18,5 +20,5 @@ def sample_of(adversarial: np.ndarray, clean: np.ndarray, count: int) -> np.ndar
     missing = count - len(chosen)
     rest = clean[np.arange(missing) % len(clean)]
     if adversarial.dtype != np.uint8:
-        rest = (rest / 255).astype(np.float32)
+        rest = to_unit(rest).astype(np.float32)
     return np.concatenate([chosen, rest])

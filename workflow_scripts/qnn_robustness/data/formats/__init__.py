@@ -17,17 +17,19 @@ import numpy as np
 
 from qnn_robustness.common.errors import UserError, did_you_mean
 
-FORMATS = ("digits", "cifar10_binary", "image_folder", "svhn_mat")
+FORMATS = ("digits", "cifar10_binary", "image_folder", "speech_commands", "svhn_mat")
 EMBEDDED = ("digits",)  # read without an archive
-SEVERAL = ("svhn_mat",)  # read files by the pool they hold
+SEVERAL = ("speech_commands", "svhn_mat")  # read files by the pool they hold
+FEATURES = ("speech_commands",)  # give features of sound instead of images
 
 
 @dataclass(frozen=True)
 class Pool:
     """Samples as their source orders them, before any split is drawn.
 
-    `samples` uint8 [N, H, W, C]; `labels` int64 [N]; `extensions` str [N], the lower-case file extension of
-    each sample without its dot, or '' where samples are not files of their own.
+    `samples` uint8 [N, H, W, C], or float32 features [N, frames, coefficients, 1] in their own unit; `labels` int64
+    [N]; `extensions` str [N], the lower-case file extension of each sample without its dot, or '' where samples are not
+    files of their own.
     """
 
     samples: np.ndarray
@@ -37,7 +39,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class Source:
-    """What a format read: class names by label, and pools `train` and `test`, or one pool `all`."""
+    """What a format read: class names by label, and pools `train` and `test`, or one pool `all`.
+
+    A pool `validation`, where a source has its own, gives the validation and the calibration split.
+    """
 
     classes: list[str]
     pools: dict[str, Pool]

@@ -1,0 +1,1 @@
+"""Sound: reading wav files and the features that networks take of them."""
