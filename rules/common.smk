@@ -61,12 +61,13 @@ def records_of(experiment):
     ]
 
 
+def preprocessor_modules(preprocessor):
+    method = C.preprocessor(preprocessor)["method"]
+    return [module_name("defenses", method)] if method else []
+
+
 def target_modules(w):
-    method = C.preprocessor(w.preprocessor)["method"]
-    return [
-        target_module(w.target),
-        *([module_name("defenses", method)] if method else []),
-    ]
+    return [target_module(w.target), *preprocessor_modules(w.preprocessor)]
 
 
 def archives_of(w):

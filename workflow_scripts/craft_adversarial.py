@@ -17,6 +17,8 @@ from qnn_robustness.common.distances import to_unit  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import read_arrays, write_arrays  # noqa: E402
 from qnn_robustness.data.splits import load_split, stratified  # noqa: E402
+from qnn_robustness.defenses.shared.pipeline import defended  # noqa: E402
+from qnn_robustness.defenses.shared.preprocessor import Preprocessor  # noqa: E402
 
 params, inputs = snakemake.params, snakemake.input  # noqa: F821
 attack = params.attack
@@ -29,8 +31,12 @@ samples, labels = test.samples[chosen], test.labels[chosen]
 
 on_lattice = attack["lattice"] == "uint8"
 source = importlib.import_module(params.source_module)
-view = View(on_lattice, to_unit(samples).astype(np.float32), attack["temperature"], attack["estimator"])
+through, draws = attack.get("through"), attack.get("draws", 1)
+clean = to_unit(samples).astype(np.float32)
+view = View(on_lattice and not through, clean, attack["temperature"], attack["estimator"])
 model = source.load(inputs.network, params.kernels, view)
+if through:
+    model = defended(model, Preprocessor.of(through), draws, on_lattice)
 setting = Setting(
     method=registry.load("attacks", attack["method"]),
     norm=attack["norm"],
@@ -39,6 +45,7 @@ setting = Setting(
     on_lattice=on_lattice,
     batch_size=attack["batch_size"],
     query_budget=attack["query_budget"],
+    draws=draws,
     parameters=attack["parameters"],
     warm_starts=read_arrays(inputs.warm_start)["adversarial"] if inputs.get("warm_start") else None,
 )

@@ -149,6 +149,14 @@ MISTAKES = {
         change("experiments.white_box.figures", ["shared"]),
         r"^experiments\.white_box\.figures: unknown figure 'shared'",
     ),
+    "attack through a misspelt preprocessor": (
+        change("attacks.pgd.through", "bit"),
+        r"^attacks\.pgd\.through: unknown preprocessor 'bit'; did you mean 'bits'\?",
+    ),
+    "attack through a preprocessor that is not evaluated": (
+        change("attacks.pgd.through", "bits"),
+        r"^experiments\.white_box\.preprocessors: pgd is crafted through 'bits', which is not among them; add it",
+    ),
     "unknown architecture": (
         change("models.small.architecture", "small_cn"),
         r"^models\.small\.architecture: unknown architecture 'small_cn'; did you mean 'small_cnn'\?",
@@ -413,3 +421,22 @@ def test_a_warm_start_takes_the_settings_of_the_attack_where_it_begins():
     assert {key: warm[key] for key in ("budgets", "samples", "seeds", "lattice")} == {
         key: start[key] for key in ("budgets", "samples", "seeds", "lattice")
     }
+
+
+def test_an_attack_that_knows_no_defense_does_not_depend_on_the_keys_for_those_that_do() -> None:
+    configuration = loaded(copy.deepcopy(VALID))
+    assert not {"through", "draws"} & set(configuration.crafting("pgd"))
+    assert configuration.attack_columns("pgd")["through"] == "none"
+
+
+@pytest.mark.parametrize(("method", "draws"), [("bit_depth", None), ("random_resize_pad", 7)])
+def test_an_attack_through_a_defense_depends_on_its_parameters(method: str, draws: int | None) -> None:
+    values = copy.deepcopy(VALID)
+    values["preprocessors"]["front"] = {"method": method}
+    values["attacks"]["adaptive"] = {**values["attacks"]["pgd"], "through": "front", "draws": 7}
+    configuration = loaded(values)
+    crafting = configuration.crafting("adaptive")
+    assert crafting["through"] == configuration.preprocessor("front")
+    assert crafting["through"]["parameters"], "with its defaults filled in"
+    assert crafting.get("draws") == draws
+    assert configuration.attack_columns("adaptive")["through"] == "front"

@@ -21,8 +21,8 @@ def robust() -> pd.DataFrame:
         rows.append(
             {
                 "model": "net", "training": training, "source": "float32", "target": target, "kernels": target,
-                "attack": "pgd", "norm": "linf", "budget": budget, "preprocessor": preprocessor, "seed": 0,
-                "accuracy": accuracy, "ci_low": accuracy - 0.04, "ci_high": accuracy + 0.04,
+                "attack": "pgd", "norm": "linf", "budget": budget, "through": "none", "preprocessor": preprocessor,
+                "seed": 0, "accuracy": accuracy, "ci_low": accuracy - 0.04, "ci_high": accuracy + 0.04,
                 "success_rate": 1 - accuracy, "median_distortion": budget,
                 "q1_distortion": budget, "q3_distortion": budget,
             }
@@ -35,7 +35,7 @@ def paired(difference: float, p_value: float) -> pd.DataFrame:
     pairs = [("float32", "int8"), ("int16", "int8"), ("float32", "int16")]
     return pd.DataFrame(
         [
-            {"source": "float32", "preprocessor": "none", "first": a, "second": b,
+            {"source": "float32", "attack": "pgd", "preprocessor": "none", "first": a, "second": b,
              "difference": difference, "p_value": p_value}
             for a, b in pairs
         ]
@@ -132,3 +132,10 @@ def test_reported_rows_are_on_the_first_kernel_set_of_each_target() -> None:
         }
     )
     assert reported(table)["value"].to_list() == [0, 2, 4]
+
+
+def test_attacks_that_know_the_preprocessor_are_no_evidence_on_the_networks() -> None:
+    adaptive = robust().assign(attack="adaptive", through="bits", accuracy=0.0, ci_low=0.0, ci_high=0.01)
+    tests = paired(-0.1, 0.001)
+    both = findings(pd.concat([robust(), adaptive]), pd.concat([tests, tests.assign(attack="adaptive", p_value=1.0)]))
+    pd.testing.assert_frame_equal(both, findings(robust(), tests))

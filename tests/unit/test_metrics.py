@@ -23,11 +23,12 @@ CONSTANTS = {
     "access": "white_box",
     "norm": "linf",
     "lattice": "uint8",
+    "through": "none",
     "preprocessor": "none",
 }
 
 
-def brightness(samples: np.ndarray) -> np.ndarray:
+def brightness(samples: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """A network of two classes: 1 where the first pixel is above 100, a tie at exactly 100."""
     first = samples.reshape(len(samples), -1)[:, 0].astype(np.float64)
     first = first if samples.dtype == np.uint8 else first * 255

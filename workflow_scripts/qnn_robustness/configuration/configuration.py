@@ -16,6 +16,7 @@ from qnn_robustness.common.files import sha256_json
 from qnn_robustness.configuration import schema as schemas
 from qnn_robustness.data.formats import EMBEDDED, FEATURES, SEVERAL
 from qnn_robustness.data.registry import files, number_of_classes, resolve
+from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 
 INTEGER = ("int8", "int16")
 NO_PREPROCESSOR = "none"
@@ -135,9 +136,23 @@ class Configuration:
         }
 
     def crafting(self, attack: str) -> dict[str, Any]:
-        """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise."""
-        entry = {key: value for key, value in self.attack(attack).items() if key not in ("protocol", "search_kernels")}
+        """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise.
+
+        `through` is the preprocessor's entry, and `draws` is there for a randomised one only: attacks that do not
+        know the defense have neither.
+        """
+        left_out = ("protocol", "search_kernels", "through", "draws")
+        entry = {key: value for key, value in self.attack(attack).items() if key not in left_out}
+        through = self.through(attack)
+        if through != NO_PREPROCESSOR:
+            entry["through"] = self.preprocessor(through)
+            if Preprocessor.of(entry["through"]).randomised:
+                entry["draws"] = self.attack(attack)["draws"]
         return {**entry, "budgets": [float(parse_distance(budget)) for budget in entry.get("budgets", [])]}
+
+    def through(self, attack: str) -> str:
+        """Return the preprocessor that an attack knows of and is crafted through."""
+        return self.attack(attack)["through"] or NO_PREPROCESSOR
 
     def attack_columns(self, attack: str) -> dict[str, str]:
         """Return the columns that say in every record what an attack is."""
@@ -148,6 +163,7 @@ class Configuration:
             "access": access,
             "norm": entry["norm"],
             "lattice": entry["lattice"],
+            "through": self.through(attack),
         }
 
     def source_module(self, source: str, attack: str) -> str:
@@ -238,6 +254,8 @@ def load(values: dict[str, Any], schema_path: Path) -> Configuration:
     for name, entry in values["attacks"].items():
         _take_from_warm_start(name, values["attacks"], given["attacks"])
         _check_attack(name, entry)
+        if entry["through"] is not None:
+            _known(entry["through"], values["preprocessors"], f"attacks.{name}.through", "preprocessor")
     _check_experiments(configuration)
     return configuration
 
@@ -385,6 +403,12 @@ def _check_experiments(configuration: Configuration) -> None:
         for axis, known in references.items():
             for word in entry[axis]:
                 _known(word, known, f"{where}.{axis}", axis.removesuffix("s"))
+        for attack in entry["attacks"]:
+            through = configuration.through(attack)
+            if through not in (NO_PREPROCESSOR, *entry["preprocessors"]):
+                raise UserError(
+                    f"{where}.preprocessors: {attack} is crafted through '{through}', which is not among them; add it"
+                )
         for attack, source in product(entry["attacks"], entry["sources"]):
             if source not in INTEGER and values["attacks"][attack]["estimator"] != "straight_through":
                 raise UserError(

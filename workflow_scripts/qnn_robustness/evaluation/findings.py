@@ -44,10 +44,13 @@ def findings(robust: pd.DataFrame, paired: pd.DataFrame, names: Iterable[str] = 
     """Return one row for each of the findings `names`.
 
     `robust` and `paired` are the tables robust_accuracy and paired_tests; each precision counts on its
-    reported kernel set. Differences in paired tests count when McNemar's exact test stays significant at 5 %
+    reported kernel set. Attacks through a preprocessor are left out: the findings are on attacks that know the network
+    alone. Differences in paired tests count when McNemar's exact test stays significant at 5 %
     after Holm's correction over all settings of the finding; others when the Wilson intervals are apart.
     """
     robust = reported(robust)
+    robust = robust[robust["through"] == "none"]
+    paired = paired[paired["attack"].isin(robust["attack"])]
     on_robust = {"F1": _f1, "F4": _f4, "F5": _f5, "F6": _f6}
     on_paired = {"F2": _f2, "F3": _f3}
     return pd.DataFrame([on_robust[name](robust) if name in on_robust else on_paired[name](paired) for name in names])

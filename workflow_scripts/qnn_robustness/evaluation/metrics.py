@@ -22,6 +22,7 @@ ATTACK = [
     "norm",
     "budget",
     "lattice",
+    "through",
 ]
 SETTING = [*ATTACK, "preprocessor", "seed"]
 NETWORK = ["model", "training", "preprocessor", "target", "kernels"]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qnn_robustness.common import registry
 from qnn_robustness.common.distances import NORMS, distance, to_unit
 from qnn_robustness.data.splits import Split
+from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 
-Predictor = Callable[[np.ndarray], np.ndarray]
+Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def target_module(target: str) -> str:
@@ -23,12 +23,15 @@ def target_module(target: str) -> str:
 
 
 def load_target(target: str, path: str, kernels: str, preprocessor: dict[str, Any]) -> Predictor:
-    """Return a function from samples (uint8 or float [N, H, W, C]) to scores [N, K], the preprocessor in front."""
+    """Return a function from samples (uint8 or float [N, H, W, C]) to scores [N, K], the preprocessor in front.
+
+    Its second argument are the places [N] of the samples in the test split, for randomised preprocessors.
+    """
     predict = importlib.import_module(target_module(target)).load_predictor(path, kernels)
     if preprocessor["method"] is None:
-        return lambda samples: predict(to_unit(samples).astype(np.float32))
-    apply = registry.load("defenses", preprocessor["method"]).apply
-    return lambda samples: predict(apply(to_unit(samples).astype(np.float32), **preprocessor["parameters"]))
+        return lambda samples, indices: predict(to_unit(samples).astype(np.float32))
+    front = Preprocessor.of(preprocessor)
+    return lambda samples, indices: predict(front.deployed(to_unit(samples).astype(np.float32), indices))
 
 
 def clean_records(test: Split, predictors: dict[str, Predictor]) -> pd.DataFrame:
@@ -39,7 +42,7 @@ def clean_records(test: Split, predictors: dict[str, Predictor]) -> pd.DataFrame
     """
     parts = []
     for kernels, predict in predictors.items():
-        scores = predict(test.samples)
+        scores = predict(test.samples, np.arange(len(test.labels)))
         top = np.sort(scores, axis=1)[:, -2:]
         prediction = scores.argmax(axis=1)
         parts.append(
@@ -68,8 +71,8 @@ def adversarial_records(
     """Score stored adversarial samples on each kernel set of the target.
 
     `crafted` is the content of results/adversarial/...npz. `source_clean` and `target_clean` are clean
-    records of the source (without preprocessor) and of the target (with it). `constants` are columns with
-    one value (model, attack, ...).
+    records of the source (behind the preprocessor it was attacked through, if any) and of the target (behind
+    its own). `constants` are columns with one value (model, attack, ...).
 
     Returns the constants, seed, budget (nan for attacks that minimise the distance), kernels, sample, label,
     source_correct, target_correct, adversarial_correct, adversarial_tie, found (the attack's own word),
@@ -84,7 +87,7 @@ def adversarial_records(
             adversarial = crafted["adversarial"][s, e]
             distances = {norm: distance(norm, adversarial, clean) for norm in NORMS}
             for kernels, predict in predictors.items():
-                scores = predict(adversarial)
+                scores = predict(adversarial, indices)
                 top = np.sort(scores, axis=1)[:, -2:]
                 parts.append(
                     pd.DataFrame(

@@ -41,9 +41,9 @@ class Crafted:
 class Setting:
     """What an attack is run with: an entry of the configuration, made ready for use.
 
-    `budgets` are distances for inputs in [0, 1]; none means that the attack minimises the distance. `warm_starts`
-    [S, E, N, H, W, C] are the adversarial samples of another run, where this one begins; methods with WARM_START
-    take them.
+    `budgets` are distances for inputs in [0, 1]; none means that the attack minimises the distance. `draws` is
+    how often the model runs its network for one input. `warm_starts` [S, E, N, H, W, C] are the adversarial samples
+    of another run, where this one begins; methods with WARM_START take them.
     """
 
     method: ModuleType
@@ -53,6 +53,7 @@ class Setting:
     on_lattice: bool
     batch_size: int
     query_budget: int | None = None
+    draws: int = 1
     parameters: dict[str, Any] = field(default_factory=dict)
     warm_starts: np.ndarray | None = None
 
@@ -126,7 +127,7 @@ def _of_another_class(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray
 def _craft_block(
     setting: Setting, model: Model, block: Block, seed: int, budget: float | None, warm: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    adversarial, queries = block.clean.copy(), np.ones(len(block.labels), np.int64)
+    adversarial, queries = block.clean.copy(), np.full(len(block.labels), setting.draws, np.int64)
     attacked = np.full(len(block.labels), True) if budget is not None else ~block.misclassified
     if setting.method.ACCESS == "decision":
         attacked &= block.has_start  # a network that knows one class only has no boundary to walk along
@@ -135,7 +136,8 @@ def _craft_block(
         attacked &= _predictions(model, adversarial) == block.labels  # the others are done
     active = np.flatnonzero(attacked)
     if len(active):
-        counter = QueryCounter(model, block.clean[active], block.labels[active], setting.norm, setting.query_budget)
+        attacked_samples = block.clean[active], block.labels[active]
+        counter = QueryCounter(model, *attacked_samples, setting.norm, setting.query_budget, setting.draws)
         starts, streams = block.starts[active], block.streams[active]
         try:
             extra = {} if warm is None else {"starting_points": _native(model, adversarial[active])}

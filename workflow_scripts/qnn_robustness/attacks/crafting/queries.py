@@ -20,9 +20,9 @@ class BudgetSpent(Exception):
 class QueryCounter(Model):
     """A Foolbox model that counts queries for each sample of a block.
 
-    A query is one input evaluated for one sample; a gradient costs one (its forward pass). With a
-    `query_budget` the best adversarial sample seen for each input is kept, and `BudgetSpent` is raised by
-    the call that would exceed the budget.
+    A query is one input evaluated for one sample; a gradient costs one (its forward pass). An input of a model
+    that answers with a mean over draws costs `draws` queries. With a `query_budget` the best adversarial sample
+    seen for each input is kept, and `BudgetSpent` is raised by the call that would exceed the budget.
     """
 
     def __init__(
@@ -32,9 +32,10 @@ class QueryCounter(Model):
         labels: np.ndarray,
         norm: str,
         query_budget: int | None = None,
+        draws: int = 1,
     ):
         self.model, self.samples, self.labels, self.norm = model, samples, labels, norm
-        self.query_budget = query_budget
+        self.query_budget, self.draws = query_budget, draws
         self.active = np.arange(len(samples))
         self.queries = np.zeros(len(samples), np.int64)
         self.best = samples.copy()
@@ -58,9 +59,10 @@ class QueryCounter(Model):
         rounds, rest = divmod(len(inputs), len(self.active))
         if rest:
             raise ValueError(f"{len(inputs)} inputs do not belong to {len(self.active)} samples")
-        if self.query_budget is not None and self.queries.max() + rounds > self.query_budget:
+        cost = rounds * self.draws
+        if self.query_budget is not None and self.queries.max() + cost > self.query_budget:
             raise BudgetSpent
-        self.queries[self.active] += rounds
+        self.queries[self.active] += cost
         outputs = self.model(inputs)
         if self.query_budget is not None:
             self._remember(ep.astensor(inputs).numpy(), ep.astensor(outputs).numpy(), rounds)

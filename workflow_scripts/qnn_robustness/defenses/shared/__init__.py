@@ -1,0 +1,1 @@
+"""What preprocessors share: how they are called, and how they are attacked."""
