@@ -110,3 +110,15 @@ def test_the_configurations_of_the_project_are_valid(overlay: str | None) -> Non
         values = merged(values, yaml.safe_load((ROOT / "config" / overlay).read_text(encoding="utf-8")))
     configuration = load(values, documentation.SCHEMA)
     assert list(configuration.experiments) == values["run"]
+
+
+def test_entries_of_the_paper_protocol_write_every_parameter_out() -> None:
+    attacks = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text(encoding="utf-8"))["attacks"]
+    for dataset in ("cifar10", "vww", "coffee"):
+        methods = {entry["method"] for name, entry in attacks.items() if f"_paper_{dataset}" in name}
+        # the ten attacks of the paper, of which the one of Carlini and Wagner is two here
+        assert len(methods) == 11, dataset
+    for name, entry in attacks.items():
+        assert (entry["protocol"], entry["lattice"]) == ("paper", "float"), name
+        known = SCHEMA["$defs"]["attack_parameters"][entry["method"]]["properties"]
+        assert set(entry["parameters"]) == set(known), name
