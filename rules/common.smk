@@ -8,6 +8,7 @@ sys.path.insert(0, str(SCRIPTS))
 from qnn_robustness.common import run_lock
 from qnn_robustness.common.code_hash import code_hash
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import sha256_folder, sha256_path
 from qnn_robustness.common.registry import module_name
 from qnn_robustness.configuration import configuration as configurations
 from qnn_robustness.evaluation.records import target_module
@@ -16,6 +17,10 @@ try:
     C = configurations.load(config, ROOT / "schemas" / "config.schema.yaml")
 except UserError as error:
     sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
+
+if workflow.is_main_process:
+    for note in C.notes():
+        print(f"note: {note}", file=sys.stderr)
 
 if workflow.is_main_process and not workflow.dryrun:
     RUNNING = run_lock.hold(Path(".snakemake"))  # so that a run completes what a killed one has left
@@ -71,7 +76,9 @@ def target_modules(w):
 
 
 def archives_of(w):
-    """Return the downloaded files of a data set by the pool they hold, none for embedded data."""
+    """Return the downloaded files of a data set by the pool they hold, or its folder; none for embedded data."""
+    if C.dataset(w.dataset)["path"]:
+        return {"archive": ancient(C.dataset(w.dataset)["path"])}
     return {pool: f"results/downloads/{w.dataset}/{file['archive']}" for pool, file in C.files(w.dataset).items()}
 
 

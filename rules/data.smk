@@ -38,6 +38,7 @@ rule prepare_dataset:
     params:
         name="{dataset}",
         dataset=lambda w: C.data_parameters(w.dataset),
+        folder_sha256=lambda w: C.dataset(w.dataset)["path"] and sha256_folder(C.dataset(w.dataset)["path"]),
         code=lambda w: code(
             "prepare_dataset.py",
             module_name("data.formats", C.dataset(w.dataset)["format"]),

@@ -25,6 +25,7 @@ rule tabulate_integer_model:
             f"results/diagnostics/{network.model}/{network.training}/integer_model_{precision}.csv"
             for network in C.networks()
             for precision in ("int8", "int16")
+            if precision in C.precisions(network.model)
         ],
     output:
         "results/tables/integer_model_exactness.csv",

@@ -106,7 +106,69 @@ def speech(settings: dict) -> Callable[[dict], None]:
     return apply
 
 
+def own_files(*precisions: str, **entry: Any) -> Callable[[dict], None]:
+    """Return a function that adds a model given by files (this test's own file stands for each) and runs it."""
+
+    def apply(values: dict) -> None:
+        files = {precision: entry.pop("file", __file__) for precision in precisions}
+        values["models"]["own"] = {"dataset": "digits", "files": files, **entry}
+        values["experiments"]["audit"] = {"models": ["own"], "trainings": ["pretrained"], "attacks": ["pgd"]}
+        values["run"] = ["audit"]
+
+    return apply
+
+
+def both(*changes: Callable[[dict], None]) -> Callable[[dict], None]:
+    def apply(values: dict) -> None:
+        for change in changes:
+            change(values)
+
+    return apply
+
+
+FOLDER = {"format": "image_folder", "image_shape": [8, 8, 1], "path": "folder/of/images"}
 MISTAKES = {
+    "neither architecture nor files": (
+        remove("models.small.architecture"),
+        r"^models\.small: needs either an architect",
+    ),
+    "architecture and files": (
+        own_files("int8", architecture="small_cnn"),
+        r"^models\.own: needs either an architecture or files$",
+    ),
+    "input of an architecture": (
+        change("models.small.input", {"range": [0, 255]}),
+        r"^models\.small: input, labels and minimum_accuracy are for a model given by files$",
+    ),
+    "file that is missing": (
+        own_files("float32", file="no/such.keras"),
+        r"^models\.own\.files\.float32: no/such\.keras: no such file or folder$",
+    ),
+    "file of an unknown precision": (
+        own_files("int4"),
+        r"^models\.own\.files: unknown key 'int4'; did you mean 'int8'\?",
+    ),
+    "training of a model given by files": (
+        both(own_files("float32"), change("experiments.audit.trainings", ["standard"])),
+        r"^experiments\.audit\.trainings: own is given by files; write trainings: \[pretrained\]$",
+    ),
+    "pretrained without files": (
+        change("experiments.white_box.trainings", ["pretrained"]),
+        r"^experiments\.white_box\.trainings: small is trained here; write trainings: its recipes$",
+    ),
+    "recipe called pretrained": (
+        change("trainings.pretrained", {"method": "standard"}),
+        r"^trainings\.pretrained: stands for models given by files",
+    ),
+    "nothing to attack": (own_files("int8"), r"^experiments\.audit: nothing is left of it: .* source \(float32\)"),
+    "folder that is missing": (
+        both(own_files("float32"), change("datasets.digits", FOLDER)),
+        r"^datasets\.digits\.path: folder/of/images: no such folder$",
+    ),
+    "folder and archive": (
+        change("datasets.digits", {**FOLDER, "archive": "a.zip", "checksum": f"sha256:{'0' * 64}"}),
+        r"^datasets\.digits\.path: is for format: image_folder without source and archive$",
+    ),
     "unknown key at the top": (change("sed", 1), r"^configuration: unknown key 'sed'; did you mean 'seed'\?"),
     "unknown key of an attack": (
         change("attacks.pgd.budget", ["8/255"]),
@@ -384,6 +446,28 @@ def test_the_grid_is_the_union_of_the_experiments_that_are_run() -> None:
     assert configuration.feeding("defenses") == []
     clean = configuration.clean_evaluations()
     assert len(clean) == len(set(clean)) == 2 * 2 * 3
+
+
+def test_a_model_given_by_files_has_what_is_given_and_what_follows_from_float32() -> None:
+    values = copy.deepcopy(VALID)
+    own_files("int8")(values)
+    values["experiments"]["audit"] |= {"models": ["own", "small"], "trainings": ["pretrained", "standard"]}
+    values["experiments"]["audit"]["sources"] = ["float32", "int8"]
+    configuration = loaded(values)
+    assert configuration.networks() == [("own", "pretrained"), ("small", "standard")]
+    assert configuration.trained_networks() == [("small", "standard")]
+    own = [e for e in configuration.evaluations("audit") if e.model == "own"]
+    assert [(e.training, e.source, e.target) for e in own] == [("pretrained", "int8", "int8")]
+    assert len(configuration.evaluations("audit")) == 1 + 2 * 3
+    assert [point[3] for point in configuration.clean_evaluations() if point[0] == "own"] == ["int8"]
+    assert configuration.imports() == {"own/int8": __file__}
+    (note,) = configuration.notes()
+    assert note.startswith("own: float32 and int16 left out")
+
+    own_files("float32", "int8")(values)
+    configuration = loaded(values)
+    assert configuration.precisions("own") == ("float32", "int16", "int8")
+    assert configuration.notes() == []
 
 
 def test_the_hash_of_a_recipe_covers_what_a_network_is_fine_tuned_from() -> None:

@@ -72,6 +72,37 @@ def test_split_folders_and_canonical_order(tmp_path, kind):
     assert (train.samples.dtype, train.labels.dtype) == (np.uint8, np.int64)
 
 
+@pytest.mark.parametrize("split_folders", [None, SPLIT_FOLDERS])
+def test_a_folder_is_read_as_its_archive_is(tmp_path, split_folders):
+    inside = "" if split_folders is None else "test/"
+    names = [f"{inside}{label}/{number}.png" for label in ("cat", "dog") for number in (10, 2)]
+    names += [] if split_folders is None else [name.replace("test", "train") for name in names]
+    files = files_of(*names)
+    for name, content in files.items():
+        (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / name).write_bytes(content)
+    packed = read(write_archive(tmp_path / "images.zip", files), entry(split_folders=split_folders))
+    plain = read(tmp_path / "folder", entry(split_folders=split_folders))
+    assert plain.classes == packed.classes
+    assert plain.pools.keys() == packed.pools.keys()
+    for pool, expected in packed.pools.items():
+        np.testing.assert_array_equal(plain.pools[pool].samples, expected.samples)
+        np.testing.assert_array_equal(plain.pools[pool].labels, expected.labels)
+
+
+def test_a_folder_with_a_link_is_refused(tmp_path):
+    (tmp_path / "folder" / "cat").mkdir(parents=True)
+    (tmp_path / "folder" / "cat" / "1.png").symlink_to("/etc/passwd")
+    refused(tmp_path / "folder", "'cat/1.png' is a link")
+
+
+def test_class_folders_may_all_be_the_test_split(tmp_path):
+    path = write_archive(tmp_path / "images.zip", files_of("cat/1.png", "dog/1.png"))
+    source = read(path, entry(split_folders={"test": "."}))
+    assert {pool: len(samples.labels) for pool, samples in source.pools.items()} == {"test": 2}
+    refused(path, "holds the folder of the other split", split_folders={"train": "cat", "test": "."})
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(KINDS))
 def test_order_in_the_archive_does_not_matter(tmp_path_factory, seed, kind):

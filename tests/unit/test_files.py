@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -13,7 +14,15 @@ import numpy as np
 import pytest
 
 from qnn_robustness.common.errors import UserError, did_you_mean
-from qnn_robustness.common.files import PARTIAL, atomic_path, read_arrays, sha256_arrays, write_arrays, write_text
+from qnn_robustness.common.files import (
+    PARTIAL,
+    atomic_path,
+    read_arrays,
+    sha256_arrays,
+    sha256_path,
+    write_arrays,
+    write_text,
+)
 
 LIBRARY = Path(__file__).resolve().parents[2] / "workflow_scripts"
 
@@ -137,3 +146,17 @@ def test_a_job_ends_in_one_line_and_logs_the_rest(tmp_path, error, line, in_log)
     assert "threads 3" in content
     assert "from a child process" in content
     assert in_log in content
+
+
+def test_the_hash_of_a_folder_covers_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "a").mkdir(parents=True)
+    (tmp_path / "folder" / "a" / "1").write_bytes(b"one")
+    seen = {sha256_path(tmp_path / "folder")}
+    (tmp_path / "folder" / "a" / "1").write_bytes(b"two")
+    seen.add(sha256_path(tmp_path / "folder"))
+    (tmp_path / "folder" / "a" / "1").rename(tmp_path / "folder" / "a" / "2")
+    seen.add(sha256_path(tmp_path / "folder"))
+    (tmp_path / "folder" / "a" / "2").rename(tmp_path / "folder" / "2")
+    seen.add(sha256_path(tmp_path / "folder"))
+    assert len(seen) == 4
+    assert sha256_path(tmp_path / "folder" / "2") == hashlib.sha256(b"two").hexdigest()

@@ -26,7 +26,13 @@ LAYERS = (
     "common",
 )
 # Every other script runs TFLite models or tables only. What a job selects by name is not followed here.
-TENSORFLOW_SCRIPTS = {"train_model.py", "quantize_model.py", "craft_adversarial.py", "check_integer_model.py"}
+TENSORFLOW_SCRIPTS = {
+    "train_model.py",
+    "import_float_network.py",
+    "quantize_model.py",
+    "craft_adversarial.py",
+    "check_integer_model.py",
+}
 MODULES = sorted(LIBRARY.rglob("*.py"))
 
 

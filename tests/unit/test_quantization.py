@@ -76,8 +76,8 @@ def test_no_samples_give_no_scores(files, samples):
         ("int8_logits.tflite", "refrence", "did you mean 'reference'"),
         ("int16_logits.tflite", "xnnpack", "no int16 kernels"),
         ("missing.tflite", "reference", "no such file"),
-        ("broken.tflite", "reference", "not a usable TFLite model"),
-        ("cut.tflite", "reference", "not a usable TFLite model"),
+        ("broken.tflite", "reference", "not a .tflite file"),
+        ("cut.tflite", "reference", "damaged .tflite file|convert"),
     ],
 )
 def test_wrong_files_and_kernels_end_in_one_line(files, name, kernels, message):

@@ -88,6 +88,19 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256_folder(path: str | Path) -> str:
+    """Return the SHA-256 of the files below a folder: their names and bytes."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def sha256_path(path: str | Path) -> str:
+    """Return the SHA-256 of a file or of a folder."""
+    return sha256_folder(path) if Path(path).is_dir() else sha256_file(path)
+
+
 def sha256_arrays(*arrays: np.ndarray) -> str:
     """Return the SHA-256 of arrays' types, shapes and values: independent of how a file compresses them."""
     digest = hashlib.sha256()

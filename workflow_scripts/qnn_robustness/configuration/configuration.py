@@ -19,8 +19,10 @@ from qnn_robustness.data.registry import files, number_of_classes, resolve
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 
 INTEGER = ("int8", "int16")
+PRECISIONS = ("float32", "int16", "int8")
 NO_PREPROCESSOR = "none"
 OPTIONAL = ("patience", "validation_attack")  # keys of a recipe that change nothing when they are null
+PRETRAINED = "pretrained"  # the training of a model that is given by files
 
 
 class Network(NamedTuple):
@@ -73,8 +75,8 @@ class Configuration:
         return {**resolve(self.values["datasets"][name]), "seed": self.values["seed"]}
 
     def data_parameters(self, name: str) -> dict[str, Any]:
-        """Return what the splits of a data set depend on: its entry without the addresses."""
-        entry = {key: value for key, value in self.dataset(name).items() if key not in ("urls", "archives")}
+        """Return what the splits of a data set depend on: its entry without where the data are."""
+        entry = {key: value for key, value in self.dataset(name).items() if key not in ("urls", "archives", "path")}
         return {**entry, "checksums": {pool: file["checksum"] for pool, file in self.files(name).items()}}
 
     def files(self, dataset: str) -> dict[str, dict[str, Any]]:
@@ -87,6 +89,43 @@ class Configuration:
 
     def model(self, name: str) -> dict[str, Any]:
         return self.values["models"][name]
+
+    def is_imported(self, model: str) -> bool:
+        """Return whether a model is given by files."""
+        return self.model(model)["files"] is not None
+
+    def has(self, model: str, training: str) -> bool:
+        """Return whether a model has this training: `pretrained` if it is given by files, any other otherwise."""
+        return self.is_imported(model) == (training == PRETRAINED)
+
+    def precisions(self, model: str) -> tuple[str, ...]:
+        """Return the precisions that a model can be had in: given by a file, trained, or quantized."""
+        files = self.model(model)["files"]
+        return PRECISIONS if files is None or "float32" in files else tuple(p for p in PRECISIONS if p in files)
+
+    def imports(self) -> dict[str, str]:
+        """Return the files of the imported models that are run, by `<model>/<precision>`."""
+        models = _unique(model for entry in self.experiments.values() for model in entry["models"])
+        return {
+            f"{model}/{precision}": file
+            for model in models
+            if self.is_imported(model)
+            for precision, file in self.model(model)["files"].items()
+        }
+
+    def declaration(self, model: str) -> dict[str, Any]:
+        """Return what is declared about the files of a model."""
+        return {key: self.model(model)[key] for key in ("input", "output", "labels", "minimum_accuracy")}
+
+    def notes(self) -> list[str]:
+        """Return what the grid leaves out, one line each."""
+        lines = []
+        for model in _unique(key.split("/")[0] for key in self.imports()):
+            missing = [precision for precision in PRECISIONS if precision not in self.precisions(model)]
+            if missing:
+                left_out = " and ".join(missing)
+                lines.append(f"{model}: {left_out} left out: neither given under files nor to be made without float32")
+        return lines
 
     def dataset_of(self, model: str) -> str:
         return self.model(model)["dataset"]
@@ -121,8 +160,10 @@ class Configuration:
             "lineage": self.lineage(model, training),
         }
 
-    def recipe_sha256(self, model: str, training: str) -> str:
-        """Return the hash by which a network's recipe is compared with a reference network's."""
+    def recipe_sha256(self, model: str, training: str) -> str | None:
+        """Return the hash by which a network's recipe is compared with a reference network's; None if imported."""
+        if training == PRETRAINED:
+            return None
         return sha256_json(self.provenance(model, training))
 
     def attack(self, name: str) -> dict[str, Any]:
@@ -200,12 +241,23 @@ class Configuration:
             Network(*pair)
             for entry in self.experiments.values()
             for pair in product(entry["models"], entry["trainings"])
+            if self.has(*pair)
         )
+
+    def trained_networks(self) -> list[Network]:
+        """Return the networks that the workflow trains itself."""
+        return [network for network in self.networks() if network.training != PRETRAINED]
 
     def evaluations(self, experiment: str) -> list[Evaluation]:
         entry = self.values["experiments"][experiment]
         axes = ("models", "trainings", "sources", "attacks", "preprocessors", "targets")
-        return [Evaluation(*point) for point in product(*(entry[axis] for axis in axes))]
+        points = [Evaluation(*point) for point in product(*(entry[axis] for axis in axes))]
+        return [
+            point
+            for point in points
+            if self.has(point.model, point.training)
+            and {point.source, point.target} <= set(self.precisions(point.model))
+        ]
 
     def clean_evaluations(self) -> list[tuple[str, str, str, str]]:
         """Return (model, training, preprocessor, target) of every clean evaluation."""
@@ -213,6 +265,7 @@ class Configuration:
             point
             for entry in self.experiments.values()
             for point in product(*(entry[axis] for axis in ("models", "trainings", "preprocessors", "targets")))
+            if self.has(point[0], point[1]) and point[3] in self.precisions(point[0])
         )
 
     def figures(self) -> list[str]:
@@ -257,6 +310,7 @@ def load(values: dict[str, Any], schema_path: Path) -> Configuration:
         if entry["through"] is not None:
             _known(entry["through"], values["preprocessors"], f"attacks.{name}.through", "preprocessor")
     _check_experiments(configuration)
+    _check_run(configuration)
     return configuration
 
 
@@ -286,8 +340,14 @@ def _check_datasets(configuration: Configuration) -> None:
         except UserError as error:
             raise UserError(f"{where}.{error}") from None
         present = files(resolved)
-        if entry["format"] not in EMBEDDED and not present:
-            raise UserError(f"{where}: no archive; name one of the registry (source) or your own (archive, checksum)")
+        if entry["path"] is not None:
+            if entry["format"] != "image_folder" or present:
+                raise UserError(f"{where}.path: is for format: image_folder without source and archive")
+        elif entry["format"] not in EMBEDDED and not present:
+            raise UserError(
+                f"{where}: no archive; name one of the registry (source), your own (archive, checksum) or a folder "
+                "(path)"
+            )
         if entry.get("archives") and entry["format"] not in SEVERAL:
             raise UserError(f"{where}.archives: the format '{entry['format']}' reads one file; write archive, checksum")
         for file in present.values():
@@ -305,7 +365,7 @@ def _check_models(configuration: Configuration, schema: dict) -> None:
     for name, entry in configuration.values["models"].items():
         where = f"models.{name}"
         _known(entry["dataset"], configuration.values["datasets"], f"{where}.dataset", "data set")
-        _known(entry["architecture"], registry.names("models"), f"{where}.architecture", "architecture")
+        _check_origin(entry, where)
         for training in entry["recipes"]:
             _known(training, configuration.values["trainings"], f"{where}.recipes", "training")
             recipe = configuration.recipe(name, training)
@@ -315,8 +375,21 @@ def _check_models(configuration: Configuration, schema: dict) -> None:
                 change["parameters"] = {key: recipe["parameters"][key] for key in change["parameters"]}
 
 
+def _check_origin(entry: dict[str, Any], where: str) -> None:
+    """Check that a model has either an architecture or files, and no declaration about files without any."""
+    if (entry["architecture"] is None) == (entry["files"] is None):
+        raise UserError(f"{where}: needs either an architecture or files")
+    if entry["files"] is None:
+        _known(entry["architecture"], registry.names("models"), f"{where}.architecture", "architecture")
+        declared = {**entry["input"], "order": entry["input"]["order"] != "rgb"}
+        if any(declared.values()) or entry["labels"] or entry["minimum_accuracy"] is not None:
+            raise UserError(f"{where}: input, labels and minimum_accuracy are for a model given by files")
+
+
 def _check_trainings(configuration: Configuration) -> None:
     trainings = configuration.values["trainings"]
+    if PRETRAINED in trainings:
+        raise UserError(f"trainings.{PRETRAINED}: stands for models given by files; give the recipe another name")
     for model in configuration.values["models"]:
         for training in trainings:
             seen = [training]
@@ -393,7 +466,7 @@ def _check_experiments(configuration: Configuration) -> None:
         _known(name, values["experiments"], f"run.{position}", "experiment")
     references = {
         "models": values["models"],
-        "trainings": values["trainings"],
+        "trainings": {PRETRAINED, *values["trainings"]},
         "attacks": values["attacks"],
         "preprocessors": {NO_PREPROCESSOR, *values["preprocessors"]},
         "figures": registry.names("figures"),
@@ -421,6 +494,11 @@ def _check_experiments(configuration: Configuration) -> None:
                     f"attacks.{attack}.search_kernels: '{search}' is not among the kernels on which {source} is "
                     f"evaluated (kernels.{source}: {', '.join(configuration.kernels(source))})"
                 )
+        for model in entry["models"]:
+            if not any(configuration.has(model, training) for training in entry["trainings"]):
+                kind = "is given by files" if configuration.is_imported(model) else "is trained here"
+                wanted = f"[{PRETRAINED}]" if configuration.is_imported(model) else "its recipes"
+                raise UserError(f"{where}.trainings: {model} {kind}; write trainings: {wanted}")
         for attack, model in product(entry["attacks"], entry["models"]):
             _check_classes(configuration, attack, model, f"{where}.attacks")
         for model in entry["models"]:
@@ -445,6 +523,24 @@ def _check_features(configuration: Configuration, model: str, experiment: dict[s
                     f"{where}.trainings: '{training}' shifts or mirrors its samples, but those of '{dataset}' are "
                     f"features; set models.{model}.recipes.{training}: {{shift: 0, flip: false}}"
                 )
+
+
+def _check_run(configuration: Configuration) -> None:
+    """Check that the files of what is run exist, and that something is left of each experiment."""
+    for key, file in configuration.imports().items():
+        model, precision = key.split("/")
+        if not Path(file).exists():
+            raise UserError(f"models.{model}.files.{precision}: {file}: no such file or folder")
+    for name, entry in configuration.experiments.items():
+        if not configuration.evaluations(name):
+            raise UserError(
+                f"experiments.{name}: nothing is left of it: no model has both a source "
+                f"({', '.join(entry['sources'])}) and a target ({', '.join(entry['targets'])})"
+            )
+    for name in _unique(configuration.dataset_of(network.model) for network in configuration.networks()):
+        path = configuration.values["datasets"][name]["path"]
+        if path is not None and not Path(path).is_dir():
+            raise UserError(f"datasets.{name}.path: {path}: no such folder")
 
 
 def _check_classes(configuration: Configuration, attack: str, model: str, where: str) -> None:

@@ -1,4 +1,4 @@
-"""Reading tar.gz and zip archives that may be damaged or hostile, without extracting them."""
+"""Reading tar.gz and zip archives, and folders, that may be damaged or hostile, without extracting them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shown(name: str) -> str:
 
 
 def list_members(archive: str | Path) -> list[Member]:
-    """Return the files and folders of a tar.gz or zip archive, after checking every one of them.
+    """Return the files and folders of a tar.gz or zip archive, or of a folder, after checking every one of them.
 
     Raises UserError when the file is missing, unreadable, truncated, damaged or of another type, and when
     a member has an absolute or climbing path, is a link, a device or encrypted, appears twice, or is
@@ -127,6 +127,9 @@ class _Checked:
 
 def _walk(archive: Path, checked: _Checked, wanted: frozenset[str] | None) -> Iterator[tuple[str, bytes]]:
     """Check every member and yield the wanted ones."""
+    if archive.is_dir():
+        yield from _walk_folder(archive, checked, wanted or frozenset())
+        return
     with archive.open("rb") as stream:
         start = stream.read(8)
     if start[:2] == b"\x1f\x8b":
@@ -136,6 +139,18 @@ def _walk(archive: Path, checked: _Checked, wanted: frozenset[str] | None) -> It
     else:
         found = f"it starts with {start!r}" if start else "it is empty"
         raise UserError(f"{archive}: is neither a tar.gz nor a zip archive ({found}); {_REPLACE}")
+
+
+def _walk_folder(folder: Path, checked: _Checked, wanted: frozenset[str]) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise checked.refusal(name, "is a link", "copy what it points to")
+        if not path.is_dir() and not path.is_file():
+            raise checked.refusal(name, "is a device or another special file", "remove it")
+        member = checked.add(name, 0 if path.is_dir() else path.stat().st_size, path.is_dir())
+        if member and member.name in wanted and not member.is_folder:
+            yield member.name, path.read_bytes()
 
 
 def _walk_tar(archive: Path, checked: _Checked, wanted: frozenset[str]) -> Iterator[tuple[str, bytes]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.common.files import sha256_arrays, sha256_file, write_arrays, write_json
+from qnn_robustness.common.files import sha256_arrays, sha256_path, write_arrays, write_json
 from qnn_robustness.data.formats import EMBEDDED, SEVERAL, Pool, Source, reader
 from qnn_robustness.data.splits import SPLITS, Split
 
@@ -220,7 +220,7 @@ def _summary(
     return {
         "dataset": name,
         "format": dataset["format"],
-        "archives": {pool: {"file": path.name, "sha256": sha256_file(path)} for pool, path in archives.items()},
+        "archives": {pool: {"file": path.name, "sha256": sha256_path(path)} for pool, path in archives.items()},
         "licence": dataset.get("licence"),
         "image_shape": list(splits["test"].samples.shape[1:]),
         "feature_range": feature_range,

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.scaling import InputScaling
 
 _IDENTIFIER = b"TFL3"
+_SCALING = "qnn_robustness.input_scaling"  # the name of the project's entry in the file's metadata
+_ALIGNMENT = 16  # bytes, of the content of buffers (schema.fbs: force_align)
 _OPERATOR_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 _TYPE_NAMES = {code: name for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
 _NUMPY_TYPES = {
@@ -81,13 +85,17 @@ class Operator:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """The one subgraph of a .tflite file, operators in execution order."""
+    """The one subgraph of a .tflite file, operators in execution order.
+
+    `scaling` says which unit the network was made for: the identity unless the file carries another one.
+    """
 
     path: str
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    scaling: InputScaling
 
 
 def read_graph(path: str | Path) -> Graph:
@@ -97,18 +105,79 @@ def read_graph(path: str | Path) -> Graph:
     one subgraph (control flow).
     """
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    if content[4:8] != _IDENTIFIER:
-        raise UserError(f"{path}: not a .tflite file (no {_IDENTIFIER.decode()} mark); give a TensorFlow Lite model")
-    try:
-        return _graph(str(path), schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)))
+        return _graph(str(path), _read_model(path))
     except UserError:
         raise
     except Exception as error:  # each broken offset raises another type somewhere in the generated reader
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: damaged .tflite file ({reason}); copy or convert it again") from error
+
+
+def _read_model(path: str | Path) -> Any:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if content[4:8] != _IDENTIFIER:
+        raise UserError(f"{path}: not a .tflite file (no {_IDENTIFIER.decode()} mark); give a TensorFlow Lite model")
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+
+
+def with_scaling(path: str | Path, scaling: InputScaling) -> bytes:
+    """Return a .tflite file that carries `scaling` in its metadata, which interpreters ignore.
+
+    The network itself is the same. Raises what `read_graph` raises for a bad file.
+    """
+    read_graph(path)
+    model = _read_model(path)
+    model.metadata = [entry for entry in model.metadata or [] if _text(entry.name) != _SCALING]
+    if not scaling.is_identity:
+        buffer, entry = schema.BufferT(), schema.MetadataT()
+        buffer.data = np.frombuffer(scaling.to_json().encode(), np.uint8)
+        model.buffers.append(buffer)
+        entry.name, entry.buffer = _SCALING, len(model.buffers) - 1
+        model.metadata.append(entry)
+    builder = _Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+class _Builder(flatbuffers.Builder):
+    """Aligns every vector as the content of buffers has to be."""
+
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
+        return super().StartVector(elemSize, numElems, max(alignment, _ALIGNMENT))
+
+
+def precision_of(graph: Graph) -> str:
+    """Return `int8`, `int16` or `float32`: the type in which the network computes, whatever the type of its ends.
+
+    Raises UserError when the network has more than one input or output, or computes in another type.
+    """
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise UserError(
+            f"{graph.path}: has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; expected one image input "
+            "and one output"
+        )
+    source = graph.inputs[0]
+    takers = [operator for operator in graph.operators if source in operator.inputs]
+    if source.type in ("FLOAT32", "UINT8") and len(takers) == 1 and takers[0].name == "QUANTIZE":
+        source = takers[0].outputs[0]
+    weights = {tensor.type for operator in takers for tensor in operator.inputs if tensor is not None} - {source.type}
+    if source.type == "FLOAT32" and "INT8" in weights:
+        raise UserError(f"{graph.path}: has integer weights but computes in float32; quantize its activations as well")
+    if source.type not in ("INT8", "INT16", "FLOAT32"):
+        raise UserError(f"{graph.path}: computes in {source.type}; expected INT8, INT16 or FLOAT32")
+    return source.type.lower()
+
+
+def _scaling(path: str, model: Any) -> InputScaling:
+    for entry in model.metadata or []:
+        if _text(entry.name) == _SCALING:
+            if not 0 <= entry.buffer < len(model.buffers) or model.buffers[entry.buffer].data is None:
+                raise UserError(f"{path}: its input scaling is missing; import the model again")
+            return InputScaling.from_json(np.asarray(model.buffers[entry.buffer].data, np.uint8).tobytes())
+    return InputScaling()
 
 
 def _graph(path: str, model: Any) -> Graph:
@@ -137,7 +206,7 @@ def _graph(path: str, model: Any) -> Graph:
     inputs, outputs = pick(subgraph.inputs, "the input list"), pick(subgraph.outputs, "the output list")
     if None in inputs + outputs:
         raise UserError(f"{path}: the input or output list has a hole; convert the model again")
-    return Graph(path, tensors, tuple(operators), inputs, outputs)
+    return Graph(path, tensors, tuple(operators), inputs, outputs, _scaling(path, model))
 
 
 def _operator_name(code: Any) -> str:

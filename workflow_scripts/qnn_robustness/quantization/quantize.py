@@ -9,6 +9,8 @@ from qnn_robustness.common.files import atomic_path, sha256_file, write_json
 from qnn_robustness.data.splits import Split, to_unit
 from qnn_robustness.models.float_network import load_network
 from qnn_robustness.quantization.convert import convert, converter_version
+from qnn_robustness.quantization.flatbuffer import with_scaling
+from qnn_robustness.quantization.own_unit import taken_apart
 from qnn_robustness.quantization.tflite_model import TFLiteModel
 
 
@@ -27,9 +29,13 @@ def quantize(
     calibration samples, input and output scales and zero points, the converter's version, size in bytes and
     SHA-256 of the file.
     """
-    content = convert(load_network(network), precision, to_unit(calibration.samples), output)
+    float_network = load_network(network)
+    content = convert(float_network, precision, to_unit(calibration.samples), output)
+    _, scaling = taken_apart(float_network)
     with atomic_path(file_path) as partial:
         partial.write_bytes(content)
+        if not scaling.is_identity:
+            partial.write_bytes(with_scaling(partial, scaling))
     model = TFLiteModel(file_path, "reference")
     write_json(
         sidecar_path,
@@ -40,7 +46,7 @@ def quantize(
             "input": {"scale": float(model.input_scale), "zero_point": int(model.input_zero_point)},
             "output": {"scale": float(model.output_scale), "zero_point": int(model.output_zero_point)},
             "converter": converter_version(),
-            "bytes": len(content),
+            "bytes": Path(file_path).stat().st_size,
             "sha256": sha256_file(file_path),
         },
     )

@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qnn_robustness.common.errors import UserError, did_you_mean
+from qnn_robustness.quantization.flatbuffer import precision_of, read_graph
 
 RESOLVERS = {
     "reference": OpResolverType.BUILTIN_REF,
@@ -22,9 +23,11 @@ class TFLiteModel:
     """The function of a quantized (int8 or int16) .tflite file with one image input and one output.
 
     `kernels` names the arithmetic: `reference` (that of microcontrollers), `builtin` (optimised, no
-    delegate), `xnnpack`. Inputs and outputs are those of the file; `predict` (de)quantizes them.
+    delegate), `xnnpack`. Inputs and outputs are those of the file, whose ends may also be float32 or uint8;
+    `predict` takes inputs in [0, 1], brings them into the file's unit (`scaling`) and (de)quantizes.
 
-    Raises UserError when the file is missing or is no usable model, or for an unknown kernel set.
+    Raises UserError when the file is missing or is no usable model, or for an unknown kernel set. The file is
+    checked before the interpreter, which trusts it, sees it; files from outside pass `trial` before.
     """
 
     def __init__(self, path: str | Path, kernels: str, threads: int = 1):
@@ -33,39 +36,62 @@ class TFLiteModel:
         self.path, self.kernels = Path(path), kernels
         if not self.path.exists():
             raise UserError(f"{path}: no such file")
+        graph = read_graph(path)
+        self.precision, self.scaling = precision_of(graph), graph.scaling
+        if self.precision == "float32":
+            raise UserError(f"{path}: is a float32 network; expected int8 or int16")
+        if self.precision == "int16" and kernels == "xnnpack":
+            raise UserError(f"{path}: XNNPACK has no int16 kernels; use reference or builtin")
+        self._threads, self._batches = threads, True
         try:
-            self._interpreter = Interpreter(
-                str(path), num_threads=threads, experimental_op_resolver_type=RESOLVERS[kernels]
-            )
+            self._restart()
             (self._input,) = self._interpreter.get_input_details()
             (self._output,) = self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
             raise UserError(f"{path}: not a usable TFLite model with one input and one output ({error})") from None
         self.dtype = np.dtype(self._input["dtype"])
-        if self.dtype not in (np.int8, np.int16):
-            raise UserError(f"{path}: its input is {self.dtype}; expected int8 or int16")
-        if self.dtype == np.int16 and kernels == "xnnpack":
-            raise UserError(f"{path}: XNNPACK has no int16 kernels; use reference or builtin")
         self.input_shape = tuple(int(size) for size in self._input["shape"][1:])
         self.input_scale, self.input_zero_point = self._input["quantization"]
         self.output_scale, self.output_zero_point = self._output["quantization"]
-        self._batch = 0
 
     def quantize(self, samples: np.ndarray) -> np.ndarray:
-        """Return inputs in [0, 1] (float32 [N, H, W, C]) as the integers the file takes; halves go to even."""
+        """Return inputs in [0, 1] (float32 [N, H, W, C]) as the file takes them; halves go to even."""
+        samples = self.scaling.apply(samples)
+        if self.dtype == np.float32:
+            return samples
         limits = np.iinfo(self.dtype)
         codes = np.rint(samples / np.float32(self.input_scale)) + self.input_zero_point
         return np.clip(codes, limits.min, limits.max).astype(self.dtype)
 
     def run(self, codes: np.ndarray) -> np.ndarray:
-        """Return the integer outputs [N, K] for integer inputs [N, H, W, C]."""
-        outputs = [self._invoke(codes[start : start + BATCH]) for start in range(0, len(codes), BATCH)]
+        """Return the file's outputs [N, K] for its inputs [N, H, W, C]."""
+        outputs = [self._answer(codes[start : start + BATCH]) for start in range(0, len(codes), BATCH)]
         return np.concatenate(outputs) if outputs else np.empty((0, int(self._output["shape"][-1])), self.dtype)
 
     def predict(self, samples: np.ndarray) -> np.ndarray:
         """Return the dequantized outputs (float32 [N, K]) for inputs in [0, 1] (float32 [N, H, W, C])."""
         outputs = self.run(self.quantize(samples)).astype(np.float32)
+        if self._output["dtype"] == np.float32:
+            return outputs
         return (outputs - np.float32(self.output_zero_point)) * np.float32(self.output_scale)
+
+    def _restart(self) -> None:
+        self._batch = 0
+        self._interpreter = Interpreter(
+            str(self.path), num_threads=self._threads, experimental_op_resolver_type=RESOLVERS[self.kernels]
+        )
+
+    def _answer(self, codes: np.ndarray) -> np.ndarray:
+        """Run the samples together, or one by one if the file fixes the size of a batch."""
+        if self._batches or len(codes) == 1:
+            try:
+                return self._invoke(codes)
+            except (RuntimeError, ValueError):
+                if len(codes) == 1:
+                    raise
+                self._batches = False
+                self._restart()
+        return np.concatenate([self._invoke(codes[i : i + 1]) for i in range(len(codes))])
 
     def _invoke(self, codes: np.ndarray) -> np.ndarray:
         if len(codes) != self._batch:

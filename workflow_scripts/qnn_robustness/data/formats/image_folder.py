@@ -1,4 +1,4 @@
-"""Archives of image files in class folders: `[split folder]/<class>/<file>`, as tar.gz or zip."""
+"""Image files in class folders, `[split folder]/<class>/<file>`, in a folder or packed as tar.gz or zip."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from qnn_robustness.data.formats import Pool, Source
 EXTENSIONS = ("png", "jpg", "jpeg", "bmp")
 MAX_PIXELS = 50_000_000
 POOLS = ("train", "test")
+WHOLE = "."
 
 _MODES = {1: "L", 3: "RGB"}
 _EIGHT_BIT = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK"}
@@ -51,7 +52,8 @@ def read(archive: Path | None, dataset: dict[str, Any]) -> Source:
     `image_shape` [H, W, 3 or 1] says, and resized (bilinear, antialiased, without keeping the aspect ratio)
     where their size differs. The classes are `classes` of the data set in that order, or the sorted names of
     the class folders. `split_folders` names the folder of `train` and of `test`; other folders are ignored;
-    without it the images form one pool `all`. A folder around the whole archive is left out of account.
+    without it the images form one pool `all`; the folder `.` takes all of them for one split. A folder around
+    the whole archive is left out of account.
 
     Raises UserError for a missing split folder, an empty or unknown class folder, and a file that is no whole
     8-bit image of a known type.
@@ -78,16 +80,19 @@ def _target(shape: list[int]) -> tuple[int, int, str]:
 
 
 def _split_folders(configured: dict[str, str] | None) -> dict[str, str]:
-    """Return the pool of each folder; without configuration the archive itself, '', is the pool `all`."""
-    for pool, folder in (configured or {}).items():
+    """Return the pool of each folder. The archive itself is the folder ''; without configuration its pool is `all`."""
+    configured = configured or {}
+    for pool, folder in configured.items():
         if pool not in POOLS:
             raise UserError(f"split_folders: '{pool}' is no split with a folder; {did_you_mean(pool, POOLS)}")
         if "/" in folder or not folder:
             raise UserError(f"split_folders: {pool}: '{folder}' is not the name of a folder at the top")
-    pools = {folder: pool for pool, folder in (configured or {}).items()}
-    if len(pools) < len(configured or {}):
+    pools = {folder: pool for pool, folder in configured.items()}
+    if len(pools) < len(configured):
         raise UserError(f"split_folders: train and test are both '{min(pools)}'; they must not share images")
-    return pools or {"": "all"}
+    if WHOLE in pools and len(pools) > 1:
+        raise UserError(f"split_folders: '{WHOLE}' holds the folder of the other split as well")
+    return {"" if folder == WHOLE else folder: pool for folder, pool in pools.items()} or {"": "all"}
 
 
 def _class_folders(

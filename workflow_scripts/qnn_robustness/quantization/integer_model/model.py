@@ -43,12 +43,13 @@ class IntegerModel:
     """A .tflite network of INT8 or INT16 activations, reproduced exactly and differentiably.
 
     Build it with `from_file`. Public attributes: `path`, `precision` (`int8` or `int16`), `kernels`,
-    `estimator`, `input_shape` (H, W, C), `input_scale` (float32), `input_zero_point`, `output_scale`,
-    `num_classes`.
+    `estimator`, `input_shape` (H, W, C), `scaling`, `input_scale` (float32), `input_zero_point`,
+    `output_scale`, `num_classes`.
     """
 
     def __init__(self, graph: Graph, kernels: str, estimator: str = "straight_through"):
         self.path, self.kernels, self.estimator = graph.path, kernels, estimator
+        self.scaling = graph.scaling
         self._gate = gate_named(estimator)
         operators = list(graph.operators)
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
@@ -142,15 +143,18 @@ class IntegerModel:
     def quantize(self, x: np.ndarray) -> np.ndarray:
         """Quantize float32 inputs [N, H, W, C]: clip(round(x / scale) + zero_point), rounding half to even.
 
-        The division is one of float32 numbers, as in `logits`.
+        x is brought into the file's unit first. The division is one of float32 numbers, as in `logits`.
         """
         low, high = LIMITS[self._input.type]
-        codes = np.round(np.asarray(x, np.float32) / self.input_scale) + np.float32(self.input_zero_point)
+        codes = np.round(self.scaling.apply(x) / self.input_scale) + np.float32(self.input_zero_point)
         return np.clip(codes, low, high).astype(self._input.type.lower())
 
     def _quantize_centered(self, x: tf.Tensor) -> tf.Tensor:
         low, high = centered_limits(self._input)
         slope = np.float32(1) / self.input_scale
+        if not self.scaling.is_identity:
+            x = x[..., ::-1] if self.scaling.reverse else x
+            x = x * tf.constant(self.scaling.gain, tf.float32) + tf.constant(self.scaling.offset, tf.float32)
         return rounded_and_clipped(x, lambda x: tf.round(x / self.input_scale), slope, low, high, self._gate)
 
     def forward_quantized(self, q: Any) -> np.ndarray:
@@ -177,7 +181,7 @@ class IntegerModel:
         return result
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
-        """Map inputs [N, H, W, C] (float32, in the network's unit) to float32 logits [N, classes].
+        """Map inputs [N, H, W, C] (float32, in the unit that `scaling` starts from) to float32 logits [N, classes].
 
         Exact and differentiable: the value is that of the integer network before a final softmax,
         dequantized; the gradient is the estimator's. Works in eager mode and inside tf.function.

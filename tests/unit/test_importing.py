@@ -1,0 +1,190 @@
+"""Integer networks from outside: taken over unchanged, checked against what is declared, and never trusted."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from pathlib import Path
+
+import brightness_network
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tflite_builder import Builder
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import sha256_file
+from qnn_robustness.common.scaling import InputScaling
+from qnn_robustness.data.splits import to_unit
+from qnn_robustness.quantization import trial
+from qnn_robustness.quantization.flatbuffer import precision_of, read_graph, with_scaling
+from qnn_robustness.quantization.importing.declaration import Declaration, nearest_range
+from qnn_robustness.quantization.importing.integer_file import import_integer_file
+from qnn_robustness.quantization.tflite_model import TFLiteModel
+
+TEST = brightness_network.images()
+SUMMARY = {"classes": list(brightness_network.CLASSES), "image_shape": list(brightness_network.SHAPE)}
+ENTRY = {
+    "input": {"range": [0, 255], "mean": None, "deviation": None, "order": "rgb"},
+    "output": "softmax",
+    "labels": None,
+    "minimum_accuracy": None,
+}
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> str:
+    return brightness_network.save(tmp_path / "given.tflite")
+
+
+def imported(network: str, precision: str = "int8", summary: dict = SUMMARY, kernels=("reference",), **entry) -> dict:
+    """Import a network beside itself and return its sidecar."""
+    entry = {**ENTRY, **entry, "input": {**ENTRY["input"], **entry.get("input", {})}}
+    target = Path(network).with_name("imported.tflite")
+    declaration = Declaration.of("own", precision, entry, summary)
+    import_integer_file(network, precision, declaration, TEST, kernels, target, target.with_suffix(".json"))
+    return json.loads(target.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize("ends", [np.int8, np.float32])
+def test_an_imported_network_is_the_given_one_and_takes_the_unit_interval(tmp_path: Path, ends: type) -> None:
+    network = brightness_network.save(tmp_path / "given.tflite", ends=ends)
+    sidecar = imported(network, kernels=("reference", "xnnpack"), minimum_accuracy=1.0)
+    assert sidecar["clean_accuracy"] == {"kernels": "reference", "accuracy": 1.0}
+    assert sidecar["imported_sha256"] == sha256_file(network)
+    samples = np.random.default_rng(0).integers(0, 256, (50, *brightness_network.SHAPE)).astype(np.uint8)
+    for kernels in ("reference", "xnnpack"):
+        given = TFLiteModel(network, kernels).predict(samples.astype(np.float32))
+        taken = TFLiteModel(tmp_path / "imported.tflite", kernels).predict(to_unit(samples))
+        np.testing.assert_array_equal(taken, given)
+
+
+def test_the_scaling_is_carried_by_the_file_and_can_be_replaced(network: str, tmp_path: Path) -> None:
+    scaling = InputScaling((2.0, 3.0, 4.0), (0.5, 0.0, -0.5), True)
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(with_scaling(network, scaling))
+    assert read_graph(copy).scaling == scaling
+    copy.write_bytes(with_scaling(copy, InputScaling()))
+    assert read_graph(copy).scaling.is_identity
+    assert len(copy.read_bytes()) < 2 * len(Path(network).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"input": {"range": [0, 1]}},
+            r"takes values from 0 to 255, .* from 0 to 1; write input: \{range: \[0, 255\]\}",
+        ),
+        ({"input": {"range": [-4000, 4000]}}, r"takes values from 0 to 255, .* from -4000 to 4000"),
+        ({"output": "logits"}, r"gives probabilities \(softmax\), declared is output: logits; write output: softmax"),
+        ({"labels": ["light", "dark"]}, r"^models\.own\.labels: \['light', 'dark'\] are not the classes"),
+        ({"precision": "int16"}, r"is a network in int8; name it under `int8`"),
+        (
+            {"summary": {**SUMMARY, "classes": ["a", "b", "c"]}},
+            r"has 2 outputs, the data set has 3 classes \(a, b, c\)",
+        ),
+        ({"summary": {**SUMMARY, "image_shape": [8, 8, 3]}}, r"shape \[4, 4, 3\], the data set has \[8, 8, 3\]"),
+        ({"input": {"mean": [0, 0]}}, r"^models\.own\.input\.mean: has 2 entries"),
+    ],
+)
+def test_wrong_declarations_end_in_one_line(network: str, changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        imported(network, **changes)
+    assert str(caught.value).startswith("models.own.")
+
+
+def test_too_low_an_accuracy_stops_with_the_scaling_that_would_do_better(tmp_path: Path) -> None:
+    # Images from 128 to 383 lie half inside of what the input takes: all of them are then light.
+    network = brightness_network.save(tmp_path / "given.tflite")
+    with pytest.raises(UserError, match=r"50% of 20 .* minimum_accuracy of 90%; with input: \{range: \[0, 255\], "):
+        imported(network, input={"range": [128, 380]}, minimum_accuracy=0.9)
+    assert imported(network, input={"range": [128, 380]}, minimum_accuracy=0.5)["clean_accuracy"]["accuracy"] == 0.5
+
+
+def test_a_float_network_is_no_integer_network(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.float32, [1, *brightness_network.SHAPE]), builder.tensor(np.float32, [1, 2])
+    builder.operator("MEAN", [source, builder.constant(np.array([1, 2], np.int32))], [output], "ReducerOptions")
+    path = builder.save(tmp_path / "float.tflite", [source], [output])
+    assert precision_of(read_graph(path)) == "float32"
+    with pytest.raises(UserError, match=r"is a network in float32; name it under `float32`"):
+        imported(path)
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [((0, 1), (0, 1)), ((0, 255), (0, 255)), ((-1, 0.992), (-1, 1)), ((-128, 127), (-128, 127)), ((-0.1, 1.2), (0, 1))],
+)
+def test_the_nearest_range_in_use(span: tuple, expected: tuple) -> None:
+    assert nearest_range(*span) == expected
+
+
+# --- damage ---------------------------------------------------------------------------------------------
+
+
+def refusal(network: str) -> str | None:
+    try:
+        imported(network)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def test_truncated_files_end_in_one_line(network: str) -> None:
+    content = Path(network).read_bytes()
+    for length in range(0, len(content) - 16, 97):
+        Path(network).write_bytes(content[:length])
+        message = refusal(network)
+        assert message is not None
+        assert message.startswith("models.own.files.int8: ")
+        assert "given.tflite" in message
+
+
+@settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=3))
+def test_mutated_files_are_refused_in_one_line_or_still_run(tmp_path: Path, damage: list[tuple[int, int]]) -> None:
+    network = brightness_network.save(tmp_path / "given.tflite")
+    content = bytearray(Path(network).read_bytes())
+    for position, value in damage:
+        content[position % len(content)] = value
+    Path(network).write_bytes(content)
+    if refusal(network) is None:
+        model = TFLiteModel(tmp_path / "imported.tflite", "reference")
+        assert model.predict(to_unit(TEST.samples)).shape == (20, 2)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [("kill -SEGV $$", r"crashes the TFLite interpreter \(SIGSEGV\)"), ("sleep 60", r"does not answer within 1 s")],
+)
+def test_a_crash_of_the_interpreter_is_one_line(network, tmp_path, monkeypatch, command, message) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f"#!/bin/sh\n{command}\n")
+    interpreter.chmod(interpreter.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    monkeypatch.setattr(trial, "SECONDS", 1 if "sleep" in command else 60)
+    with pytest.raises(UserError, match=message):
+        trial.try_out(network, ["reference"])
+
+
+def test_a_network_that_the_kernels_refuse_is_one_line(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 4, 4, 3], 1, -128), builder.tensor(np.int8, [1, 2], 1, 0)
+    options = {"strideW": 0, "strideH": 0, "filterWidth": 2, "filterHeight": 2}
+    builder.operator("AVERAGE_POOL_2D", [source], [output], "Pool2DOptions", **options)
+    path = builder.save(tmp_path / "given.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"given\.tflite: cannot be run \(.*stride_height") as caught:
+        trial.try_out(path, ["reference"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tensor_too_large_to_run_is_refused(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 4, 4, 3], 1, -128), builder.tensor(np.int8, [1, 2**15, 2**15], 1, 0)
+    builder.operator("AVERAGE_POOL_2D", [source], [output], "Pool2DOptions")
+    path = builder.save(tmp_path / "given.tflite", [source], [output])
+    with pytest.raises(UserError, match="too large to be run"):
+        trial.try_out(path, ["reference"])

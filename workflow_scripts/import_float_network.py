@@ -1,0 +1,19 @@
+"""Check a float32 network from outside and take it over."""
+
+from qnn_robustness.common import job
+
+job.start(snakemake)  # noqa: F821 - given by Snakemake
+
+import json  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from qnn_robustness.data.splits import load_split  # noqa: E402
+from qnn_robustness.quantization.importing.declaration import Declaration  # noqa: E402
+from qnn_robustness.quantization.importing.float_file import import_float_file  # noqa: E402
+
+params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output  # noqa: F821
+model, _, precision = snakemake.wildcards.network.split("/")  # noqa: F821
+summary = json.loads(Path(inputs.summary).read_text(encoding="utf-8"))
+declaration = Declaration.of(model, precision, params.declaration, summary)
+test = load_split(inputs.test)
+import_float_file(inputs.file, declaration, test, outputs.network, outputs.sidecar)

@@ -1,0 +1,118 @@
+"""What the configuration declares about a model's files, and the checks that need no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.scaling import InputScaling
+from qnn_robustness.data.splits import Split, to_unit
+
+CHECKED = 200  # test samples on which the clean accuracy is compared with the declared minimum
+COMMON_RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0), (-128.0, 127.0))
+CLEARLY = 0.05  # by how much another scaling has to be more accurate to be advised
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The declaration for one file. `place` names it in messages (`models.<name>.files.<precision>`).
+
+    `output` is `logits` or `softmax`. `classes` are those of the data set, `shape` its [H, W, C].
+    """
+
+    place: str
+    scaling: InputScaling
+    output: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    minimum_accuracy: float | None
+
+    @classmethod
+    def of(cls, name: str, precision: str, entry: dict[str, Any], summary: dict[str, Any]) -> Declaration:
+        """Return the declaration of an entry of `models` (`input`, `output`, `labels`, `minimum_accuracy`).
+
+        `summary` is that of the data set. Raises UserError when the two contradict each other.
+        """
+        classes, shape = tuple(summary["classes"]), tuple(summary["image_shape"])
+        labels = entry["labels"]
+        if labels and tuple(labels) != classes:
+            raise UserError(
+                f"models.{name}.labels: {list(labels)} are not the classes of the data set, {list(classes)}; "
+                "write the labels of the network under `classes` of the data set, in the order of its outputs"
+            )
+        try:
+            own = entry["input"]["range"] or summary.get("feature_range") or [0.0, 1.0]
+            scaling = InputScaling.declared({**entry["input"], "range": own}, shape[-1])
+        except UserError as error:
+            raise UserError(f"models.{name}.input.{error}") from None
+        place = f"models.{name}.files.{precision}"
+        return cls(place, scaling, entry["output"], classes, shape, entry["minimum_accuracy"])
+
+    def check_ends(self, input_shape: tuple[int, ...], outputs: int) -> None:
+        """Raise UserError unless the network takes the data set's images and has an output for each class."""
+        if tuple(input_shape) != self.shape:
+            raise UserError(
+                f"{self.place}: takes inputs of shape {list(input_shape)}, the data set has {list(self.shape)}; "
+                "set image_shape of the data set to that of the network"
+            )
+        if outputs != len(self.classes):
+            raise UserError(
+                f"{self.place}: has {outputs} outputs, the data set has {len(self.classes)} classes "
+                f"({', '.join(self.classes[:12])})"
+            )
+
+    def check_output(self, is_softmax: bool) -> None:
+        """Raise UserError when the declared kind of output is not the one found."""
+        found = "softmax" if is_softmax else "logits"
+        if found != self.output:
+            raise UserError(
+                f"{self.place}: gives {'probabilities (softmax)' if is_softmax else 'logits'}, "
+                f"declared is output: {self.output}; write output: {found}"
+            )
+
+    def check_accuracy(self, predict: Callable[[np.ndarray], np.ndarray], test: Split) -> float:
+        """Return the clean accuracy on the first test samples.
+
+        `predict` maps inputs in the network's own unit (float32 [N, H, W, C]) to scores [N, K]. Raises
+        UserError, with the scaling that would do better if there is one, below the declared minimum.
+        """
+        samples, labels = to_unit(test.samples[:CHECKED]), test.labels[:CHECKED]
+
+        def accuracy(scaling: InputScaling) -> float:
+            return float((predict(scaling.apply(samples)).argmax(axis=1) == labels).mean())
+
+        found = accuracy(self.scaling)
+        if self.minimum_accuracy is not None and found < self.minimum_accuracy:
+            best = max(((accuracy(scaling), text) for scaling, text in self._alternatives()), default=(0.0, ""))
+            advice = (
+                f"with input: {best[1]} it would be {best[0]:.0%}"
+                if best[0] > found + CLEARLY
+                else "check the input scaling, the order of the labels and the images"
+            )
+            raise UserError(
+                f"{self.place}: classifies {found:.0%} of {len(labels)} test samples right, less than the declared "
+                f"minimum_accuracy of {self.minimum_accuracy:.0%}; {advice}"
+            )
+        return found
+
+    def _alternatives(self) -> Iterator[tuple[InputScaling, str]]:
+        """Yield other scalings in use, and how they are written."""
+        for low, high in COMMON_RANGES:
+            for order in ("rgb", "bgr") if self.shape[-1] == 3 else ("rgb",):
+                scaling = InputScaling((high - low,), (low,), order == "bgr")
+                if scaling != self.scaling:
+                    yield scaling, f"{{range: [{low:g}, {high:g}], order: {order}}}"
+
+
+def nearest_range(low: float, high: float) -> tuple[float, float]:
+    """Return the range in common use that overlaps most, by share of the union, with what an input can represent."""
+
+    def overlap(wanted: tuple[float, float]) -> float:
+        union = max(high, wanted[1]) - min(low, wanted[0])
+        return (min(high, wanted[1]) - max(low, wanted[0])) / union
+
+    return max(COMMON_RANGES, key=overlap)

@@ -1,0 +1,82 @@
+"""Import of a float32 network: what comes out takes [0, 1], gives logits and loads without any code of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import atomic_path, sha256_file, sha256_path, write_json
+from qnn_robustness.data.splits import Split, to_unit
+from qnn_robustness.models.float_network import predict
+from qnn_robustness.quantization.importing.declaration import CHECKED, Declaration
+from qnn_robustness.quantization.importing.keras_file import load_keras_file
+from qnn_robustness.quantization.own_unit import behind_scaling
+
+TOLERANCE = 1e-3  # of the sum of probabilities
+SMALLEST_PROBABILITY = 1e-30
+
+
+def import_float_file(
+    file: str | Path, declaration: Declaration, test: Split, network_path: str | Path, sidecar_path: str | Path
+) -> None:
+    """Check a float32 network and write it as .keras with logits for inputs in [0, 1], and a sidecar (JSON).
+
+    A final softmax is taken off; where it cannot be found, the logarithm of the probabilities stands for the
+    logits (they differ by a constant for each sample). The sidecar has the SHA-256 of the file as it was given
+    and the clean accuracy on some test samples.
+
+    Raises UserError, with one line, for a file that is damaged, holds code, or is not what was declared.
+    """
+    try:
+        network = load_keras_file(file)
+    except UserError as error:
+        raise UserError(f"{declaration.place}: {error}") from error
+    outputs = network.output_shape
+    declaration.check_ends(network.input_shape[1:], outputs[-1] if len(outputs) == 2 else 0)
+    raw = declaration.scaling.apply(to_unit(test.samples[:CHECKED]))
+    given = predict(network, raw)
+    if not np.isfinite(given).all():
+        raise UserError(f"{declaration.place}: gives outputs that are no numbers")
+    declaration.check_output(are_probabilities(given))
+    if declaration.output == "softmax":
+        network = without_softmax(network)
+    logits = predict(network, raw)
+    accuracy = declaration.check_accuracy(lambda inputs: predict(network, inputs), test)
+    with atomic_path(network_path) as partial:
+        behind_scaling(network, declaration.scaling).save(partial)
+    write_json(
+        sidecar_path,
+        {
+            "precision": "float32",
+            "imported_from": Path(file).name,
+            "imported_sha256": sha256_path(file),
+            "parameters": network.count_params(),
+            "clean_accuracy": {"kernels": "tensorflow", "accuracy": accuracy},
+            "largest_logit": float(np.abs(logits).max()),
+            "sha256": sha256_file(network_path),
+        },
+    )
+
+
+def are_probabilities(outputs: np.ndarray) -> bool:
+    """Return whether outputs [N, K] look like those of a softmax."""
+    return bool(outputs.min() >= 0 and np.abs(outputs.sum(axis=1) - 1).max() < TOLERANCE)
+
+
+def without_softmax(network: keras.Model) -> keras.Model:
+    """Return a network of the logits: without its final softmax, or with a logarithm behind it."""
+    last = network.layers[-1]
+    if isinstance(last, keras.layers.Softmax) or _activation(last) == "softmax":
+        if isinstance(last, keras.layers.Softmax | keras.layers.Activation):
+            return keras.Model(network.inputs, last.input)
+        last.activation = keras.activations.linear
+        return keras.Model(network.inputs, last(last.input))
+    probabilities = keras.ops.maximum(network.outputs[0], SMALLEST_PROBABILITY)
+    return keras.Model(network.inputs, keras.ops.log(probabilities))
+
+
+def _activation(layer: keras.layers.Layer) -> str | None:
+    return getattr(getattr(layer, "activation", None), "__name__", None)
