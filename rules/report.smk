@@ -6,6 +6,7 @@ TABLES = [
     "clean_accuracy",
     "robust_accuracy",
     "worst_case",
+    "defenses",
     "paired_tests",
     "paired_sources",
     "paired_attacks",
@@ -20,6 +21,8 @@ if any(
 ):
     TABLES_OF_FIGURES["worst_case"] = {"worst_case": ["results/tables/worst_case.csv"]}
 for figure in C.figures():
+    if figure in TABLES:
+        TABLES_OF_FIGURES[figure] = {figure: [f"results/tables/{figure}.csv"]}
     TABLES_OF_FIGURES.setdefault(
         figure,
         {

@@ -65,7 +65,17 @@ def worst_case(budgets: int = 3) -> pd.DataFrame:
     return table.drop(columns=["source", "attack", "seed"]).assign(attacks=2, levels=table["budget"] * 255)
 
 
-TABLES = {"robust_accuracy": robust_accuracy(), "clean_accuracy": clean_accuracy(), "worst_case": worst_case()}
+def defenses(budgets: int = 3) -> pd.DataFrame:
+    parts = ("static", "transfer", "adaptive", "worst")
+    return pd.concat([worst_case(budgets).assign(part=part, masked=part == "worst", reason="") for part in parts])
+
+
+TABLES = {
+    "robust_accuracy": robust_accuracy(),
+    "clean_accuracy": clean_accuracy(),
+    "worst_case": worst_case(),
+    "defenses": defenses(),
+}
 
 
 def draw(name: str, **tables: pd.DataFrame) -> Figure:
@@ -131,14 +141,26 @@ def test_degenerate_tables_are_drawn(name: str, tmp_path: Path) -> None:
     only_minimal = robust_accuracy(budgets=0)
     only_budgets = robust_accuracy(minimal=False)
     for i, table in enumerate((small, missing, only_minimal, only_budgets)):
-        figure = draw(name, robust_accuracy=table, clean_accuracy=clean_accuracy(1), worst_case=worst_case(1))
+        figure = draw(
+            name,
+            robust_accuracy=table,
+            clean_accuracy=clean_accuracy(1),
+            worst_case=worst_case(1),
+            defenses=defenses(1),
+        )
         assert svg(figure, tmp_path / f"{i}.svg").startswith(b"<?xml")
 
 
-@pytest.mark.parametrize("name", ["robustness_against_budget", "defenses"])
-def test_a_figure_without_rows_says_why(name: str, tmp_path: Path) -> None:
-    figure = draw(name, robust_accuracy=robust_accuracy(budgets=0))
-    assert texts(figure, tmp_path / "figure.svg") == ["No attack with a budget was run."]
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("robustness_against_budget", "No attack with a budget was run."),
+        ("defenses", "No attack with an L∞ budget was run."),
+    ],
+)
+def test_a_figure_without_rows_says_why(name: str, text: str, tmp_path: Path) -> None:
+    figure = draw(name, robust_accuracy=robust_accuracy(budgets=0), defenses=defenses().iloc[:0])
+    assert texts(figure, tmp_path / "figure.svg") == [text]
 
 
 def test_points_and_intervals_are_those_of_the_table() -> None:

@@ -11,6 +11,7 @@ import pytest
 from qnn_robustness.data.splits import Split
 from qnn_robustness.evaluation import metrics
 from qnn_robustness.evaluation.records import adversarial_records, clean_records
+from qnn_robustness.evaluation.worst_case import WORST_CASE, defenses, worst_case
 
 LABELS = np.array([0, 0, 1, 1, 0])
 CONSTANTS = {
@@ -113,23 +114,23 @@ def test_a_sample_is_robust_only_if_it_survives_every_attack(records):
         adversarial_correct=[True, True, False, True, True],
         linf=21 / 255,
     )
-    table = metrics.worst_case(pd.concat([records, other, minimal]))
+    table = worst_case(pd.concat([records, other, minimal]))
     (row,) = table.to_dict("records")
     assert row["accuracy"] == pytest.approx(1 / 5)  # sample 2: its only failure is farther than the budget
     assert row["attacks"] == 3
-    near = metrics.worst_case(pd.concat([records, other, minimal.assign(linf=20 / 255)]))
+    near = worst_case(pd.concat([records, other, minimal.assign(linf=20 / 255)]))
     assert near["accuracy"].tolist() == [0.0]
 
 
 def test_the_worst_case_leaves_out_the_paper_protocol_and_the_float_lattice(records):
     unsound = records.assign(attack="p", protocol="paper", adversarial_correct=False)
     off = records.assign(attack="f", lattice="float", adversarial_correct=False)
-    assert metrics.worst_case(pd.concat([records, unsound, off]))["accuracy"].tolist() == [2 / 5]
+    assert worst_case(pd.concat([records, unsound, off]))["accuracy"].tolist() == [2 / 5]
 
 
 def test_the_worst_case_of_features_which_know_no_lattice_counts_all(records):
     features = records.assign(lattice="float", model="speech")
-    table = metrics.worst_case(pd.concat([records, features], ignore_index=True)).set_index("model")
+    table = worst_case(pd.concat([records, features], ignore_index=True)).set_index("model")
     assert table.loc["speech", "accuracy"] == table.drop("speech")["accuracy"].item()
 
 
@@ -165,7 +166,7 @@ def test_sources_and_attacks_are_compared_on_the_samples_of_both(records):
 
 def test_the_headline_shows_percentages_with_intervals(records, clean):
     clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
-    table = metrics.headline(metrics.clean_accuracy(clean), metrics.worst_case(records), {"int8": "reference"})
+    table = metrics.headline(metrics.clean_accuracy(clean), worst_case(records), {"int8": "reference"})
     assert table.columns.tolist()[-4:] == ["clean samples", "clean", "attacked samples", "Linf 20/255"]
     assert table[["clean samples", "attacked samples"]].to_numpy().tolist() == [[5, 5]]
     assert table["clean"].tolist()[0].startswith("80.0 [")
@@ -174,10 +175,98 @@ def test_the_headline_shows_percentages_with_intervals(records, clean):
 
 def test_a_run_without_budgets_has_an_empty_worst_case_and_a_headline_all_the_same(records, clean, tmp_path):
     minimal = records.assign(budget=np.nan)
-    metrics.worst_case(minimal).to_csv(tmp_path / "worst.csv", index=False)
+    worst_case(minimal).to_csv(tmp_path / "worst.csv", index=False)
     worst = pd.read_csv(tmp_path / "worst.csv")
-    assert worst.columns.tolist() == metrics.WORST_CASE
+    assert worst.columns.tolist() == WORST_CASE
     clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
     table = metrics.headline(metrics.clean_accuracy(clean), worst, {"int8": "reference"})
     assert table.columns.tolist()[-2:] == ["clean", "attacked samples"]
     assert len(table) == 1
+
+
+def survived(records: pd.DataFrame, samples: list[bool], **columns: object) -> pd.DataFrame:
+    """Return the records of another attack, with which samples stay right under it."""
+    return records.assign(adversarial_correct=samples, **columns)
+
+
+@pytest.fixture
+def parts(records) -> pd.DataFrame:
+    """Records of a target behind a preprocessor: all samples are right when clean, three survive the static attack."""
+    base = records.assign(target_correct=True, preprocessor="bits", source="int8", linf=20 / 255)
+    return pd.concat(
+        [
+            survived(base, [False, False, True, True, True], attack="pgd"),
+            survived(base, [True, True, False, True, True], attack="pgd", source="float32"),
+            survived(base, [False, False, False, False, True], attack="pgd_through", through="bits"),
+        ],
+        ignore_index=True,
+    )
+
+
+def by_part(table: pd.DataFrame, column: str = "accuracy") -> dict[str, float]:
+    return table.set_index("part")[column].to_dict()
+
+
+def test_a_defense_is_shown_under_every_part_of_the_attacks_and_under_all(parts):
+    table = defenses(parts)
+    expected = {"static": 3 / 5, "transfer": 4 / 5, "adaptive": 1 / 5, "worst": 1 / 5}
+    assert by_part(table) == pytest.approx(expected)
+    assert by_part(table, "attacks") == {"static": 1, "transfer": 1, "adaptive": 1, "worst": 3}
+    assert worst_case(parts)["accuracy"].tolist() == pytest.approx([1 / 5])
+    elsewhere = parts.assign(preprocessor="none")  # there, the attack that knows the preprocessor is a static one
+    assert by_part(defenses(elsewhere)) == pytest.approx(
+        {"static": 1 / 5, "transfer": 4 / 5, "adaptive": 3 / 5, "worst": 1 / 5}
+    )
+
+
+def test_only_samples_that_every_part_met_are_counted(parts):
+    fewer = parts[(parts["attack"] == "pgd") | parts["sample"].isin([3, 4])]
+    assert by_part(defenses(fewer)) == pytest.approx({"static": 1, "transfer": 1, "adaptive": 1 / 2, "worst": 1 / 2})
+    assert worst_case(fewer)[["samples", "accuracy"]].to_numpy().tolist() == [[2, 0.5]]
+
+
+def test_a_budget_at_which_a_part_was_not_run_does_without_it(parts):
+    larger = parts[parts["attack"] == "pgd_through"].assign(budget=40 / 255, linf=40 / 255, adversarial_correct=False)
+    table = defenses(pd.concat([parts, larger]))
+    assert by_part(table[table["levels"] > 30]) == {"adaptive": 0.0, "worst": 0.0}
+
+
+def many(records: pd.DataFrame, survivors: int, **columns: object) -> pd.DataFrame:
+    """Return records of 40 samples, of which the first `survivors` stay right."""
+    one = records.iloc[[0]].assign(target_correct=True, linf=20 / 255, source="int8")
+    rows = pd.concat([one] * 40, ignore_index=True).assign(sample=range(40), **columns)
+    return rows.assign(adversarial_correct=rows["sample"] < survivors)
+
+
+@pytest.mark.parametrize(
+    ("others", "masked"),
+    [
+        ({"access": "score"}, True),
+        ({"source": "float32"}, True),
+        ({"access": "white_box"}, False),  # a better attack of the same kind is no sign of masking
+    ],
+)
+def test_gradients_are_masked_when_attacks_without_them_do_better(records, others, masked):
+    better = many(records, 5, attack="b", **others)
+    table = defenses(pd.concat([many(records, 30), better, many(records, 6, attack="c", source="int16")]))
+    if not masked:
+        assert not table["masked"].any()
+        return
+    assert table["masked"].all()
+    assert table["reason"].str.contains(r"12.5 % against 75.0 %").all()
+    close = defenses(pd.concat([many(records, 6), better]))
+    assert not close["masked"].any(), "within the interval"
+
+
+def test_gradients_are_masked_when_a_white_box_attack_without_bounds_fails(records):
+    free = many(records, 1, attack="free", budget=1.0)
+    table = defenses(pd.concat([many(records, 5), free]))
+    assert table["budget"].unique() * 255 == pytest.approx([20]), "a budget without bounds is no threat model"
+    assert (table["masked"].all(), table["reason"].iloc[0]) == (True, "a white-box attack without bounds leaves 2.5 %")
+    table = defenses(pd.concat([many(records, 5), free.assign(adversarial_correct=False)]))
+    assert not table["masked"].any()
+    assert not worst_case(pd.concat([many(records, 5), free]))["budget"].eq(1).any()
+
+
+def test_what_was_not_checked_is_neither_masked_nor_cleared(records):
+    assert defenses(records.assign(source="int8"))["masked"].isna().all()

@@ -1,8 +1,7 @@
-"""From records to rates: accuracy, robust accuracy, success rate, worst case, paired tests."""
+"""From records to rates: accuracy, robust accuracy, success rate, paired tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import combinations
 
 import numpy as np
@@ -25,13 +24,10 @@ ATTACK = [
     "through",
 ]
 SETTING = [*ATTACK, "preprocessor", "seed"]
-NETWORK = ["model", "training", "preprocessor", "target", "kernels"]
-WORST_CASE = [*NETWORK, "norm", "budget", "levels", "attacks", "samples", "accuracy", "ci_low", "ci_high"]
 PAIRED = ["model", "training", "source", "target", "attack", "norm", "budget", "preprocessor", "seed"]
 PAIR = [
     "first", "second", "samples", "first_accuracy", "second_accuracy", "difference", "ci_low", "ci_high", "p_value",
 ]  # fmt: skip
-TOLERANCE = 1e-6
 
 
 def robust_accuracy(records: pd.DataFrame) -> pd.DataFrame:
@@ -84,51 +80,6 @@ def clean_accuracy(records: pd.DataFrame) -> pd.DataFrame:
         rates = {"samples": len(group), "accuracy": group["correct"].mean(), "ci_low": low, "ci_high": high}
         rows.append({**dict(zip(keys, key, strict=True)), **rates, "ties": group["tie"].mean()})
     return pd.DataFrame(rows)
-
-
-def survivors(records: pd.DataFrame, norm: str, budget: float) -> pd.Series:
-    """Return, by sample, whether it is right when clean and survives every attack within `budget`.
-
-    `records` are of one target (with kernels and preprocessor). An adversarial sample counts when its
-    distance in `norm` is at most `budget`, whatever attack made it.
-    """
-    fooled = ~records["adversarial_correct"] & (records[norm] <= budget + TOLERANCE)
-    robust = records["target_correct"] & ~fooled
-    return robust.groupby(records["sample"]).all()
-
-
-def worst_case(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
-    """Return the robust accuracy against all attacks together at every budget given in `norm`.
-
-    A sample is robust when it survives every attack, source and seed that was run on it within the budget.
-    Only attacks of the sound protocol count, and of models of images only those on the uint8 lattice.
-    """
-    on_lattice = records["lattice"] == "uint8"
-    of_images = on_lattice.groupby(records["model"], observed=True).transform("any").astype(bool)
-    records = records[(records["protocol"] == "sound") & (on_lattice | ~of_images)]
-    rows = []
-    for key, group in records.groupby(NETWORK, sort=False, observed=True):
-        for budget in _budgets(group, norm):
-            robust = survivors(group, norm, budget)
-            low, high = wilson(int(robust.sum()), len(robust))
-            rows.append(
-                {
-                    **dict(zip(NETWORK, key, strict=True)),
-                    "norm": norm,
-                    "budget": budget,
-                    "levels": budget * 255,
-                    "attacks": group[["source", "attack"]].drop_duplicates().shape[0],
-                    "samples": len(robust),
-                    "accuracy": robust.mean(),
-                    "ci_low": low,
-                    "ci_high": high,
-                }
-            )
-    return pd.DataFrame(rows, columns=WORST_CASE)
-
-
-def _budgets(records: pd.DataFrame, norm: str) -> Iterable[float]:
-    return sorted(records.loc[records["norm"] == norm, "budget"].dropna().unique())
 
 
 def paired_tests(records: pd.DataFrame, reported_kernels: dict[str, str], compared: str = "target") -> pd.DataFrame:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from qnn_robustness.evaluation import metrics
+from qnn_robustness.evaluation import worst_case as worst
 
 
 def _records(paths: Iterable[str]) -> pd.DataFrame:
@@ -30,7 +31,12 @@ def concatenation(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
 
 def worst_case(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     """Return the robust accuracy against all attacks together."""
-    return metrics.worst_case(_records(inputs["records"]))
+    return worst.worst_case(_records(inputs["records"]))
+
+
+def defenses(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return the worst case beside static, transferred and adaptive attacks, with the flag for masked gradients."""
+    return worst.defenses(_records(inputs["records"]))
 
 
 def paired_tests(inputs: Mapping[str, list[str]], kernels: dict[str, str], compared: str) -> pd.DataFrame:
@@ -40,5 +46,5 @@ def paired_tests(inputs: Mapping[str, list[str]], kernels: dict[str, str], compa
 
 def headline(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.DataFrame:
     """Return clean and worst-case robust accuracy side by side, as text with intervals."""
-    clean, worst = pd.read_csv(inputs["clean_accuracy"]), pd.read_csv(inputs["worst_case"])
-    return metrics.headline(clean, worst, kernels)
+    clean, robust = pd.read_csv(inputs["clean_accuracy"]), pd.read_csv(inputs["worst_case"])
+    return metrics.headline(clean, robust, kernels)

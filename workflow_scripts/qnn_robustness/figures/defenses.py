@@ -1,4 +1,4 @@
-"""Robust accuracy behind each preprocessor against budget, one panel for each precision and training."""
+"""What each defense is worth under static, transferred and adaptive attacks, one panel for each precision."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from matplotlib.figure import Figure
 from qnn_robustness.evaluation.reported import reported
 from qnn_robustness.figures.shared import panels, style
 
-TABLES = ("robust_accuracy",)
-ROW = ["model", "attack", "source", "training"]
-SETTING = [*ROW, "preprocessor", "target", "norm", "budget"]
+TABLES = ("defenses",)
+ROW = ["model", "training", "preprocessor"]
+LABELS = {
+    "static": "attacks on the network alone",
+    "transfer": "transferred from other precisions",
+    "adaptive": "attacks on the defended network",
+    "worst": "all of them",
+}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Return the figure of a table of robust accuracies; attacks without a budget are left out."""
-    table = reported(tables["robust_accuracy"])
-    budgeted = table[table["budget"].notna()]
-    if budgeted.empty:
-        return panels.empty("No attack with a budget was run.")
-    labels = panels.kernel_labels(budgeted)
-    looks = style.looks(list(budgeted["preprocessor"].unique()))
-    data = panels.over_seeds(budgeted, SETTING)
+    """Return the figure of the table defenses."""
+    data = reported(tables["defenses"])
+    if data.empty:
+        return panels.empty("No attack with an L\u221e budget was run.")
+    labels = panels.kernel_labels(data)
+    looks = style.looks([name for name in LABELS if (data["part"] == name).any()])
     rows, targets = data[ROW].drop_duplicates(), style.precision_order(list(labels))
     figure, axes = panels.grid(len(rows), len(targets), "Robust accuracy (%)")
     for line, row in zip(axes, rows.itertuples(index=False), strict=True):
@@ -30,8 +33,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             if panel.empty:
                 axis.set_axis_off()
                 continue
-            network = f"{row.model}, {row.training}"
-            axis.set_title(f"{network}\n{row.attack} from {row.source}\non {labels[target]}")
-            panels.accuracy_against_budget(axis, panel, "preprocessor", looks)
-    style.add_legend(figure, looks, {"none": "no preprocessor"})
+            defense = "" if row.preprocessor == "none" else f", {row.preprocessor}"
+            masked = "\ngradients masked" if panel["masked"].eq(True).any() else ""
+            axis.set_title(f"{row.model}, {row.training}{defense}\non {labels[target]}{masked}")
+            panels.accuracy_against_budget(axis, panel, "part", looks)
+    style.add_legend(figure, looks, LABELS)
     return figure

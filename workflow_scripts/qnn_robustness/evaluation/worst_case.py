@@ -1,0 +1,138 @@
+"""From records to what survives all attacks together, and what that is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qnn_robustness.evaluation.statistics import paired_difference, wilson
+
+NETWORK = ["model", "training", "preprocessor", "target", "kernels"]
+POINT = [*NETWORK, "norm", "budget", "levels"]
+RATE = ["attacks", "samples", "accuracy", "ci_low", "ci_high"]
+WORST_CASE = [*POINT, *RATE]
+DEFENSES = [*POINT, "part", *RATE, "masked", "reason"]
+STATIC, TRANSFER, ADAPTIVE, WORST = "static", "transfer", "adaptive", "worst"
+PARTS = (STATIC, TRANSFER, ADAPTIVE)
+UNBOUNDED = {"linf": 1.0}  # the budget within which every image lies
+TOLERANCE = 1e-6
+
+
+def part(records: pd.DataFrame) -> np.ndarray:
+    """Return which part of the attacks each record belongs to.
+
+    `adaptive`: crafted on the very network that is evaluated, with its preprocessor in front (for a network without
+    one these are the attacks on itself). `static`: crafted on the same precision without that preprocessor.
+    `transfer`: crafted on another precision.
+    """
+    same = records["source"] == records["target"]
+    knowing = records["through"] == records["preprocessor"]
+    return np.select([same & knowing, same], [ADAPTIVE, STATIC], TRANSFER)
+
+
+def survivors(records: pd.DataFrame, norm: str, budget: float) -> pd.Series:
+    """Return, by sample, whether it is right when clean and survives every attack within `budget`.
+
+    `records` are of one target (with kernels and preprocessor). An adversarial sample counts when its
+    distance in `norm` is at most `budget`, whatever attack made it.
+    """
+    fooled = ~records["adversarial_correct"] & (records[norm] <= budget + TOLERANCE)
+    robust = records["target_correct"] & ~fooled
+    return robust.groupby(records["sample"]).all()
+
+
+def worst_case(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
+    """Return the robust accuracy against all attacks together at every budget given in `norm`.
+
+    A sample is robust when it survives every attack, source and seed that was run on it within the budget. Counted
+    are the samples which each part of the attacks met (see `part`): one that only the static attacks met says
+    nothing about the others. Only attacks of the sound protocol count, and of models of images only those on the
+    uint8 lattice. Budgets that bound nothing are left out.
+    """
+    rows = [
+        {**point, **_rate(_chosen(group, samples), norm, point["budget"])}
+        for point, group, samples in _points(_counted(records), norm)
+    ]
+    return pd.DataFrame(rows, columns=WORST_CASE)
+
+
+def defenses(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
+    """Return the worst case and, on the same samples, the accuracy under each part of the attacks alone.
+
+    Columns are those of `worst_case`, `part` (static, transfer, adaptive, worst), `masked` and `reason`. A network
+    is masked (flags as those of RobustBench) when, at this budget, attacks that do not use its gradients leave fewer
+    samples than the white-box attacks on itself, beyond the paired 95 % interval, or when a white-box attack without
+    bounds leaves any; then its robustness is not to be believed. It is empty where neither could be checked.
+    """
+    rows = []
+    for point, group, samples in _points(_counted(records), norm):
+        chosen = _chosen(group, samples)
+        masked = _masked(chosen, group, norm, point["budget"])
+        for name in (*PARTS, WORST):
+            rows_of_part = chosen if name == WORST else chosen[part(chosen) == name]
+            if len(_at(rows_of_part, norm, point["budget"])):
+                rows.append({**point, "part": name, **_rate(rows_of_part, norm, point["budget"]), **masked})
+    return pd.DataFrame(rows, columns=DEFENSES)
+
+
+def _counted(records: pd.DataFrame) -> pd.DataFrame:
+    on_lattice = records["lattice"] == "uint8"
+    of_images = on_lattice.groupby(records["model"], observed=True).transform("any").astype(bool)
+    return records[(records["protocol"] == "sound") & (on_lattice | ~of_images)]
+
+
+def _points(records: pd.DataFrame, norm: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame, set[int]]]:
+    """Yield each network and budget, the network's records, and the samples that each part met at the budget."""
+    for key, group in records.groupby(NETWORK, sort=False, observed=True):
+        for budget in _budgets(group, norm):
+            met = _at(group, norm, budget)
+            samples = set.intersection(*(set(rows) for _, rows in met["sample"].groupby(part(met))))
+            levels = {"norm": norm, "budget": budget, "levels": budget * 255}
+            yield {**dict(zip(NETWORK, key, strict=True)), **levels}, group, samples
+
+
+def _budgets(records: pd.DataFrame, norm: str) -> Iterable[float]:
+    budgets = records.loc[records["norm"] == norm, "budget"].dropna().unique()
+    return sorted(budget for budget in budgets if budget < UNBOUNDED.get(norm, np.inf))
+
+
+def _at(records: pd.DataFrame, norm: str, budget: float) -> pd.DataFrame:
+    """Return the records of attacks that were run with this budget, or without any."""
+    given = (records["norm"] == norm) & (records["budget"] == budget)
+    return records[given | records["budget"].isna()]
+
+
+def _chosen(records: pd.DataFrame, samples: set[int]) -> pd.DataFrame:
+    return records[records["sample"].isin(samples)]
+
+
+def _rate(records: pd.DataFrame, norm: str, budget: float) -> dict[str, float]:
+    robust = survivors(records, norm, budget)
+    low, high = wilson(int(robust.sum()), len(robust))
+    attacks = records[["source", "attack"]].drop_duplicates().shape[0]
+    return {"attacks": attacks, "samples": len(robust), "accuracy": robust.mean(), "ci_low": low, "ci_high": high}
+
+
+def _masked(chosen: pd.DataFrame, group: pd.DataFrame, norm: str, budget: float) -> dict[str, Any]:
+    """Return `masked` and `reason` for the samples `chosen` among the records of one network."""
+    reasons, checked = [], False
+    own = (part(chosen) == ADAPTIVE) & (chosen["access"] == "white_box")
+    white, black = (survivors(rows, norm, budget) for rows in (chosen[own], chosen[~own]))
+    both = white.index.intersection(black.index)
+    if len(both):
+        checked = True
+        _, low, _ = paired_difference(white[both].to_numpy(), black[both].to_numpy())
+        if low > 0:
+            shares = f"{100 * black[both].mean():.1f} % against {100 * white[both].mean():.1f} %"
+            reasons.append(f"attacks without its gradients leave fewer samples ({shares})")
+    free = group[(part(group) == ADAPTIVE) & (group["access"] == "white_box") & (group["norm"] == norm)]
+    free = free[free["budget"] >= UNBOUNDED.get(norm, np.inf)]
+    if len(free):
+        checked = True
+        left = survivors(free, norm, np.inf).mean()
+        if left > 0:
+            reasons.append(f"a white-box attack without bounds leaves {100 * left:.1f} %")
+    return {"masked": bool(reasons) if checked else None, "reason": "; ".join(reasons)}
