@@ -82,6 +82,25 @@ def archives_of(w):
     return {pool: f"results/downloads/{w.dataset}/{file['archive']}" for pool, file in C.files(w.dataset).items()}
 
 
+def imported_pattern(*precisions):
+    """Return a pattern of the networks of these precisions that are given by files; it matches nothing without any."""
+    return "|".join(network for network in C.imports() if network.endswith(precisions)) or "(?!)"
+
+
+def model_of(network):
+    """Return the model in `<model>/<training>/<precision>`."""
+    return network.split("/")[0]
+
+
+def precision_of(network):
+    """Return the precision in `<model>/<training>/<precision>`."""
+    return network.split("/")[2]
+
+
+def imported_data(file):
+    return lambda w: f"results/data/{C.dataset_of(model_of(w.network))}/{file}"
+
+
 def initial_network(w):
     """Return the network that a training fine-tunes, or nothing."""
     initial = C.recipe(w.model, w.training)["initial"]

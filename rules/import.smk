@@ -1,20 +1,4 @@
 # Networks given by files: checked, and brought to where trained and quantized networks are.
-IMPORTS = C.imports()
-
-
-def imported_pattern(*precisions):
-    """Return a pattern of `<model>/pretrained/<precision>` for the files that are given, which matches nothing without any."""
-    given = [f"{key.split('/')[0]}/pretrained/{key.split('/')[1]}" for key in IMPORTS if key.endswith(precisions)]
-    return "|".join(given) or "(?!)"
-
-
-def imported_file(w):
-    model, _, precision = w.network.split("/")
-    return IMPORTS[f"{model}/{precision}"]
-
-
-def imported_data(file):
-    return lambda w: f"results/data/{C.dataset_of(w.network.split('/')[0])}/{file}"
 
 
 ruleorder: import_float_network > train_model
@@ -23,7 +7,7 @@ ruleorder: import_integer_network > quantize_model
 
 rule import_float_network:
     input:
-        file=ancient(imported_file),
+        file=ancient(lambda w: C.imports()[w.network]),
         test=imported_data("test.npz"),
         summary=imported_data("summary.json"),
     output:
@@ -38,8 +22,8 @@ rule import_float_network:
     conda:
         "../envs/workflow.yaml"
     params:
-        sha256=lambda w: sha256_path(imported_file(w)),
-        declaration=lambda w: C.declaration(w.network.split("/")[0]),
+        sha256=lambda w: sha256_path(C.imports()[w.network]),
+        declaration=lambda w: C.declaration(model_of(w.network)),
         code=code("import_float_network.py"),
     script:
         "../workflow_scripts/import_float_network.py"
@@ -47,7 +31,7 @@ rule import_float_network:
 
 rule import_integer_network:
     input:
-        file=ancient(imported_file),
+        file=ancient(lambda w: C.imports()[w.network]),
         test=imported_data("test.npz"),
         summary=imported_data("summary.json"),
     output:
@@ -62,9 +46,9 @@ rule import_integer_network:
     conda:
         "../envs/workflow.yaml"
     params:
-        sha256=lambda w: sha256_path(imported_file(w)),
-        declaration=lambda w: C.declaration(w.network.split("/")[0]),
-        kernels=lambda w: C.kernels(w.network.split("/")[2]),
+        sha256=lambda w: sha256_path(C.imports()[w.network]),
+        declaration=lambda w: C.declaration(model_of(w.network)),
+        kernels=lambda w: C.kernels(precision_of(w.network)),
         code=code("import_integer_network.py"),
     script:
         "../workflow_scripts/import_integer_network.py"

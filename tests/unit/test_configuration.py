@@ -460,7 +460,7 @@ def test_a_model_given_by_files_has_what_is_given_and_what_follows_from_float32(
     assert [(e.training, e.source, e.target) for e in own] == [("pretrained", "int8", "int8")]
     assert len(configuration.evaluations("audit")) == 1 + 2 * 3
     assert [point[3] for point in configuration.clean_evaluations() if point[0] == "own"] == ["int8"]
-    assert configuration.imports() == {"own/int8": __file__}
+    assert configuration.imports() == {"own/pretrained/int8": __file__}
     (note,) = configuration.notes()
     assert note.startswith("own: float32 and int16 left out")
 

@@ -104,10 +104,10 @@ class Configuration:
         return PRECISIONS if files is None or "float32" in files else tuple(p for p in PRECISIONS if p in files)
 
     def imports(self) -> dict[str, str]:
-        """Return the files of the imported models that are run, by `<model>/<precision>`."""
+        """Return the files of the imported models that are run, by `<model>/pretrained/<precision>`."""
         models = _unique(model for entry in self.experiments.values() for model in entry["models"])
         return {
-            f"{model}/{precision}": file
+            f"{model}/{PRETRAINED}/{precision}": file
             for model in models
             if self.is_imported(model)
             for precision, file in self.model(model)["files"].items()
@@ -528,7 +528,7 @@ def _check_features(configuration: Configuration, model: str, experiment: dict[s
 def _check_run(configuration: Configuration) -> None:
     """Check that the files of what is run exist, and that something is left of each experiment."""
     for key, file in configuration.imports().items():
-        model, precision = key.split("/")
+        model, _, precision = key.split("/")
         if not Path(file).exists():
             raise UserError(f"models.{model}.files.{precision}: {file}: no such file or folder")
     for name, entry in configuration.experiments.items():

@@ -23,7 +23,7 @@ def behind_scaling(network: keras.Model, scaling: InputScaling) -> keras.Model:
     kernel = kernel[::-1] if scaling.reverse else kernel
     layer = keras.layers.Conv2D(channels, 1, trainable=False, name=SCALING_LAYER)
     inputs = keras.Input(shape)
-    inner = keras.Model(network.inputs, network.outputs[0], name=NETWORK_LAYER)
+    inner = keras.Model(network.inputs[0], network.outputs[0], name=NETWORK_LAYER)
     outer = keras.Model(inputs, inner(layer(inputs)))
     layer.set_weights([kernel[None, None].astype(np.float32), np.broadcast_to(scaling.offset, channels)])
     return outer

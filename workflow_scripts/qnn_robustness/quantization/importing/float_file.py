@@ -71,11 +71,11 @@ def without_softmax(network: keras.Model) -> keras.Model:
     last = network.layers[-1]
     if isinstance(last, keras.layers.Softmax) or _activation(last) == "softmax":
         if isinstance(last, keras.layers.Softmax | keras.layers.Activation):
-            return keras.Model(network.inputs, last.input)
+            return keras.Model(network.inputs[0], last.input)
         last.activation = keras.activations.linear
-        return keras.Model(network.inputs, last(last.input))
+        return keras.Model(network.inputs[0], last(last.input))
     probabilities = keras.ops.maximum(network.outputs[0], SMALLEST_PROBABILITY)
-    return keras.Model(network.inputs, keras.ops.log(probabilities))
+    return keras.Model(network.inputs[0], keras.ops.log(probabilities))
 
 
 def _activation(layer: keras.layers.Layer) -> str | None:

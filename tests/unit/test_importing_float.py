@@ -1,0 +1,177 @@
+"""Float32 networks from outside: the unit and the kind of output are brought to the project's; no code is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import brightness_network
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.scaling import InputScaling
+from qnn_robustness.data.splits import to_unit
+from qnn_robustness.models.float_network import load_network, predict
+from qnn_robustness.quantization.importing.declaration import Declaration
+from qnn_robustness.quantization.importing.float_file import import_float_file, without_softmax
+from qnn_robustness.quantization.importing.keras_file import load_keras_file
+from qnn_robustness.quantization.own_unit import behind_scaling, taken_apart
+from qnn_robustness.quantization.quantize import quantize
+from qnn_robustness.quantization.tflite_model import TFLiteModel
+
+TEST = brightness_network.images()
+SHAPE = brightness_network.SHAPE
+SUMMARY = {"classes": list(brightness_network.CLASSES), "image_shape": list(SHAPE)}
+PIXELS = {"range": [0, 255], "mean": None, "deviation": None, "order": "rgb"}
+
+
+def brightness(activation: str | None = "softmax") -> keras.Model:
+    """A network for pixels up to 255 which knows dark images from light ones."""
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer="ones", name="depthwise")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    network = keras.Model(inputs, keras.layers.Dense(2, activation=activation, name="last")(x))
+    middle = network.get_layer("depthwise")(np.full((1, *SHAPE), 127.5)).numpy().mean()
+    slope = 0.01 * np.array([[-1.0, 1.0]] * 3)
+    network.get_layer("last").set_weights([slope, -middle * slope.sum(axis=0)])
+    return network
+
+
+def imported(network: str | Path, output: str = "softmax", **entry) -> tuple[keras.Model, dict]:
+    """Import a network and return it with its sidecar."""
+    target = Path(network).with_name("imported.keras")
+    entry = {"input": PIXELS, "output": output, "labels": None, "minimum_accuracy": None, **entry}
+    declaration = Declaration.of("own", "float32", entry, SUMMARY)
+    import_float_file(network, declaration, TEST, target, target.with_suffix(".json"))
+    return load_network(target), json.loads(target.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_the_imported_network_gives_the_logits_of_the_given_one(tmp_path: Path, suffix: str) -> None:
+    given = tmp_path / f"given.{suffix}"
+    brightness().save(given)
+    network, sidecar = imported(given, minimum_accuracy=1.0)
+    assert sidecar["clean_accuracy"]["accuracy"] == 1.0
+    expected = brightness(activation=None)(TEST.samples.astype(np.float32)).numpy()
+    np.testing.assert_allclose(predict(network, to_unit(TEST.samples)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_integer_networks_are_quantized_in_the_given_unit(tmp_path: Path) -> None:
+    brightness().save(tmp_path / "given.keras")
+    imported(tmp_path / "given.keras")
+    calibration = brightness_network.images(50, seed=1)
+    calibration.samples[0, 0, 0], calibration.samples[0, 0, 1] = 0, 255
+    paths = tmp_path / "int8.tflite", tmp_path / "int8.json"
+    quantize(tmp_path / "imported.keras", "int8", calibration, "softmax", {}, *paths)
+    model = TFLiteModel(paths[0], "reference")
+    assert model.input_scale == pytest.approx(1.0, rel=1e-3)
+    assert model.scaling == InputScaling((255.0,) * 3, (0.0,) * 3)
+    assert (model.predict(to_unit(TEST.samples)).argmax(axis=1) == TEST.labels).all()
+
+
+def test_scaling_in_front_of_a_network_is_what_the_numbers_say() -> None:
+    network = brightness(activation=None)
+    scaling = InputScaling((2.0, 3.0, 4.0), (1.0, -1.0, 0.5), True)
+    samples = np.random.default_rng(0).random((3, *SHAPE), np.float32)
+    outer = behind_scaling(network, scaling)
+    np.testing.assert_allclose(outer(samples), network(scaling.apply(samples)), rtol=1e-4, atol=1e-4)
+    inner, found = taken_apart(outer)
+    assert found == scaling
+    np.testing.assert_allclose(inner(samples), network(samples), rtol=1e-5, atol=1e-5)
+    assert behind_scaling(network, InputScaling()) is network
+    assert taken_apart(network) == (network, InputScaling())
+
+
+@pytest.mark.parametrize("kind", ["layer", "activation", "hidden"])
+def test_every_softmax_is_taken_off(kind: str) -> None:
+    logits = brightness(activation=None)
+    if kind == "hidden":  # a softmax that no layer at the end shows
+        outputs = keras.layers.Reshape((2,))(keras.layers.Softmax()(logits.outputs[0]))
+    else:
+        layer = keras.layers.Softmax() if kind == "layer" else keras.layers.Activation("softmax")
+        outputs = layer(logits.outputs[0])
+    samples = np.random.default_rng(0).integers(0, 256, (5, *SHAPE)).astype(np.float32)
+    found = predict(without_softmax(keras.Model(logits.inputs, outputs)), samples)
+    difference = found - predict(logits, samples)
+    np.testing.assert_allclose(difference - difference[:, :1], 0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"output": "logits"}, r"gives probabilities \(softmax\), declared is output: logits"),
+        (
+            {"input": {**PIXELS, "range": [0, 1]}, "minimum_accuracy": 0.9},
+            r"50% of 20 test samples right, .* 90%; with input: \{range: \[0, 255\], order: rgb\} it would be 100%",
+        ),
+    ],
+)
+def test_wrong_declarations_end_in_one_line(tmp_path: Path, changes: dict, message: str) -> None:
+    brightness().save(tmp_path / "given.keras")
+    with pytest.raises(UserError, match=rf"^models\.own\.files\.float32: .*{message}"):
+        imported(tmp_path / "given.keras", **changes)
+
+
+# --- files that nobody vouches for --------------------------------------------------------------------------
+
+
+def test_an_h5_file_of_keras_2_loads(tmp_path: Path) -> None:
+    path = tmp_path / "old.h5"
+    brightness().save(path)
+    with h5py.File(path, "r+") as file:
+        content = json.loads(file.attrs["model_config"])
+        for layer in content["config"]["layers"]:
+            if layer["class_name"] == "DepthwiseConv2D":
+                layer["config"]["groups"] = 1
+        file.attrs["model_config"] = json.dumps(content)
+    samples = TEST.samples.astype(np.float32)
+    np.testing.assert_allclose(load_keras_file(path)(samples), brightness()(samples), rtol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_code_in_a_file_is_not_run(tmp_path: Path, suffix: str) -> None:
+    path, trace = tmp_path / f"hostile.{suffix}", str(tmp_path / "trace")
+    inputs = keras.Input(SHAPE)
+    hostile = keras.layers.Lambda(lambda x: os.mkdir(trace) or x, output_shape=SHAPE)(inputs)
+    keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(hostile))).save(path)
+    shutil.rmtree(trace, ignore_errors=True)
+    with pytest.raises(UserError, match=r"has a layer 'Lambda', which holds code"):
+        load_keras_file(path)
+    assert not Path(trace).exists()
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_damaged_files_end_in_one_line(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"given.{suffix}"
+    brightness().save(path)
+    content = path.read_bytes()
+    for part in (0.02, 0.3, 0.6, 0.95):
+        path.write_bytes(content[: int(part * len(content))])
+        with pytest.raises(UserError, match=f"given.{suffix}: ") as caught:
+            load_keras_file(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qnn_robustness.quantization.importing.keras_file.MAX_BYTES", 2**20)
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}" + " " * 2**21)
+    with pytest.raises(UserError, match="would take more than 1,048,576 bytes unpacked"):
+        load_keras_file(tmp_path / "bomb.keras")
+
+
+@pytest.mark.skipif("QNN_MODELS" not in os.environ, reason="needs trained networks (set QNN_MODELS to their folder)")
+@pytest.mark.parametrize(("name", "classes"), [("pretrainedResnet", 10), ("vww_96", 2)])
+def test_trained_networks_of_keras_2_load(name: str, classes: int) -> None:
+    (path,) = Path(os.environ["QNN_MODELS"]).rglob(f"{name}.h5")
+    network = without_softmax(load_keras_file(path))
+    assert network.output_shape == (None, classes)
+    logits = predict(network, np.random.default_rng(0).random((4, *network.input_shape[1:])).astype(np.float32))
+    assert np.isfinite(logits).all()
+    assert np.abs(logits.sum(axis=1) - 1).max() > 1e-3
