@@ -101,10 +101,20 @@ def imported_data(file):
     return lambda w: f"results/data/{C.dataset_of(model_of(w.network))}/{file}"
 
 
-def initial_network(w):
-    """Return the network that a training fine-tunes, or nothing."""
+def static_file(model, training, attack):
+    return f"results/static/{model}/{training}/{attack}.npz"
+
+
+def needed_for_training(w):
+    """Return what a training uses beside the data: networks to start from or learn from, samples made for others."""
     initial = C.recipe(w.model, w.training)["initial"]
-    return {"initial": network_file(w.model, initial, "float32")} if initial else {}
+    teacher = C.teacher(w.model, w.training)
+    static = [static_file(*samples) for samples in C.static_samples(w.model, w.training)]
+    return {
+        **({"initial": network_file(w.model, initial, "float32")} if initial else {}),
+        **({"teacher": network_file(w.model, teacher, "float32")} if teacher else {}),
+        **({"static": static} if static else {}),
+    }
 
 
 def warm_start(w):

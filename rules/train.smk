@@ -3,7 +3,7 @@
 
 rule train_model:
     input:
-        unpack(initial_network),
+        unpack(needed_for_training),
         train=data_of("train"),
         validation=data_of("validation"),
     output:
@@ -26,3 +26,28 @@ rule train_model:
         code=lambda w: training_code(w.model, w.training),
     script:
         "../workflow_scripts/train_model.py"
+
+
+# Adversarial versions of all training samples, for ensemble adversarial training: made once for each static network.
+rule craft_static:
+    input:
+        network=lambda w: network_file(w.model, w.training, "float32"),
+        train=data_of("train"),
+    output:
+        "results/static/{model}/{training}/{attack}.npz",
+    log:
+        "logs/static/{model}/{training}/{attack}.log",
+    benchmark:
+        "logs/static/{model}/{training}/{attack}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        attack=lambda w: C.static_crafting(w.attack),
+        source_module=lambda w: C.source_module("float32", w.attack),
+        code=lambda w: code(
+            "craft_static.py",
+            module_name("attacks", C.attack(w.attack)["method"]),
+            C.source_module("float32", w.attack),
+        ),
+    script:
+        "../workflow_scripts/craft_static.py"

@@ -12,7 +12,6 @@ import numpy as np  # noqa: E402
 from qnn_robustness.attacks.crafting.craft import Setting, craft  # noqa: E402
 from qnn_robustness.attacks.crafting.recheck import RECHECKED, sample_of  # noqa: E402
 from qnn_robustness.attacks.crafting.sources import View  # noqa: E402
-from qnn_robustness.common import registry  # noqa: E402
 from qnn_robustness.common.distances import to_unit  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import read_arrays, write_arrays  # noqa: E402
@@ -29,26 +28,14 @@ except UserError as error:
     raise UserError(f"attacks.{params.name}.samples: test split: {error}") from None
 samples, labels = test.samples[chosen], test.labels[chosen]
 
-on_lattice = attack["lattice"] == "uint8"
 source = importlib.import_module(params.source_module)
 through, draws = attack.get("through"), attack.get("draws", 1)
 clean = to_unit(samples).astype(np.float32)
-view = View(on_lattice and not through, clean, attack["temperature"], attack["estimator"])
+setting = Setting.of(attack, read_arrays(inputs.warm_start)["adversarial"] if inputs.get("warm_start") else None)
+view = View(setting.on_lattice and not through, clean, attack["temperature"], attack["estimator"])
 model = source.load(inputs.network, params.kernels, view)
 if through:
-    model = defended(model, Preprocessor.of(through), draws, on_lattice)
-setting = Setting(
-    method=registry.load("attacks", attack["method"]),
-    norm=attack["norm"],
-    budgets=attack["budgets"],
-    seeds=attack["seeds"],
-    on_lattice=on_lattice,
-    batch_size=attack["batch_size"],
-    query_budget=attack["query_budget"],
-    draws=draws,
-    parameters=attack["parameters"],
-    warm_starts=read_arrays(inputs.warm_start)["adversarial"] if inputs.get("warm_start") else None,
-)
+    model = defended(model, Preprocessor.of(through), draws, setting.on_lattice)
 crafted = craft(setting, model, samples, labels, chosen)
 metadata = {"attack": attack, "kernels": params.kernels, "network": inputs.network}
 if hasattr(source, "mismatches"):  # an emulated network answers for itself: every job checks it

@@ -43,6 +43,12 @@ VALID: dict[str, Any] = {
 }
 
 
+ENSEMBLE = {
+    "method": "ensemble_adversarial",
+    "parameters": {"sources": ["small/standard"], "static_attacks": ["pgd"]},
+}
+
+
 def loaded(values: dict[str, Any]) -> Configuration:
     return load(values, SCHEMA)
 
@@ -272,6 +278,22 @@ MISTAKES = {
         change("attacks.warm", {**WARM, "warm_start": {"attack": "pdg", "source": "float32"}}),
         r"^attacks\.warm\.warm_start\.attack: unknown attack 'pdg'; did you mean 'pgd'\?",
     ),
+    "teacher that is not known": (
+        change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "standart"}}),
+        r"^trainings\.student\.parameters: unknown training 'standart'; did you mean 'standard'\?",
+    ),
+    "teacher that is its own": (
+        change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "student"}}),
+        r"^trainings\.student\.parameters: goes round in a circle \(student -> student\)",
+    ),
+    "static attack with several budgets": (
+        change("trainings.ensemble", ENSEMBLE),
+        r"^trainings\.ensemble\.parameters\.static_attacks: 'pgd' has to have one budget, one seed, lattice: uint8, ",
+    ),
+    "fine-tuning from random weights": (
+        change("trainings.tuned", {"method": "quantization_aware_adversarial"}),
+        r"^trainings\.tuned\.initial: quantization_aware_adversarial fine-tunes; name the training to start from",
+    ),
     "temperature of an attack without gradients": (
         change("attacks.jump.temperature", 20),
         r"^attacks\.jump\.temperature: hop_skip_jump uses no gradients; remove the key",
@@ -481,6 +503,51 @@ def test_the_hash_of_a_recipe_covers_what_a_network_is_fine_tuned_from() -> None
     after = loaded(values)
     assert before.recipe_sha256("small", "standard") == after.recipe_sha256("small", "standard")
     assert before.recipe_sha256("small", "hardened") != after.recipe_sha256("small", "hardened")
+
+
+def test_the_hash_of_a_recipe_covers_the_networks_and_attacks_that_it_uses() -> None:
+    values = copy.deepcopy(VALID)
+    values["attacks"]["once"] = {"method": "fgsm", "norm": "linf", "budgets": ["8/255"]}
+    values["models"]["source"] = {"dataset": "digits", "architecture": "vgg_cifar"}
+    used = {"sources": ["source/standard"], "static_attacks": ["once"]}
+    values["trainings"] |= {
+        "ensemble": {"method": "ensemble_adversarial", "parameters": used},
+        "student": {"method": "defensive_distillation", "parameters": {"teacher": "hardened"}},
+        "tuned": {"method": "standard", "initial": "ensemble"},
+    }
+    changes = {
+        "source of another kind": change("models.source.architecture", "ds_cnn"),
+        "stronger static attack": change("attacks.once.budgets", ["9/255"]),
+        "another teacher": change("trainings.hardened.epochs", 7),
+    }
+    names = ("ensemble", "tuned", "student", "hardened")
+
+    def hashes(values) -> dict[str, str]:
+        configuration = loaded(values)
+        return {name: configuration.recipe_sha256("small", name) for name in names}
+
+    before = hashes(values)
+    changed = {}
+    for kind, apply in changes.items():
+        other = copy.deepcopy(values)
+        apply(other)
+        changed[kind] = {name for name, new in hashes(other).items() if new != before[name]}
+    assert changed == {
+        "source of another kind": {"ensemble", "tuned"},
+        "stronger static attack": {"ensemble", "tuned"},
+        "another teacher": {"student", "hardened"},
+    }
+    assert loaded(values).static_samples("small", "ensemble") == [("source", "standard", "once")]
+
+
+def test_optional_keys_change_the_hash_of_a_recipe_only_when_they_are_set() -> None:
+    before = loaded(copy.deepcopy(VALID))
+    assert "patience" not in before.lineage("small", "standard")[0]
+    values = copy.deepcopy(VALID)
+    values["trainings"]["standard"]["patience"] = 3
+    assert loaded(values).recipe_sha256("small", "standard") != before.recipe_sha256("small", "standard")
+    values["trainings"]["standard"]["patience"] = None
+    assert loaded(values).recipe_sha256("small", "standard") == before.recipe_sha256("small", "standard")
 
 
 @pytest.mark.parametrize(

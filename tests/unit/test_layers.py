@@ -31,6 +31,7 @@ TENSORFLOW_SCRIPTS = {
     "import_float_network.py",
     "quantize_model.py",
     "craft_adversarial.py",
+    "craft_static.py",
     "check_integer_model.py",
 }
 MODULES = sorted(LIBRARY.rglob("*.py"))

@@ -21,6 +21,7 @@ from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 INTEGER = ("int8", "int16")
 PRECISIONS = ("float32", "int16", "int8")
 NO_PREPROCESSOR = "none"
+FINE_TUNING = ("quantization_aware_adversarial",)  # methods that make no sense from random weights
 OPTIONAL = ("patience", "validation_attack")  # keys of a recipe that change nothing when they are null
 PRETRAINED = "pretrained"  # the training of a model that is given by files
 
@@ -38,6 +39,14 @@ class Craft(NamedTuple):
     model: str
     training: str
     source: str
+    attack: str
+
+
+class StaticSamples(NamedTuple):
+    """Adversarial versions of all training samples, made once for a network that is not trained on them."""
+
+    model: str
+    training: str
     attack: str
 
 
@@ -142,22 +151,50 @@ class Configuration:
             recipe["validation_attack"] = {**attack, **distances}
         return recipe
 
+    def ancestors(self, model: str, training: str) -> list[str]:
+        """Return a training and those whose networks it was fine-tuned from, the last first."""
+        initial = self.recipe(model, training)["initial"]
+        return [training, *(self.ancestors(model, initial) if initial else [])]
+
     def lineage(self, model: str, training: str) -> list[dict[str, Any]]:
         """Return the recipe of a network and of those it was fine-tuned from, the last first.
 
         Without the optional keys that are not set: so the hash of a recipe outlives the arrival of such keys.
         """
-        recipe = self.recipe(model, training)
-        earlier = self.lineage(model, recipe["initial"]) if recipe["initial"] else []
-        return [{k: v for k, v in recipe.items() if v is not None or k not in OPTIONAL}, *earlier]
+        recipes = [self.recipe(model, ancestor) for ancestor in self.ancestors(model, training)]
+        return [{k: v for k, v in recipe.items() if v is not None or k not in OPTIONAL} for recipe in recipes]
+
+    def teacher(self, model: str, training: str) -> str | None:
+        """Return the training whose network teaches this one."""
+        return self.recipe(model, training)["parameters"].get("teacher")
+
+    def static_samples(self, model: str, training: str) -> list[StaticSamples]:
+        """Return the adversarial training samples, made for other networks, that a training uses."""
+        parameters = self.recipe(model, training)["parameters"]
+        sources = [source.split("/") for source in parameters.get("sources", [])]
+        return [StaticSamples(*source, attack) for source in sources for attack in parameters["static_attacks"]]
+
+    def used(self, model: str, training: str) -> list[Network]:
+        """Return the networks that must be there before this training, but for the one it fine-tunes."""
+        teacher = self.teacher(model, training)
+        teachers = [Network(model, teacher)] if teacher else []
+        return _unique([*teachers, *(Network(s.model, s.training) for s in self.static_samples(model, training))])
 
     def provenance(self, model: str, training: str) -> dict[str, Any]:
         """Return all that a network is made with, but for data and code."""
+        ancestors = self.ancestors(model, training)
+        used = [network for ancestor in ancestors for network in self.used(model, ancestor)]
+        attacks = [samples.attack for ancestor in ancestors for samples in self.static_samples(model, ancestor)]
+        others = {
+            "networks": {f"{n.model}/{n.training}": self.provenance(*n) for n in used},
+            "static_attacks": {attack: self.static_crafting(attack) for attack in attacks},
+        }
         return {
             "architecture": self.model(model)["architecture"],
             "seed": self.values["seed"],
             "threads": self.values["training_threads"],
             "lineage": self.lineage(model, training),
+            **{key: content for key, content in others.items() if content},
         }
 
     def recipe_sha256(self, model: str, training: str) -> str | None:
@@ -194,6 +231,10 @@ class Configuration:
     def through(self, attack: str) -> str:
         """Return the preprocessor that an attack knows of and is crafted through."""
         return self.attack(attack)["through"] or NO_PREPROCESSOR
+
+    def static_crafting(self, attack: str) -> dict[str, Any]:
+        """Return what static samples depend on: all training samples are attacked."""
+        return {key: value for key, value in self.crafting(attack).items() if key != "samples"}
 
     def attack_columns(self, attack: str) -> dict[str, str]:
         """Return the columns that say in every record what an attack is."""
@@ -311,6 +352,7 @@ def load(values: dict[str, Any], schema_path: Path) -> Configuration:
             _known(entry["through"], values["preprocessors"], f"attacks.{name}.through", "preprocessor")
     _check_experiments(configuration)
     _check_run(configuration)
+    _check_static_samples(configuration)
     return configuration
 
 
@@ -390,16 +432,51 @@ def _check_trainings(configuration: Configuration) -> None:
     trainings = configuration.values["trainings"]
     if PRETRAINED in trainings:
         raise UserError(f"trainings.{PRETRAINED}: stands for models given by files; give the recipe another name")
-    for model in configuration.values["models"]:
-        for training in trainings:
-            seen = [training]
-            while (initial := configuration.recipe(model, seen[-1])["initial"]) is not None:
-                _known(initial, trainings, f"trainings.{seen[-1]}.initial", "training")
-                if initial in seen:
+    for network in product(configuration.values["models"], trainings):
+        _check_needs(configuration, [Network(*network)])
+
+
+def _check_needs(configuration: Configuration, path: list[Network]) -> None:
+    """Check the last network of `path`, where each needs the next one to be trained, and all that it needs."""
+    model, training = path[-1]
+    recipe = configuration.recipe(model, training)
+    if recipe["method"] in FINE_TUNING and recipe["initial"] is None:
+        raise UserError(f"trainings.{training}.initial: {recipe['method']} fine-tunes; name the training to start from")
+    needs = {
+        "initial": [Network(model, recipe["initial"])] if recipe["initial"] else [],
+        "parameters": configuration.used(model, training),
+    }
+    for key, network in ((key, network) for key, networks in needs.items() for network in networks):
+        where = f"trainings.{training}.{key}"
+        _known(network.model, configuration.values["models"], where, "model")
+        _known(network.training, configuration.values["trainings"], where, "training")
+        if network in path:
+            circle = " -> ".join(step.training for step in [*path, network])
+            raise UserError(f"trainings.{path[0].training}.{key}: goes round in a circle ({circle})")
+        _check_needs(configuration, [*path, network])
+
+
+def _check_static_samples(configuration: Configuration) -> None:
+    values = configuration.values
+    for training, entry in values["trainings"].items():
+        where = f"trainings.{training}.parameters.static_attacks"
+        for name in entry["parameters"].get("static_attacks", []):
+            _known(name, values["attacks"], where, "attack")
+            attack = values["attacks"][name]
+            single = len(attack.get("budgets", [])) == len(attack["seeds"]) == 1
+            if not single or attack["lattice"] != "uint8" or attack["warm_start"] or attack["through"]:
+                raise UserError(
+                    f"{where}: '{name}' has to have one budget, one seed, lattice: uint8, and no warm_start or through"
+                )
+    for model, training in configuration.trained_networks():
+        dataset = configuration.dataset_of(model)
+        for ancestor in configuration.ancestors(model, training):
+            for source in configuration.used(model, ancestor):
+                if configuration.dataset_of(source.model) != dataset:
                     raise UserError(
-                        f"trainings.{training}.initial: goes round in a circle ({' -> '.join([*seen, initial])})"
+                        f"trainings.{ancestor}.parameters.sources: {source.model} is not on {dataset}, the data set of "
+                        f"{model}; name a model on {dataset}"
                     )
-                seen.append(initial)
 
 
 def _check_attack(name: str, entry: dict[str, Any]) -> None:

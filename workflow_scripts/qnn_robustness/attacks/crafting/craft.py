@@ -17,6 +17,7 @@ from foolbox.models import Model
 from qnn_robustness.attacks.crafting import lattice
 from qnn_robustness.attacks.crafting.queries import BudgetSpent, QueryCounter
 from qnn_robustness.attacks.crafting.streams import SampleStreams
+from qnn_robustness.common import registry
 from qnn_robustness.common.distances import to_unit
 from qnn_robustness.common.progress import progress
 
@@ -56,6 +57,22 @@ class Setting:
     draws: int = 1
     parameters: dict[str, Any] = field(default_factory=dict)
     warm_starts: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, attack: dict[str, Any], warm_starts: np.ndarray | None = None) -> Setting:
+        """Return the setting of a validated entry of the configuration with budgets as numbers."""
+        return cls(
+            method=registry.load("attacks", attack["method"]),
+            norm=attack["norm"],
+            budgets=attack["budgets"],
+            seeds=attack["seeds"],
+            on_lattice=attack["lattice"] == "uint8",
+            batch_size=attack["batch_size"],
+            query_budget=attack["query_budget"],
+            draws=attack.get("draws", 1),
+            parameters=attack["parameters"],
+            warm_starts=warm_starts,
+        )
 
 
 @dataclass(frozen=True)

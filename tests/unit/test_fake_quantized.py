@@ -1,0 +1,130 @@
+"""Fake quantization: TensorFlow's own operation as oracle, and nearness to the converter's int8 file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qnn_robustness.common.errors import UserError
+
+
+def test_levels_are_those_of_tensorflows_operation():
+    import tensorflow as tf
+
+    from qnn_robustness.quantization.fake_quantized import fake_quantize
+
+    values = tf.constant(np.random.default_rng(0).normal(0, 2, 4000), tf.float32)
+    for low, high in ((-3.0, 1.5), (0.0, 6.0), (-2.0, 0.0)):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(values)
+            ours = fake_quantize(values, tf.constant(low), tf.constant(high))
+            theirs = tf.quantization.fake_quant_with_min_max_args(values, low, high)
+        level = (high - low) / 255
+        different = np.abs(ours - theirs) > level / 100
+        assert different.mean() < 0.002, "only values in the middle between two levels may go either way"
+        assert np.abs(ours - theirs).max() < 1.01 * level
+        np.testing.assert_array_equal(tape.gradient(ours, values), tape.gradient(theirs, values))
+
+
+def test_weights_have_symmetric_levels_of_their_own_for_each_channel():
+    import tensorflow as tf
+
+    from qnn_robustness.quantization.fake_quantized import fake_quantize_weights
+
+    weights = np.random.default_rng(0).normal(size=(3, 3, 4, 6)).astype(np.float32) * 10.0 ** np.arange(6)
+    weights = weights.astype(np.float32)
+    weights[..., 5] = 0
+    rounded = fake_quantize_weights(tf.constant(weights), (0, 1, 2)).numpy()
+    scales = np.abs(weights).max((0, 1, 2)) / 127
+    codes = rounded[..., :5] / scales[:5]
+    np.testing.assert_allclose(codes, codes.round(), atol=1e-4)
+    assert np.abs(codes).max((0, 1, 2)) == pytest.approx(127)
+    assert (np.abs(rounded - weights) <= 0.5001 * scales).all()
+    assert not rounded[..., 5].any()
+
+
+def block():
+    """A convolution, a depthwise one and a sum, each folded, then pooling; the output are the pooled activations."""
+    import keras
+
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same", use_bias=False)(inputs)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    y = keras.layers.DepthwiseConv2D(3, padding="same")(x)
+    y = keras.layers.BatchNormalization()(y)
+    x = keras.layers.ReLU()(keras.layers.Add()([x, y]))
+    return keras.Model(inputs, keras.layers.Flatten()(keras.layers.MaxPooling2D()(x)))
+
+
+def outputs(network, folder, samples=60):
+    """Return outputs of the int8 file, of the imitation, and of float32, and the file's level."""
+    from converted_networks import randomize
+
+    from qnn_robustness.quantization.convert import convert
+    from qnn_robustness.quantization.fake_quantized import FakeQuantized
+    from qnn_robustness.quantization.tflite_model import TFLiteModel
+
+    randomize(network)
+    random = np.random.default_rng(0)
+    calibration = random.random((40, *network.input_shape[1:]), dtype=np.float32)
+    calibration[0, 0, 0], calibration[0, 0, 1] = 0, 1
+    path = folder / "int8.tflite"
+    path.write_bytes(convert(network, "int8", calibration))
+    inputs = random.integers(0, 256, (samples, *network.input_shape[1:])).astype(np.float32) / np.float32(255)
+    quantized = FakeQuantized(network)
+    quantized.calibrate(calibration)
+    model = TFLiteModel(path, "reference")
+    imitated, plain = np.asarray(quantized(inputs)), np.asarray(network(inputs, training=False))
+    return model.predict(inputs), imitated, plain, model.output_scale
+
+
+def test_a_block_gives_the_codes_of_the_int8_file(tmp_path):
+    deployed, imitated, plain, level = outputs(block(), tmp_path)
+    assert np.abs(imitated - deployed).max() < 2.1 * level
+    assert (np.abs(imitated - deployed) < level / 100).mean() > 0.95
+    nearest = np.rint(plain / level) * level
+    assert (np.abs(nearest - deployed) < level / 100).mean() < 0.8, "rounding the float32 outputs alone is not enough"
+
+
+def test_the_logits_of_a_network_are_nearer_to_its_int8_file_than_those_of_float32(tmp_path):
+    from qnn_robustness.models.resnet8 import build
+
+    deployed, imitated, plain, _ = outputs(build((16, 16, 3), 10), tmp_path)
+    near, far = (np.abs(logits - deployed).mean(axis=1) for logits in (imitated, plain))
+    assert near.mean() < 0.75 * far.mean()
+
+
+def test_gradients_reach_inputs_and_every_weight():
+    import tensorflow as tf
+    from converted_networks import randomize
+
+    from qnn_robustness.models.resnet8 import build
+    from qnn_robustness.quantization.fake_quantized import FakeQuantized
+
+    network = randomize(build((8, 8, 3), 10))
+    samples = np.random.default_rng(0).random((8, 8, 8, 3), dtype=np.float32)
+    quantized = FakeQuantized(network)
+    quantized.calibrate(samples)
+    inputs = tf.constant(samples)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        value = tf.reduce_sum(quantized(inputs)[:, 0])
+        plain = tf.reduce_sum(network(inputs, training=False)[:, 0])
+    weights = [variable.value for variable in network.trainable_variables]
+    for gradient in tape.gradient(value, weights):
+        assert np.isfinite(gradient).all()
+        assert np.any(gradient)
+    ours, exact = (np.ravel(tape.gradient(output, inputs)) for output in (value, plain))
+    assert ours @ exact / np.linalg.norm(ours) / np.linalg.norm(exact) > 0.9
+
+
+def test_a_layer_that_is_not_known_is_named():
+    import keras
+
+    from qnn_robustness.quantization.fake_quantized import FakeQuantized
+
+    inputs = keras.Input((4, 4, 1))
+    hidden = keras.layers.Conv2D(2, 3, activation="tanh", name="curved")(inputs)
+    outputs = keras.layers.Dense(2)(keras.layers.Flatten()(hidden))
+    with pytest.raises(UserError, match=r"^layer 'curved' \(Conv2D\) has no fake quantization$"):
+        FakeQuantized(keras.Model(inputs, outputs))

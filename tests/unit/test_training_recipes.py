@@ -1,0 +1,320 @@
+"""The loss of each recipe: closed forms, other implementations, and limits that are known exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+from scipy.special import log_softmax, logsumexp, softmax
+
+from qnn_robustness.data.splits import Split
+from qnn_robustness.training.fitting.batches import Batches
+
+SHAPE, CLASSES, BATCH = (6, 6, 1), 3, 12
+BALL = {"epsilon": 0.1, "step_size": 0.05, "steps": 3}
+QUICK = {"iterations": 20, "regularisation": 1.0, "weight": 1.0, "compared": "logits"}
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A smooth convolution with batch normalisation, and a dense layer."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input(SHAPE)
+    hidden = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    hidden = keras.layers.ReLU()(keras.layers.BatchNormalization()(hidden))
+    return keras.Model(inputs, keras.layers.Dense(CLASSES)(keras.layers.Flatten()(hidden)))
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    random = np.random.default_rng(0)
+    return Split(random.integers(0, 256, (BATCH, *SHAPE), dtype=np.uint8), random.integers(0, CLASSES, BATCH))
+
+
+@pytest.fixture
+def batch(split):
+    import tensorflow as tf
+
+    return tf.constant(split.samples.astype(np.float32) / 255), tf.constant(split.labels)
+
+
+def recipe(name, network, split, teacher=None, **parameters):
+    from qnn_robustness.common import registry
+    from qnn_robustness.training.fitting.objective import Material
+
+    return registry.load("training", name).objective(network, Material(0, split, teacher), **parameters)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("standard", {}),
+        ("pgd_adversarial", BALL),
+        ("trades", {**BALL, "beta": 6.0}),
+        ("sinkhorn_adversarial", {**BALL, **QUICK}),
+        ("sinkhorn_adversarial", {**BALL, **QUICK, "compared": "probabilities"}),
+        ("jacobian_regularization", {"weight": 0.1, "projections": 2, "scope": "layers"}),
+        ("defensive_distillation", {"temperature": 20.0, "label_weight": 0.0}),
+        ("quantization_aware_adversarial", {**BALL, "calibration_samples": 10}),
+    ],
+)
+def test_small_steps_along_the_gradient_lower_the_loss(name, parameters, network, split, batch):
+    import keras
+    import tensorflow as tf
+
+    network = keras.models.clone_model(network)
+    objective = recipe(name, network, split, **parameters)
+    objective.refresh()
+    values = []
+    for _ in range(12):
+        with tf.GradientTape() as tape:
+            value, logits = objective.loss(*batch, 0)
+        assert logits.shape == (BATCH, CLASSES)
+        values.append(float(value))
+        weights = network.trainable_variables
+        for weight, gradient in zip(weights, tape.gradient(value, [w.value for w in weights]), strict=True):
+            weight.assign_sub(0.003 * gradient)
+    assert np.isfinite(values).all()
+    assert values[-1] < values[0]
+
+
+# --- TRADES ----------------------------------------------------------------------------------------------
+
+
+def test_trades_is_cross_entropy_plus_the_divergence(network, split, batch):
+    objective = recipe("trades", network, split, **BALL, beta=6.0)
+    adversarial = objective.diverging(batch[0], 0)
+    value, _ = objective.loss(*batch, 0)
+    clean, perturbed = (log_softmax(network(x, training=True).numpy(), 1) for x in (batch[0], adversarial))
+    cross_entropy = -clean[np.arange(BATCH), split.labels]
+    expected = cross_entropy + 6 * (np.exp(clean) * (clean - perturbed)).sum(1)
+    assert float(value) == pytest.approx(expected.mean(), rel=1e-3)
+
+
+def test_trades_perturbs_within_the_ball_to_where_outputs_differ(network, split, batch):
+    from qnn_robustness.training.trades import divergence
+
+    objective = recipe("trades", network, split, epsilon=0.1, step_size=0.02, steps=10, beta=1.0)
+    adversarial = objective.diverging(batch[0], 0)
+    assert np.abs(adversarial - batch[0]).max() <= 0.1 + 1e-6
+    random = np.clip(batch[0] + np.random.default_rng(0).choice([-0.1, 0.1], batch[0].shape), 0, 1)
+    clean = objective.predict(batch[0])
+    found, chance = (divergence(clean, objective.predict(x)).numpy() for x in (adversarial, random))
+    assert (found > chance).all()
+
+
+# --- Jacobian regularization -----------------------------------------------------------------------------
+
+
+def exact_squared_norms(function, samples) -> np.ndarray:
+    """Return the squared Frobenius norm of each sample's Jacobian by automatic differentiation."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(samples)
+        outputs = tf.reshape(function(samples), (len(samples), -1))
+    return (tape.batch_jacobian(outputs, samples).numpy() ** 2).reshape(len(samples), -1).sum(1)
+
+
+@pytest.mark.parametrize("scope", ["network", "layers"])
+def test_projections_estimate_the_norm_of_the_jacobian(scope, split):
+    """Without batch normalisation, so that a sample repeated in a batch has the Jacobian it has alone."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((3, 3, 1))
+    convolution = keras.layers.Conv2D(2, 2, activation="tanh")(inputs)
+    network = keras.Model(inputs, keras.layers.Dense(CLASSES)(keras.layers.Flatten()(convolution)))
+    objective = recipe("jacobian_regularization", network, split, weight=1.0, projections=1, scope=scope)
+    samples = tf.constant(np.random.default_rng(0).random((2, 3, 3, 1)), tf.float32)
+    exact = exact_squared_norms(network, samples)
+    if scope == "layers":
+        hidden = keras.Model(inputs, convolution)
+        exact = exact + exact_squared_norms(hidden, samples) * CLASSES / np.prod(hidden.output_shape[1:])
+    draws = 4000
+    _, estimates = objective.squared_norms(tf.repeat(samples, draws, axis=0), 0)
+    estimates = estimates.numpy().reshape(2, draws)
+    error = estimates.std(1) / np.sqrt(draws)
+    assert (np.abs(estimates.mean(1) - exact) < 4 * error).all()
+    assert (error < 0.03 * exact).all(), "the test would see a wrong factor"
+
+
+def test_one_output_needs_no_luck(split):
+    """With one logit every direction is the only one: each projection gives the exact norm."""
+    import keras
+    import tensorflow as tf
+
+    network = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    objective = recipe("jacobian_regularization", network, split, weight=1.0, projections=3, scope="network")
+    samples = tf.zeros((2, 2, 2, 1))
+    _, norms = objective.squared_norms(samples, 0)
+    np.testing.assert_allclose(norms, exact_squared_norms(network, samples), rtol=1e-5)
+
+
+# --- Defensive distillation ------------------------------------------------------------------------------
+
+
+def test_distillation_mixes_soft_and_hard_labels_at_the_temperature(network, split, batch):
+    import keras
+
+    teacher = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
+    parameters = {"temperature": 5.0, "label_weight": 0.1}
+    value, _ = recipe("defensive_distillation", network, split, teacher, **parameters).loss(*batch, 0)
+    student = log_softmax(network(batch[0], training=True).numpy() / 5, 1)
+    soft = softmax(teacher(batch[0]).numpy() / 5, 1)
+    hard = np.eye(CLASSES)[split.labels]
+    expected = -((0.1 * hard + 0.9 * soft) * student).sum(1).mean() * 5
+    assert float(value) == pytest.approx(expected, rel=1e-4)
+    value, _ = recipe("defensive_distillation", network, split, **parameters).loss(*batch, 0)
+    assert float(value) == pytest.approx(-(hard * student).sum(1).mean() * 5, rel=1e-4)
+
+
+# --- Sinkhorn --------------------------------------------------------------------------------------------
+
+
+def points(seed: int, count: int = 7) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
+
+
+def squared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return ((first[:, None].astype(float) - second[None]) ** 2).sum(2)
+
+
+def plan_of(cost: np.ndarray, regularisation: float) -> np.ndarray:
+    """Return the entropic plan between uniform weights by Sinkhorn's scaling of rows and columns in float64."""
+    rows, columns = (np.full(size, 1 / size) for size in cost.shape)
+    kernel, scale = np.exp(-cost / regularisation), np.ones(cost.shape[1])
+    for _ in range(5000):
+        left = rows / (kernel @ scale)
+        scale = columns / (kernel.T @ left)
+    return left[:, None] * kernel * scale
+
+
+def value_of(plan: np.ndarray, cost: np.ndarray, regularisation: float) -> float:
+    return float((plan * cost).sum() + regularisation * (plan * np.log(plan * plan.size)).sum())
+
+
+def divergence_of(first: np.ndarray, second: np.ndarray, regularisation: float, plan=plan_of) -> float:
+    def value(one, other):
+        cost = squared(one, other)
+        return value_of(plan(cost, regularisation), cost, regularisation)
+
+    return value(first, second) - value(first, first) / 2 - value(second, second) / 2
+
+
+def sinkhorn(first, second, regularisation, iterations=2000) -> float:
+    import tensorflow as tf
+
+    from qnn_robustness.training.fitting.sinkhorn import sinkhorn_divergence
+
+    return float(tf.function(sinkhorn_divergence)(first, second, regularisation, iterations))
+
+
+@pytest.mark.parametrize("regularisation", [0.5, 1.0, 5.0])
+def test_the_divergence_is_that_of_plain_sinkhorn(regularisation):
+    expected = divergence_of(points(0), points(1), regularisation)
+    assert sinkhorn(points(0), points(1), regularisation) == pytest.approx(expected, rel=2e-3)
+
+
+def test_the_divergence_is_that_of_pot():
+    ot = pytest.importorskip("ot")
+
+    def plan(cost, regularisation):
+        weights = [np.full(size, 1 / size) for size in cost.shape]
+        return ot.sinkhorn(*weights, cost, regularisation, numItermax=5000, stopThr=1e-12)
+
+    expected = divergence_of(points(0), points(1), 1.0, plan)
+    assert sinkhorn(points(0), points(1), 1.0) == pytest.approx(expected, rel=2e-3)
+
+
+def test_without_regularisation_it_becomes_exact_transport():
+    first, second = points(0), points(1)
+    count = len(first)
+    rows, columns = np.kron(np.eye(count), np.ones(count)), np.kron(np.ones(count), np.eye(count))
+    exact = linprog(squared(first, second).ravel(), A_eq=np.vstack([rows, columns]), b_eq=np.full(2 * count, 1 / count))
+    errors = [abs(sinkhorn(first, second, r, 5000) - exact.fun) for r in (1.0, 0.1, 0.02)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.02 * exact.fun
+
+
+def test_equal_batches_have_no_divergence_and_others_a_positive_one():
+    assert sinkhorn(points(0), points(0), 1.0) == pytest.approx(0, abs=1e-6)
+    assert sinkhorn(points(0), points(0)[::-1], 1.0) == pytest.approx(0, abs=1e-4)
+    for seed in range(1, 6):
+        assert sinkhorn(points(0), points(seed), 1.0) > 0
+
+
+def test_few_iterations_bound_the_cost_from_below():
+    from qnn_robustness.training.fitting.sinkhorn import transport_cost
+
+    cost = squared(points(0), points(1)).astype(np.float32)[None] * 30
+    values = [float(transport_cost(cost, 1.0, iterations)[0]) for iterations in (1, 3, 10, 100)]
+    assert values == sorted(values)
+
+
+def test_its_gradient_is_that_of_finite_differences():
+    import tensorflow as tf
+
+    from qnn_robustness.training.fitting.sinkhorn import sinkhorn_divergence
+
+    first, second = points(0), points(1)
+    with tf.GradientTape() as tape:
+        moved = tf.constant(second)
+        tape.watch(moved)
+        value = sinkhorn_divergence(first, moved, 1.0, 2000)
+    gradient = tape.gradient(value, moved).numpy()
+    for place in ((0, 0), (3, 2), (6, 1)):
+        up, down = second.astype(float), second.astype(float)
+        up[place] += 1e-4
+        down[place] -= 1e-4
+        slope = (divergence_of(first, up, 1.0) - divergence_of(first, down, 1.0)) / 2e-4
+        assert gradient[place] == pytest.approx(slope, rel=0.01, abs=2e-4)
+
+
+def test_the_soft_minimum_is_scipys():
+    from qnn_robustness.training.fitting.sinkhorn import _soft_minimum
+
+    values = points(0)
+    expected = -0.1 * logsumexp(-values.astype(float) / 0.1, axis=1, b=1 / 3)
+    np.testing.assert_allclose(_soft_minimum(values, 0.1, axis=1), expected, rtol=1e-4)
+
+
+# --- Ensemble adversarial training -----------------------------------------------------------------------
+
+
+def test_static_samples_are_moved_as_their_samples_are_and_drawn_for_each_batch():
+    samples = np.random.default_rng(0).integers(0, 100, (40, 5, 5, 1), dtype=np.uint8)
+    split = Split(samples, np.arange(40))
+    static = [samples + np.uint8(50), samples + np.uint8(100)]
+    batches = Batches(split, 4, seed=0, shift=0, flip=True, static=static)
+    drawn = set()
+    for clean, labels, version, own in batches:
+        added = np.rint((version - clean) * 255)
+        assert np.unique(added).size == 1
+        drawn.add((float(added.flat[0]), bool(own)))
+        plain = Batches(split, 4, seed=0, shift=0, flip=True)
+        np.testing.assert_array_equal(clean, next(images for images, names in plain if (names == labels).all()))
+    assert drawn == {(50.0, False), (100.0, False), (0.0, True)}
+
+
+def test_an_ensemble_takes_static_samples_or_its_own(network, split, batch):
+    import tensorflow as tf
+
+    objective = recipe("ensemble_adversarial", network, split, **BALL, clean_weight=0.5)
+    static = tf.clip_by_value(batch[0] + 0.1, 0, 1)
+
+    def expected(adversarial):
+        losses = [
+            -log_softmax(network(inputs, training=True).numpy(), 1)[np.arange(BATCH), split.labels].mean()
+            for inputs in (batch[0], adversarial)
+        ]
+        return sum(losses) / 2
+
+    taken, _ = objective.loss(*batch, 0, static, tf.constant(False))
+    assert float(taken) == pytest.approx(expected(static), rel=1e-4)
+    own = objective.adversarial(*batch, 0)
+    made, _ = objective.loss(*batch, 0, static, tf.constant(True))
+    assert float(made) == pytest.approx(expected(own), rel=1e-3)
