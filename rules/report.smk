@@ -11,6 +11,7 @@ TABLES = [
     "paired_sources",
     "paired_attacks",
     "integer_model_exactness",
+    *(DIAGNOSTIC_TABLES if C.diagnosed() else []),
 ]
 # A figure named after a table of the whole run draws that table; any other draws the experiments that feed it.
 TABLES_OF_FIGURES = {"clean_accuracy": {"clean_accuracy": ["results/tables/clean_accuracy.csv"]}}
@@ -20,6 +21,17 @@ if any(
     for attack in map(C.attack, experiment["attacks"])
 ):
     TABLES_OF_FIGURES["worst_case"] = {"worst_case": ["results/tables/worst_case.csv"]}
+FIGURES_OF_DIAGNOSTICS = {
+    "gradient_magnitudes": ["gradient_magnitudes"],
+    "gradient_alignment": ["gradient_alignment"],
+    "quantization_shift": ["quantization_shift"],
+    "boundary_distance": ["boundary_distance", "boundary_distance_tests"],
+    "loss_surfaces": ["loss_surfaces"],
+    "transfer_explained": ["transfer_explained", "transfer_bins"],
+}
+if C.diagnosed():
+    for figure, names in FIGURES_OF_DIAGNOSTICS.items():
+        TABLES_OF_FIGURES[figure] = {name: [f"results/tables/{name}.csv"] for name in names}
 for figure in C.figures():
     if figure in TABLES:
         TABLES_OF_FIGURES[figure] = {figure: [f"results/tables/{figure}.csv"]}

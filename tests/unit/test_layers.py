@@ -33,6 +33,7 @@ TENSORFLOW_SCRIPTS = {
     "craft_adversarial.py",
     "craft_static.py",
     "check_integer_model.py",
+    "diagnose_network.py",
 }
 MODULES = sorted(LIBRARY.rglob("*.py"))
 

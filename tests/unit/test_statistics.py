@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from qnn_robustness.evaluation.statistics import mcnemar, paired_difference, wilson
+from qnn_robustness.evaluation.statistics import (
+    auc,
+    bootstrap_mean,
+    mcnemar,
+    median_interval,
+    paired_difference,
+    sign_test,
+    wilcoxon,
+    wilson,
+)
 
 
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -60,3 +69,39 @@ def test_paired_difference_turns_round_with_its_arguments(pairs):
     backward = paired_difference(second, first)
     assert (difference, low, high) == pytest.approx((-backward[0], -backward[2], -backward[1]), abs=1e-12)
     assert -1 <= low <= difference + 1e-12 <= high + 2e-12 <= 1 + 2e-12
+
+
+def test_the_bootstrap_of_a_mean_is_close_to_the_normal_interval() -> None:
+    values = np.random.default_rng(1).normal(3, 2, 400)
+    low, high = bootstrap_mean(values)
+    half = 1.96 * values.std(ddof=1) / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
+    assert bootstrap_mean(np.full(5, 0.25)) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("count", [6, 9, 20, 101])
+def test_the_interval_of_a_median_is_the_tightest_that_the_sign_test_allows(count: int) -> None:
+    """Hettmansperger's table has (2nd, 8th) of 9 and (6th, 15th) of 20 values, by another route: the test itself."""
+    values = np.arange(count, dtype=float)
+    low, high = median_interval(values)
+    for end, step in ((low, 1), (high, -1)):
+        assert sign_test(values, np.full(count, end + step * 0.5)) > 0.05
+        assert sign_test(values, np.full(count, end - step * 0.5)) <= 0.05
+    assert median_interval(np.array([1, 2, 3, np.inf, np.inf, np.inf, np.inf])) == (1, np.inf)
+    assert median_interval(values[:5]) == (-np.inf, np.inf)
+
+
+def test_paired_tests_of_distances() -> None:
+    first, second = np.array([1, 2, np.inf, np.inf, 5.0]), np.array([2, 3, 4, np.inf, 6.0])
+    assert sign_test(first, second) == pytest.approx(stats.binomtest(1, 4).pvalue)
+    assert wilcoxon(first, second) == pytest.approx(stats.wilcoxon(np.array([-1.0, -1, -1])).pvalue)
+    assert sign_test(first, first) == wilcoxon(first, first) == 1
+
+
+def test_the_area_under_the_curve_counts_pairs() -> None:
+    scores, positive = np.array([3.0, 1, 2, 2, 0]), np.array([True, True, False, False, False])
+    area, low, high = auc(scores, positive)
+    pairs = [(a > b) + 0.5 * (a == b) for a in scores[positive] for b in scores[~positive]]
+    assert area == pytest.approx(np.mean(pairs))
+    assert 0 <= low < area < high <= 1
+    assert np.isnan(auc(scores, np.zeros(5, bool))).all()

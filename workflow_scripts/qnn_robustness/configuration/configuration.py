@@ -270,6 +270,14 @@ class Configuration:
         wanted = self.attack(attack)["search_kernels"]
         return wanted if wanted and source in INTEGER else self.kernels(source)[0]
 
+    @property
+    def diagnostics(self) -> dict[str, Any]:
+        """Return the section `diagnostics`, distances as floats."""
+        entry = self.values["diagnostics"]
+        sizes = [float(parse_distance(size)) for size in entry["perturbation_sizes"]]
+        radius = float(parse_distance(entry["surface_radius"]))
+        return {**entry, "perturbation_sizes": sizes, "surface_radius": radius}
+
     # --- the grid ----------------------------------------------------------------------------------------
 
     @property
@@ -288,6 +296,12 @@ class Configuration:
     def trained_networks(self) -> list[Network]:
         """Return the networks that the workflow trains itself."""
         return [network for network in self.networks() if network.training != PRETRAINED]
+
+    def diagnosed(self) -> list[Network]:
+        """Return the networks that are looked into beside being attacked."""
+        entries = [entry for entry in self.experiments.values() if entry["diagnose"]]
+        networks = _unique(Network(*pair) for entry in entries for pair in product(entry["models"], entry["trainings"]))
+        return [network for network in networks if self.has(*network)]
 
     def evaluations(self, experiment: str) -> list[Evaluation]:
         entry = self.values["experiments"][experiment]
@@ -353,6 +367,7 @@ def load(values: dict[str, Any], schema_path: Path) -> Configuration:
     _check_experiments(configuration)
     _check_run(configuration)
     _check_static_samples(configuration)
+    _check_diagnostics(configuration)
     return configuration
 
 
@@ -631,3 +646,28 @@ def _check_classes(configuration: Configuration, attack: str, model: str, where:
         check(classes, **entry["parameters"])
     except UserError as error:
         raise UserError(f"{where}: '{attack}' does not fit '{model}' (data set '{dataset}'): {error}") from None
+
+
+def _check_diagnostics(configuration: Configuration) -> None:
+    entry, where = configuration.diagnostics, "diagnostics"
+    for position, name in enumerate(entry["attacks"]):
+        _known(name, configuration.values["attacks"], f"{where}.attacks.{position}", "attack")
+        method = registry.load("attacks", configuration.attack(name)["method"])
+        if method.BUDGETED or method.ACCESS != "white_box":
+            raise UserError(
+                f"{where}.attacks.{position}: '{name}' is no minimal-norm attack with gradients; "
+                "name one without budgets, such as deepfool, fmn or carlini_wagner"
+            )
+    if configuration.diagnosed() and not entry["attacks"]:
+        raise UserError(f"{where}.attacks: empty; name minimal-norm attacks, or set diagnose: false in the experiments")
+    for network in configuration.diagnosed():
+        missing = set(PRECISIONS) - set(configuration.precisions(network.model))
+        if missing:
+            raise UserError(
+                f"models.{network.model}.files: has no {min(missing)}, which the diagnostics need; add it, or set "
+                "diagnose: false in its experiments"
+            )
+    for key in ("perturbation_sizes", "surface_radius"):
+        values = entry[key] if isinstance(entry[key], list) else [entry[key]]
+        if not all(0 < value <= 1 for value in values):
+            raise UserError(f"{where}.{key}: a distance is not within (0, 1], the range of inputs; expected e.g. 8/255")

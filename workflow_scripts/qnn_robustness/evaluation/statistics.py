@@ -51,3 +51,54 @@ def paired_difference(first: np.ndarray, second: np.ndarray, z: float = Z_95) ->
     down, up = q - q_low, p_high - p
     high = p - q + np.sqrt(max(down**2 - 2 * phi * down * up + up**2, 0.0))
     return p - q, float(low), float(high)
+
+
+def bootstrap_mean(values: np.ndarray, resamples: int = 2000) -> tuple[float, float]:
+    """Return the 95 % percentile interval of a mean (Efron 1979) of one value a sample, always from the same draws."""
+    if len(values) == 0:
+        return float("nan"), float("nan")
+    draws = np.random.default_rng(0).integers(0, len(values), (resamples, len(values)))
+    low, high = np.quantile(np.asarray(values, np.float64)[draws].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the distribution-free interval of a median: two order statistics, by inverting the sign test.
+
+    It covers at least `confidence`; with fewer than six values it is unbounded. Infinite values are allowed.
+    """
+    ordered, count = np.sort(np.asarray(values, np.float64)), len(values)
+    left_out = int(stats.binom.ppf((1 - confidence) / 2, count, 0.5)) if count else 0
+    if count == 0 or stats.binom.cdf(left_out, count, 0.5) > (1 - confidence) / 2:
+        left_out -= 1  # as many values as may be left out on each side
+    if left_out < 0:
+        return float("-inf"), float("inf")
+    return float(ordered[left_out]), float(ordered[count - 1 - left_out])
+
+
+def sign_test(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the two-sided p-value of the exact sign test for paired values; ties are left out, infinity compares."""
+    larger, smaller = int((first > second).sum()), int((first < second).sum())
+    return float(stats.binomtest(larger, larger + smaller).pvalue) if larger + smaller else 1.0
+
+
+def wilcoxon(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the two-sided p-value of Wilcoxon's signed-rank test (1945) on finite pairs; equal ones are left out."""
+    finite = np.isfinite(first) & np.isfinite(second)
+    difference = first[finite] - second[finite]
+    return float(stats.wilcoxon(difference).pvalue) if difference.any() else 1.0
+
+
+def auc(scores: np.ndarray, positive: np.ndarray, z: float = Z_95) -> tuple[float, float, float]:
+    """Return the area under the ROC curve with its 95 % interval (Hanley and McNeil 1982, equation 2).
+
+    It is the chance that a positive sample scores above a negative one, ties counting half; nan without either.
+    """
+    first, second = scores[positive], scores[~positive]
+    if not len(first) or not len(second):
+        return float("nan"), float("nan"), float("nan")
+    area = float(stats.mannwhitneyu(first, second).statistic) / (len(first) * len(second))
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (len(first) - 1) * (q1 - area**2) + (len(second) - 1) * (q2 - area**2)
+    half = z * float(np.sqrt(max(variance, 0) / (len(first) * len(second))))
+    return area, max(0.0, area - half), min(1.0, area + half)

@@ -1,0 +1,1 @@
+"""What the questions share: the precisions of a network, losses, finite differences, random streams."""

@@ -1,0 +1,71 @@
+"""Signs of gradient masking in the records: attacks without gradients, or from elsewhere, that beat white-box ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from qnn_robustness.evaluation.statistics import mcnemar, wilson
+
+KEYS = ["model", "training", "target", "norm"]
+COLUMNS = [
+    *KEYS,
+    "against",
+    "samples",
+    "nearer",
+    "nearer_low",
+    "nearer_high",
+    "only_other",
+    "only_white_box",
+    "p_value",
+]
+TIE = 1e-9
+
+
+def table(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each network, target precision, norm and kind of attack that is compared with white-box ones.
+
+    Compared are, on the samples that both attacked and that the target classifies right when clean, the nearest
+    adversarial samples found with the target's own gradients and those found otherwise: by `black_box` attacks on the
+    target, or `transferred` from another precision (white-box there). nearer: share of samples where the other found a
+    nearer one or the only one, with Wilson's interval. only_other, only_white_box: samples that only one of the two
+    fooled at all, with McNemar's exact p-value. Undefended networks, each target on its first kernel set; norms in
+    which some white-box attack works.
+    """
+    records = records[(records["preprocessor"] == "none") & (records["through"] == "none")]
+    first = records.drop_duplicates("target").set_index("target")["kernels"]
+    records = records[(records["kernels"] == records["target"].map(first)) & records["target_correct"]]
+    own, white = records["source"] == records["target"], records["access"] == "white_box"
+    kinds = {"black_box": own & ~white, "transferred": ~own & white}
+    rows = []
+    for norm in records.loc[own & white, "norm"].unique():
+        same = records["norm"] == norm
+        reference = _nearest(records[own & white & same], norm)
+        for kind, chosen in kinds.items():
+            other = _nearest(records[chosen & same], norm)
+            both = pd.concat({"white_box": reference, "other": other}, axis=1, join="inner").reset_index()
+            for key, group in both.groupby(KEYS[:3], sort=False):
+                found = _compared(group["white_box"].to_numpy(), group["other"].to_numpy())
+                rows.append(dict(zip(KEYS, (*key, norm), strict=True)) | {"against": kind} | found)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _nearest(records: pd.DataFrame, norm: str) -> pd.Series:
+    """Return the distance of the nearest adversarial sample, infinite without one, by network, target and sample."""
+    distance = records[norm].where(~records["adversarial_correct"], np.inf)
+    return distance.groupby([records[name] for name in (*KEYS[:3], "sample")], sort=False).min()
+
+
+def _compared(white_box: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    nearer = int((other < white_box - TIE).sum())
+    low, high = wilson(nearer, len(other))
+    fooled = np.isfinite(other), np.isfinite(white_box)
+    return {
+        "samples": len(other),
+        "nearer": nearer / len(other),
+        "nearer_low": low,
+        "nearer_high": high,
+        "only_other": int((fooled[0] & ~fooled[1]).sum()),
+        "only_white_box": int((~fooled[0] & fooled[1]).sum()),
+        "p_value": mcnemar(*fooled),
+    }
