@@ -115,6 +115,24 @@ rule tabulate_worst_case:
         "../workflow_scripts/make_table.py"
 
 
+rule tabulate_defenses:
+    input:
+        records=[path for experiment in C.experiments for path in records_of(experiment)],
+    output:
+        "results/tables/defenses.csv",
+    log:
+        "logs/tables/defenses.log",
+    benchmark:
+        "logs/tables/defenses.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        table="defenses",
+        code=code("make_table.py"),
+    script:
+        "../workflow_scripts/make_table.py"
+
+
 # Targets under the same attack; white-box against transferred samples; attacks against each other.
 PAIRED_TABLES = {"paired_tests": "target", "paired_sources": "source", "paired_attacks": "attack"}
 
