@@ -71,6 +71,24 @@ def preprocessor_modules(preprocessor):
     return [module_name("defenses", method)] if method else []
 
 
+def deployed_networks():
+    """Return the integer networks that are evaluated, each with its file and its preprocessors."""
+    behind = {}
+    for model, training, preprocessor, target in C.clean_evaluations():
+        if target != "float32":
+            behind.setdefault((model, training, target), []).append(preprocessor)
+    return [
+        {
+            "model": model,
+            "training": training,
+            "precision": target,
+            "path": network_file(model, training, target),
+            "preprocessors": preprocessors,
+        }
+        for (model, training, target), preprocessors in behind.items()
+    ]
+
+
 def target_modules(w):
     return [target_module(w.target), *preprocessor_modules(w.preprocessor)]
 

@@ -205,3 +205,25 @@ rule tabulate_integer_model:
         code=code("make_table.py"),
     script:
         "../workflow_scripts/make_table.py"
+
+
+rule measure_device_cost:
+    input:
+        sorted({network["path"] for network in deployed_networks()}),
+    output:
+        "results/tables/device_cost.csv",
+    log:
+        "logs/tables/device_cost.log",
+    benchmark:
+        "logs/tables/device_cost.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        networks=deployed_networks(),
+        preprocessors={name: C.preprocessor(name) for name in C.preprocessors()},
+        code=code(
+            "measure_device_cost.py",
+            *[module for name in C.preprocessors() for module in preprocessor_modules(name)],
+        ),
+    script:
+        "../workflow_scripts/measure_device_cost.py"

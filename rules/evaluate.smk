@@ -160,6 +160,25 @@ for paired_table, compared in PAIRED_TABLES.items():
             "../workflow_scripts/make_table.py"
 
 
+rule tabulate_cost_and_robustness:
+    input:
+        device_cost="results/tables/device_cost.csv",
+        worst_case="results/tables/worst_case.csv",
+    output:
+        "results/tables/cost_and_robustness.csv",
+    log:
+        "logs/tables/cost_and_robustness.log",
+    benchmark:
+        "logs/tables/cost_and_robustness.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        table="cost_and_robustness",
+        code=code("make_table.py"),
+    script:
+        "../workflow_scripts/make_table.py"
+
+
 rule tabulate_headline:
     input:
         clean_accuracy="results/tables/clean_accuracy.csv",

@@ -7,6 +7,8 @@ TABLES = [
     "robust_accuracy",
     "worst_case",
     "defenses",
+    "device_cost",
+    "cost_and_robustness",
     "paired_tests",
     "paired_sources",
     "paired_attacks",

@@ -153,6 +153,12 @@ def transfer(rates: tuple[float, ...] = (0.1, 0.55, 0.9)) -> tuple[pd.DataFrame,
     return pd.DataFrame(areas), pd.DataFrame(bins)
 
 
+def cost_and_robustness(budgets: int = 3) -> pd.DataFrame:
+    table = worst_case(budgets).rename(columns={"target": "precision"})
+    table = table[(table["precision"] != "float32") & (table["kernels"] == "reference")]
+    return table.assign(work=12.5e6 + 1e4 * (table["preprocessor"] != "none"), pareto=table["training"] == "training_0")
+
+
 TABLES = {
     "quantization_shift": quantization_shift(),
     "boundary_distance": boundary_distance(),
@@ -165,6 +171,7 @@ TABLES = {
     "defenses": defenses(),
     "gradient_magnitudes": gradient_magnitudes(),
     "gradient_alignment": gradient_alignment(),
+    "cost_and_robustness": cost_and_robustness(),
 }
 
 
@@ -238,6 +245,7 @@ def test_degenerate_tables_are_drawn(name: str, tmp_path: Path) -> None:
             clean_accuracy=clean_accuracy(1),
             worst_case=worst_case(1),
             defenses=defenses(1),
+            cost_and_robustness=cost_and_robustness(1),
         )
         assert svg(figure, tmp_path / f"{i}.svg").startswith(b"<?xml")
 

@@ -323,6 +323,10 @@ class Configuration:
             if self.has(point[0], point[1]) and point[3] in self.precisions(point[0])
         )
 
+    def preprocessors(self) -> list[str]:
+        """Return the preprocessors behind which some network is evaluated, `none` among them."""
+        return _unique(preprocessor for _, _, preprocessor, _ in self.clean_evaluations())
+
     def figures(self) -> list[str]:
         """Return the figures that some experiment feeds."""
         return _unique(figure for entry in self.experiments.values() for figure in entry["figures"])

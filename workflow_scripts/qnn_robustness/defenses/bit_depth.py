@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -12,3 +14,8 @@ def apply(samples: np.ndarray, *, bits: int) -> np.ndarray:
     """
     top = np.float32(2**bits - 1)
     return np.rint(samples * top) / top
+
+
+def operations(shape: tuple[int, ...], *, bits: int) -> int:
+    """Return the work for one sample of `shape` (H, W, C): each value is multiplied, rounded and multiplied back."""
+    return 3 * math.prod(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 from PIL import Image
@@ -27,6 +28,21 @@ def apply(samples: np.ndarray, *, quality: int) -> np.ndarray:
     images = images[..., 0] if channels == 1 else images
     decoded = [_compressed(image, MODES[channels], quality) for image in images]
     return np.array(decoded, np.float32).reshape(samples.shape) / np.float32(255)
+
+
+def operations(shape: tuple[int, ...], *, quality: int) -> int:
+    """Return the work for one sample of `shape` (H, W, C), without its lossless coding, which changes nothing.
+
+    For each 8 x 8 block: a cosine transform and its inverse of 16 vectors each, at 34 operations a vector (Arai et al.
+    1988), and two multiplications a value to quantize and back. Colours, at half the resolution, are converted there
+    and back by 9 multiplications and 6 additions a pixel each way.
+    """
+    height, width, channels = shape
+    blocks = math.ceil(height / 8) * math.ceil(width / 8)
+    if channels == 3:
+        blocks += 2 * math.ceil(height / 16) * math.ceil(width / 16)
+    conversion = 2 * 15 * height * width if channels == 3 else 0
+    return blocks * (2 * 16 * 34 + 2 * 64) + conversion
 
 
 def _compressed(image: np.ndarray, mode: str, quality: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.ndimage import median_filter
 
@@ -28,6 +30,11 @@ def pull_back(gradients: np.ndarray, samples: np.ndarray, *, window: int) -> np.
         chosen = np.take_along_axis(neighbours, order[:, middle : middle + 1], axis=1)[:, 0]
         result[...] = np.bincount(chosen, gradient.ravel(), minlength=sample.size).reshape(sample.shape)
     return pulled
+
+
+def operations(shape: tuple[int, ...], *, window: int) -> int:
+    """Return the work for one sample of `shape` (H, W, C): the comparisons of sorting each window by insertion."""
+    return math.prod(shape) * (window**2 * (window**2 - 1) // 2)
 
 
 def _neighbours(shape: tuple[int, ...], window: int) -> np.ndarray:

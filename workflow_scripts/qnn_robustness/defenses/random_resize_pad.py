@@ -6,6 +6,8 @@ images shrink to a random size and are padded with zeros, at a random place, to 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -33,6 +35,11 @@ def pull_back(gradients: np.ndarray, samples: np.ndarray, draws: np.ndarray, *, 
     """Return the exact gradients by `samples`: for fixed draws the defense is linear."""
     rows, columns = _selections(samples.shape, draws)
     return np.einsum("nih,nijc,njw->nhwc", rows, gradients, columns, optimize=["einsum_path", (0, 1), (0, 1)])
+
+
+def operations(shape: tuple[int, ...], *, smallest: float) -> int:
+    """Return the work for one sample of `shape` (H, W, C): each value is copied."""
+    return math.prod(shape)
 
 
 def _selections(shape: tuple[int, ...], draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from qnn_robustness.evaluation import cost_and_robustness as worth
 from qnn_robustness.evaluation import metrics
 from qnn_robustness.evaluation import worst_case as worst
 
@@ -48,3 +49,9 @@ def headline(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.Dat
     """Return clean and worst-case robust accuracy side by side, as text with intervals."""
     clean, robust = pd.read_csv(inputs["clean_accuracy"]), pd.read_csv(inputs["worst_case"])
     return metrics.headline(clean, robust, kernels)
+
+
+def cost_and_robustness(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return worst-case robust accuracy beside what each defended network costs on a microcontroller."""
+    costs, robust = (pd.read_csv(inputs[name], keep_default_na=False) for name in ("device_cost", "worst_case"))
+    return worth.cost_and_robustness(costs, robust)

@@ -8,6 +8,8 @@ A method is a module of `qnn_robustness.defenses` with
 - if it has a gradient worth using, `pull_back(gradients, samples, [draws,] **parameters)`: the product of
   gradients by the outputs, float32 [N, H, W, C], with the Jacobian of `apply` or of a smooth stand-in for it.
   Without one, gradients pass as they are (the identity of Athalye et al. 2018, section 4.1).
+- `operations(shape, **parameters)`, its work for one sample of `shape` (H, W, C) on a microcontroller, in additions,
+  multiplications, comparisons and copies.
 
 None of these needs TensorFlow.
 """
@@ -59,6 +61,10 @@ class Preprocessor:
             return gradients
         extra = () if draws is None else (draws,)
         return self.method.pull_back(gradients, samples, *extra, **self.parameters).astype(np.float32)
+
+    def operations(self, shape: tuple[int, ...]) -> int:
+        """Return the work for one sample of `shape` (H, W, C)."""
+        return self.method.operations(shape, **self.parameters)
 
     def deployed(self, samples: np.ndarray, indices: Sequence[int]) -> np.ndarray:
         """Return the inputs of the network as the deployed defense makes them.

@@ -1,0 +1,169 @@
+"""What a network costs on a microcontroller, against closed forms and exhaustive search."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tflite_builder import Builder
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.evaluation.cost_and_robustness import cost_and_robustness
+from qnn_robustness.evaluation.device_cost import device_cost
+from qnn_robustness.quantization.device import ALIGNMENT, Buffer, cost, lifetimes, plan
+from qnn_robustness.quantization.flatbuffer import read_graph
+
+ROOT = Path(__file__).resolve().parents[2]
+RESNET = ROOT / "reference_models" / "cifar10_resnet8" / "standard"
+
+
+def convolution(size: int, kernel: int, before: int, after: int) -> int:
+    return size * size * kernel * kernel * before * after
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> str:
+    """A convolution, a depthwise convolution with stride, an addition to itself, and a dense layer."""
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 8, 8, 3], 0.5)
+    weights = builder.constant(np.zeros((5, 3, 3, 3), np.int8), 0.1)
+    first = builder.tensor(np.int8, [1, 8, 8, 5], 0.5)
+    builder.operator("CONV_2D", [source, weights], [first], "Conv2DOptions", strideH=1, strideW=1)
+    depthwise = builder.constant(np.zeros((1, 3, 3, 5), np.int8), 0.1)
+    second = builder.tensor(np.int8, [1, 4, 4, 5], 0.5)
+    builder.operator("DEPTHWISE_CONV_2D", [first, depthwise], [second], "DepthwiseConv2DOptions", strideH=2, strideW=2)
+    third = builder.tensor(np.int8, [1, 4, 4, 5], 0.5)
+    builder.operator("ADD", [second, second], [third], "AddOptions")
+    dense = builder.constant(np.zeros((7, 80), np.int8), 0.1)
+    output = builder.tensor(np.int8, [1, 7], 0.5)
+    builder.operator("FULLY_CONNECTED", [third, dense, -1], [output], "FullyConnectedOptions")
+    return builder.save(tmp_path_factory.mktemp("device") / "net.tflite", [source], [output])
+
+
+def test_work_is_counted_by_hand(path):
+    assert cost(path).macs == 8 * 8 * 9 * 3 * 5 + 4 * 4 * 9 * 5 + 80 * 7
+    assert cost(path).flash == Path(path).stat().st_size
+
+
+def test_activations_live_from_their_maker_to_their_last_reader(path):
+    source, first, second, third, output = lifetimes(read_graph(path))
+    assert source == Buffer(192, -1, 0)
+    assert first == Buffer(320, 0, 1)
+    assert (second, third) == (Buffer(80, 1, 2), Buffer(80, 2, 3))
+    assert output == Buffer(ALIGNMENT, 3, 4)  # 7 bytes, aligned; there until the end
+    assert cost(path).arena == 192 + 320
+
+
+@pytest.mark.parametrize(("precision", "bytes_a_value"), [("int8", 1), ("int16", 2)])
+def test_resnet8_of_mlperf_tiny(precision, bytes_a_value):
+    """12.5 million multiply-accumulates (Banbury et al. 2021); at its widest, a block holds three maps of 32x32x16."""
+    measured = cost(RESNET / f"{precision}.tflite")
+    macs = convolution(32, 3, 3, 16) + 2 * convolution(32, 3, 16, 16)
+    for size, before, after in ((16, 16, 32), (8, 32, 64)):
+        macs += convolution(size, 3, before, after) + convolution(size, 3, after, after)
+        macs += convolution(size, 1, before, after)
+    assert measured.macs == macs + 64 * 10
+    assert measured.macs == pytest.approx(12.5e6, rel=0.01)
+    assert measured.arena == 3 * 32 * 32 * 16 * bytes_a_value
+
+
+def test_an_unknown_operator_ends_in_one_line(tmp_path):
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 4], 0.5)
+    output = builder.tensor(np.int8, [1, 4], 0.5)
+    builder.operator("LSTM", [source], [output])
+    path = builder.save(tmp_path / "lstm.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"lstm\.tflite: the cost of operator 0 \(LSTM\) is not known"):
+        cost(path)
+
+
+def size_of(buffers: list[Buffer], places: list[int]) -> int:
+    return max(place + buffer.size for place, buffer in zip(places, buffers, strict=True))
+
+
+def lowest(buffers: list[Buffer]) -> int:
+    """Return the smallest arena of all: some order of placing each buffer as low as possible reaches it."""
+    best = sum(buffer.size for buffer in buffers)
+    for order in permutations(range(len(buffers))):
+        places: dict[int, int] = {}
+        for index in order:
+            rivals = [i for i in places if buffers[i].overlaps(buffers[index])]
+            free = (
+                start
+                for start in sorted({0, *(places[i] + buffers[i].size for i in rivals)})
+                if all(start + buffers[index].size <= places[i] or places[i] + buffers[i].size <= start for i in rivals)
+            )
+            places[index] = next(free)
+        best = min(best, size_of(buffers, [places[i] for i in range(len(buffers))]))
+    return best
+
+
+BUFFERS = st.lists(
+    st.builds(
+        lambda size, first, length: Buffer(size * ALIGNMENT, first, first + length),
+        st.integers(1, 6),
+        st.integers(-1, 4),
+        st.integers(0, 3),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(BUFFERS)
+def test_no_two_buffers_share_memory_and_the_arena_is_no_smaller_than_possible(buffers):
+    places = plan(buffers)
+    for i, one in enumerate(buffers):
+        for j, other in enumerate(buffers[:i]):
+            apart = places[i] + one.size <= places[j] or places[j] + other.size <= places[i]
+            assert apart or not one.overlaps(other)
+    live = [sum(b.size for b in buffers if b.first <= time <= b.last) for time in range(-1, 9)]
+    least = lowest(buffers)
+    assert max(live) <= least <= size_of(buffers, places) <= sum(b.size for b in buffers)
+
+
+def test_the_plan_is_greedy_by_size_even_where_another_is_smaller():
+    """Four buffers in a chain: the two largest are placed first, one upon the other."""
+    chain = [Buffer(27648, -1, 0), Buffer(18432, 0, 1), Buffer(18432, 1, 2), Buffer(36864, 2, 3)]
+    assert plan(chain) == [0, 27648, 46080, 0]
+    assert lowest(chain) == 18432 + 36864
+
+
+def network(**changes) -> dict:
+    entry = {"model": "m", "training": "t", "precision": "int8", "path": str(RESNET / "int8.tflite")}
+    return {**entry, "preprocessors": ["none", "bits"], **changes}
+
+
+def test_the_table_has_a_row_for_each_pipeline():
+    entries = {"none": {"method": None, "parameters": {}}, "bits": {"method": "bit_depth", "parameters": {"bits": 4}}}
+    table = device_cost([network()], entries)
+    assert table["preprocessor"].tolist() == ["none", "bits"]
+    assert table["operations"].tolist() == [0, 3 * 32 * 32 * 3]
+    assert table["macs"].unique().tolist() == [12501632]
+    assert table["fits"].unique().tolist() == ["64 KB / 256 KB"]
+
+
+def test_what_is_beaten_in_every_respect_is_not_on_the_front():
+    costs = pd.DataFrame(
+        {
+            "model": "m", "training": "t", "preprocessor": ["none", "slow", "fast"], "precision": "int8",
+            "macs": 100, "operations": [0, 50, 5], "flash": 10, "arena": 20, "fits": "",
+        }
+    )  # fmt: skip
+    worst = pd.DataFrame(
+        {
+            "model": "m", "training": "t", "preprocessor": ["none", "slow", "fast"], "target": "int8",
+            "kernels": "reference", "norm": "linf", "budget": 0.1, "accuracy": [0.1, 0.3, 0.4],
+        }
+    )  # fmt: skip
+    assert cost_and_robustness(costs, worst)["pareto"].tolist() == [True, False, True]
+    other = worst.assign(kernels="xnnpack", accuracy=1.0)
+    assert len(cost_and_robustness(costs, pd.concat([worst, other]))) == 3, "the first kernel set is reported"
+    equal = cost_and_robustness(costs, worst.assign(accuracy=0.5))
+    assert equal["pareto"].tolist() == [True, False, False]

@@ -1,0 +1,31 @@
+"""Which defended networks are worth what they cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+PIPELINE = ["model", "training", "preprocessor", "precision"]
+POINT = ["model", "norm", "budget"]
+
+
+def cost_and_robustness(costs: pd.DataFrame, worst: pd.DataFrame) -> pd.DataFrame:
+    """Return worst-case robust accuracy beside cost, each target on its first kernel set.
+
+    pareto: no other pipeline of the model costs at most as much work (macs + operations), flash and arena and is at
+    least as robust at this budget, with one of these better.
+    """
+    worst = worst.rename(columns={"target": "precision"}).drop_duplicates([*PIPELINE, "norm", "budget"])
+    table = worst.merge(costs, on=PIPELINE, validate="many_to_one")
+    table["work"] = table["macs"] + table["operations"]
+    table["pareto"] = False
+    for _, rows in table.groupby(POINT, sort=False):
+        table.loc[rows.index, "pareto"] = ~_dominated(rows[["work", "flash", "arena"]], rows["accuracy"])
+    return table
+
+
+def _dominated(costs: pd.DataFrame, accuracy: pd.Series) -> np.ndarray:
+    values = np.column_stack([costs.to_numpy(float), -accuracy.to_numpy(float)])
+    no_worse = (values[:, None] <= values[None]).all(axis=2)  # [other, pipeline]
+    better = (values[:, None] < values[None]).any(axis=2)
+    return (no_worse & better).any(axis=0)

@@ -1,0 +1,48 @@
+"""Worst-case robust accuracy against work on the device, one panel for each model and budget."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from qnn_robustness.figures.shared import panels, style
+
+TABLES = ("cost_and_robustness",)
+MILLION = 1e6
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Return the figure of the table cost_and_robustness."""
+    table = tables["cost_and_robustness"]
+    if table.empty:
+        return panels.empty("No integer network was attacked with an L\u221e budget.")
+    table = table.assign(pipeline=table["training"] + _behind(table["preprocessor"]) + ", " + table["precision"])
+    looks = style.looks(list(table["pipeline"].unique()))
+    models, budgets = table["model"].unique(), sorted(table["budget"].unique())
+    figure, axes = panels.grid(len(models), len(budgets), "Worst-case accuracy (%)")
+    for line, model in zip(axes, models, strict=True):
+        for axis, budget in zip(line, budgets, strict=True):
+            panel = table[(table["model"] == model) & (table["budget"] == budget)]
+            if panel.empty:
+                axis.set_axis_off()
+                continue
+            axis.set_title(f"{model}\nL\u221e {panels.budget_label(budget, 'linf')}/255")
+            _panel(axis, panel, looks)
+    style.add_legend(figure, looks, {}, {"not beaten": Line2D([], [], color="#777777", linewidth=0.9)})
+    return figure
+
+
+def _behind(preprocessors: pd.Series) -> pd.Series:
+    return preprocessors.where(preprocessors != "none", "").map(lambda name: f", {name}" if name else "")
+
+
+def _panel(axis: Axes, panel: pd.DataFrame, looks: dict[str, style.Look]) -> None:
+    front = panel[panel["pareto"]].sort_values(["work", "accuracy"])
+    axis.plot(front["work"] / MILLION, front["accuracy"] * 100, color="#777777", linewidth=0.9)
+    for name, rows in panel.groupby("pipeline", sort=False):
+        panels.interval_line(axis, list(rows["work"] / MILLION), rows, looks[name])
+    axis.set_xlabel(f"Work (million operations), n = {panels.count(panel['samples'])}")
+    axis.set_ylim(-3, 103)
+    axis.set_yticks(range(0, 101, 25))

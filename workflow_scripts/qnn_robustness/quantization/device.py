@@ -1,0 +1,149 @@
+"""What a network costs on a microcontroller, read from its .tflite file alone.
+
+Work in multiply-accumulates, flash as the size of the file, and memory as the tensor arena that TensorFlow Lite Micro
+would plan. The interpreter's own structures, the code of the kernels and what they need as scratch are not in the
+file, and not counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
+
+ALIGNMENT = 16  # bytes; MicroArenaBufferAlignment of TensorFlow Lite Micro
+BYTES = {"FLOAT32": 4, "INT32": 4, "INT64": 8, "INT16": 2, "INT8": 1, "UINT8": 1, "BOOL": 1}
+# Operators that are not counted: they move, add, compare, scale or look up, about once a value.
+NO_PRODUCTS = frozenset(
+    [
+        "ADD",
+        "AVERAGE_POOL_2D",
+        "CONCATENATION",
+        "DEQUANTIZE",
+        "LOGISTIC",
+        "MAX_POOL_2D",
+        "MEAN",
+        "MUL",
+        "PACK",
+        "PAD",
+        "PADV2",
+        "QUANTIZE",
+        "RELU",
+        "RELU6",
+        "RESHAPE",
+        "SHAPE",
+        "SOFTMAX",
+        "SQUEEZE",
+        "STRIDED_SLICE",
+        "SUB",
+        "SUM",
+        "TRANSPOSE",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one inference: multiply-accumulates, and bytes of the file and of the arena."""
+
+    macs: int
+    flash: int
+    arena: int
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An activation: its bytes, and the first and last operator (by position) that hold it in memory."""
+
+    size: int
+    first: int
+    last: int
+
+    def overlaps(self, other: Buffer) -> bool:
+        """Return whether both are in memory at the same time."""
+        return self.first <= other.last and other.first <= self.last
+
+
+def cost(path: str | Path) -> Cost:
+    """Return the cost of a .tflite file.
+
+    Raises UserError when it is no readable file, or has an operator or a type whose cost is not known.
+    """
+    graph = read_graph(path)
+    buffers = lifetimes(graph)
+    places = plan(buffers)
+    arena = max((place + buffer.size for place, buffer in zip(places, buffers, strict=True)), default=0)
+    work = sum(multiply_accumulates(graph.path, operator) for operator in graph.operators)
+    return Cost(work, Path(path).stat().st_size, arena)
+
+
+def multiply_accumulates(path: str, operator: Operator) -> int:
+    """Return the multiply-accumulates of one operator for one sample.
+
+    Products with padding count, as they do by convention. Raises UserError for an operator that is not known.
+    """
+    outputs = math.prod(operator.outputs[0].shape[1:])
+    if operator.name in NO_PRODUCTS:
+        return 0
+    if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+        known = ", ".join(sorted(NO_PRODUCTS))
+        raise UserError(f"{path}: the cost of {operator} is not known; known: convolutions, dense layers, {known}")
+    weights = operator.inputs[1].shape
+    if operator.name == "DEPTHWISE_CONV_2D":
+        return outputs * math.prod(weights[1:3])
+    return outputs * math.prod(weights[1:])
+
+
+def lifetimes(graph: Graph) -> list[Buffer]:
+    """Return the activations of a graph with their sizes (bytes, aligned) and lifetimes.
+
+    Inputs are there from the start, outputs until the end. Constants stay in flash.
+    """
+    first = {tensor.index: -1 for tensor in graph.inputs}
+    last = {tensor.index: -1 for tensor in graph.inputs}
+    for operator in graph.operators:
+        for tensor in operator.outputs:
+            first.setdefault(tensor.index, operator.position)
+            last[tensor.index] = operator.position
+        for tensor in operator.inputs:
+            if tensor is not None and tensor.index in first:
+                last[tensor.index] = operator.position
+    last.update({tensor.index: len(graph.operators) for tensor in graph.outputs if tensor.index in first})
+    return [Buffer(_size(graph, graph.tensors[index]), first[index], last[index]) for index in first]
+
+
+def plan(buffers: Sequence[Buffer]) -> list[int]:
+    """Return the place (bytes from the start of the arena) of each buffer.
+
+    The plan of TensorFlow Lite Micro's GreedyMemoryPlanner: from the largest to the smallest, each at the lowest
+    place where it fits between those that are in memory at the same time.
+    """
+    places = [0] * len(buffers)
+    placed: list[int] = []
+    for index in sorted(range(len(buffers)), key=lambda i: -buffers[i].size):
+        place = 0
+        rivals = [i for i in placed if buffers[i].overlaps(buffers[index])]
+        for other in sorted(rivals, key=lambda i: places[i]):
+            if places[other] - place >= buffers[index].size:
+                break
+            place = max(place, places[other] + buffers[other].size)
+        places[index] = place
+        placed.append(index)
+    return places
+
+
+def input_shape(path: str | Path) -> tuple[int, ...]:
+    """Return the shape of one input sample of a .tflite file."""
+    return read_graph(path).inputs[0].shape[1:]
+
+
+def _size(graph: Graph, tensor: Tensor) -> int:
+    if tensor.type not in BYTES:
+        raise UserError(f"{graph.path}: tensor {tensor.index} is of type {tensor.type}; its size is not known")
+    return int(np.ceil(math.prod(tensor.shape) * BYTES[tensor.type] / ALIGNMENT)) * ALIGNMENT
