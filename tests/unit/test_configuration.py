@@ -225,6 +225,26 @@ MISTAKES = {
         change("attacks.pgd.through", "bits"),
         r"^experiments\.white_box\.preprocessors: pgd is crafted through 'bits', which is not among them; add it",
     ),
+    "diagnosis by an unknown attack": (
+        change("diagnostics", {"attacks": ["deepfol"]}),
+        r"^diagnostics\.attacks\.0: unknown attack 'deepfol'; did you mean 'deepfool'\?",
+    ),
+    "diagnosis by an attack with budgets": (
+        change("diagnostics", {"attacks": ["deepfool", "pgd"]}),
+        r"^diagnostics\.attacks\.1: 'pgd' is no minimal-norm attack with gradients; name one without budgets",
+    ),
+    "diagnosis by an attack without gradients": (
+        change("diagnostics", {"attacks": ["jump"]}),
+        r"^diagnostics\.attacks\.0: 'jump' is no minimal-norm attack with gradients",
+    ),
+    "diagnosis without attacks": (
+        change("experiments.decision.diagnose", True),
+        r"^diagnostics\.attacks: empty; name minimal-norm attacks, or set diagnose: false in the experiments",
+    ),
+    "diagnosis with a perturbation beyond the range": (
+        change("diagnostics", {"perturbation_sizes": ["1/255", 8]}),
+        r"^diagnostics\.perturbation_sizes: a distance is not within \(0, 1\], the range of inputs",
+    ),
     "unknown architecture": (
         change("models.small.architecture", "small_cn"),
         r"^models\.small\.architecture: unknown architecture 'small_cn'; did you mean 'small_cnn'\?",
@@ -591,3 +611,14 @@ def test_an_attack_through_a_defense_depends_on_its_parameters(method: str, draw
     assert crafting["through"]["parameters"], "with its defaults filled in"
     assert crafting.get("draws") == draws
     assert configuration.attack_columns("adaptive")["through"] == "front"
+
+
+def test_networks_of_the_experiments_that_say_so_are_diagnosed() -> None:
+    values = copy.deepcopy(VALID)
+    values["diagnostics"] = {"attacks": ["deepfool"], "perturbation_sizes": ["0.5/255"]}
+    assert loaded(values).diagnosed() == []
+    values["experiments"]["decision"]["diagnose"] = True
+    values["experiments"]["not_run"]["diagnose"] = True
+    assert loaded(values).diagnosed() == [("small", "standard"), ("small", "hardened")]
+    assert loaded(values).diagnostics["perturbation_sizes"] == [0.5 / 255]
+    assert loaded(values).diagnostics["surface_radius"] == 8 / 255
