@@ -11,11 +11,12 @@ import numpy as np  # noqa: E402
 
 from qnn_robustness.attacks.crafting.craft import Setting, craft  # noqa: E402
 from qnn_robustness.attacks.crafting.recheck import RECHECKED, sample_of  # noqa: E402
+from qnn_robustness.attacks.crafting.sound import craft_sound  # noqa: E402
 from qnn_robustness.attacks.crafting.sources import View  # noqa: E402
 from qnn_robustness.common.distances import to_unit  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import read_arrays, write_arrays  # noqa: E402
-from qnn_robustness.data.splits import load_split, stratified  # noqa: E402
+from qnn_robustness.data.splits import Sound, load_sound, load_split, stratified  # noqa: E402
 from qnn_robustness.defenses.shared.pipeline import defended  # noqa: E402
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor  # noqa: E402
 
@@ -36,7 +37,14 @@ view = View(setting.on_lattice and not through, clean, attack["temperature"], at
 model = source.load(inputs.network, params.kernels, view)
 if through:
     model = defended(model, Preprocessor.of(through), draws, setting.on_lattice)
-crafted = craft(setting, model, samples, labels, chosen)
+extra = {}
+if getattr(setting.method, "OF_SOUND", False):
+    sound = load_sound(inputs.test)
+    crafted, extra["sound"] = craft_sound(
+        setting, model, Sound(sound.clips[chosen], sound.feature_range), labels, chosen
+    )
+else:
+    crafted = craft(setting, model, samples, labels, chosen)
 metadata = {"attack": attack, "kernels": params.kernels, "network": inputs.network}
 if hasattr(source, "mismatches"):  # an emulated network answers for itself: every job checks it
     inputs_checked = to_unit(sample_of(crafted.adversarial, test.samples, RECHECKED)).astype(np.float32)
@@ -51,4 +59,5 @@ write_arrays(
     seeds=np.array(attack["seeds"]),
     budgets=np.array(attack["budgets"] or [np.nan], np.float64),
     metadata=np.array(json.dumps(metadata)),
+    **extra,
 )

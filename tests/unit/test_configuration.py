@@ -426,6 +426,10 @@ MISTAKES = {
         speech({}),
         r"^experiments\.white_box\.attacks: 'pgd' makes 8-bit images, .* features; set attacks\.pgd\.lattice: float$",
     ),
+    "an attack on sound for images": (
+        change("attacks.pgd", {"method": "sound_pgd", "norm": "snr", "budgets": [30], "lattice": "float"}),
+        r"^experiments\.white_box\.attacks: 'pgd' attacks sound, but the samples of 'digits' are images$",
+    ),
     "features that are mirrored": (
         speech({"attacks": {"pgd": "float", "deepfool": "float"}, "flip": True}),
         r"^experiments\.white_box\.trainings: 'standard' shifts or mirrors .* models\.small\.recipes\.standard: {s",

@@ -18,7 +18,7 @@ from qnn_robustness.data.audio.wav import BadSound, read_wav
 from qnn_robustness.data.formats import speech_commands
 from qnn_robustness.data.formats.speech_commands import CLASSES, WORDS
 from qnn_robustness.data.prepare import draw, prepare
-from qnn_robustness.data.splits import SPLITS, load_split, to_unit
+from qnn_robustness.data.splits import SPLITS, load_sound, load_split, to_unit
 
 SPEECH = entry(format="speech_commands", image_shape=[49, 10, 1])
 RATE = features.RATE
@@ -270,6 +270,11 @@ def test_features_are_scaled_by_the_range_of_the_calibration_split(tmp_path):
     raw = speech_commands.read(both(tmp_path), SPEECH).pools["test"].samples
     np.testing.assert_allclose(splits["test"].samples, np.clip((raw - low) / (high - low), 0, 1), atol=1e-6)
     assert to_unit(splits["test"].samples) is splits["test"].samples
+    sound = load_sound(tmp_path / "test.npz")
+    np.testing.assert_array_equal(features.features_of(sound.clips, sound.feature_range), splits["test"].samples)
+    assert sound.feature_range == (low, high)
+    with pytest.raises(UserError, match=r"train\.npz: has no sound; an attack on sound needs a data set of sound"):
+        load_sound(tmp_path / "train.npz")
     assert summary["samples"] == {"train": 66, "validation": 12, "calibration": 6, "test": 36}
     assert summary["samples_per_class"]["train"]["_silence_"] == 22
     assert set(summary["archives"]) == {"train", "test"}

@@ -27,3 +27,11 @@ def distance(norm: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     if norm == "l0":
         return (difference > 0).sum(axis=1).astype(np.float64)
     raise ValueError(f"unknown norm {norm!r}")
+
+
+def signal_to_noise(clips: np.ndarray, adversarial: np.ndarray) -> np.ndarray:
+    """Return the signal-to-noise ratio in dB, float64 [N]; infinite without noise."""
+    signal, noise = clips.astype(np.float64), adversarial.astype(np.float64) - clips
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = 10 * np.log10((signal**2).sum(axis=1) / (noise**2).sum(axis=1))
+    return np.where((noise == 0).all(axis=1), np.inf, ratio)

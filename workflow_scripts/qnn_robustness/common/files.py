@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,14 +68,14 @@ def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
-def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Read every array of an .npz without unpickling anything.
+def read_arrays(path: str | Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz, or those of them that are `wanted`, without unpickling anything.
 
     Raises UserError when the file is missing, truncated or no .npz.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files if wanted is None or name in wanted}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # zipfile, zlib and numpy each raise their own

@@ -605,6 +605,9 @@ def _check_features(configuration: Configuration, model: str, experiment: dict[s
     """Check that nothing is asked of features of sound that is for images: 8-bit levels, shifts and mirroring."""
     dataset = configuration.dataset_of(model)
     if configuration.values["datasets"][dataset]["format"] not in FEATURES:
+        for attack in experiment["attacks"]:
+            if getattr(registry.load("attacks", configuration.attack(attack)["method"]), "OF_SOUND", False):
+                raise UserError(f"{where}.attacks: '{attack}' attacks sound, but the samples of '{dataset}' are images")
         return
     for attack in experiment["attacks"]:
         if configuration.attack(attack)["lattice"] == "uint8":

@@ -11,7 +11,7 @@ import numpy as np
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_arrays, sha256_path, write_arrays, write_json
 from qnn_robustness.data.formats import EMBEDDED, SEVERAL, Pool, Source, reader
-from qnn_robustness.data.splits import SPLITS, Split
+from qnn_robustness.data.splits import SPLITS, Sound, Split, to_range
 
 # One random stream for each purpose: a change of one draw leaves the others as they are.
 _STREAMS = {"test": 0, "validation": 1, "calibration": 2}
@@ -36,8 +36,15 @@ def prepare(
     except UserError as error:
         raise UserError(f"dataset '{name}': {error}") from error
     for split in SPLITS:
-        write_arrays(outputs[split], samples=splits[split].samples, labels=splits[split].labels)
+        write_arrays(outputs[split], **_arrays(splits[split]))
     write_json(outputs["summary"], _summary(name, dataset, archives, source.classes, splits, feature_range))
+
+
+def _arrays(split: Split) -> dict[str, np.ndarray]:
+    arrays = {"samples": split.samples, "labels": split.labels}
+    if split.sound is None:
+        return arrays
+    return {**arrays, "sound": split.sound.clips, "feature_range": np.array(split.sound.feature_range)}
 
 
 def _input(name: str, archives: Mapping[str, Path]) -> Path | Mapping[str, Path] | None:
@@ -87,12 +94,16 @@ def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
     for split in ("train", "test"):
         indices[split] = (split, np.flatnonzero(allowed[split, split] & ~taken[split]))
     indices["test"] = ("test", _first(indices["test"][1], dataset.get("test_samples")))
-    splits = {
-        split: Split(pools[origin].samples[rows], pools[origin].labels[rows])
-        for split, (origin, rows) in indices.items()
-    }
+    splits = {split: _split(pools[origin], rows, split) for split, (origin, rows) in indices.items()}
     _check(splits, pools, source.classes)
     return splits
+
+
+def _split(pool: Pool, rows: np.ndarray, name: str) -> Split:
+    """Return a part of a pool as a split; only test data are attacked, and so need sound."""
+    has_sound = name == "test" and pool.sound is not None
+    sound = Sound(pool.sound[rows], (0.0, 1.0)) if has_sound else None
+    return Split(pool.samples[rows], pool.labels[rows], sound)
 
 
 def _pools(source: Source, dataset: dict[str, Any]) -> dict[str, Pool]:
@@ -115,7 +126,8 @@ def _pools(source: Source, dataset: dict[str, Any]) -> dict[str, Pool]:
 
 
 def _part(pool: Pool, chosen: np.ndarray) -> Pool:
-    return Pool(pool.samples[chosen], pool.labels[chosen], pool.extensions[chosen])
+    sound = None if pool.sound is None else pool.sound[chosen]
+    return Pool(pool.samples[chosen], pool.labels[chosen], pool.extensions[chosen], sound)
 
 
 def _allowed(pool: Pool, extensions: list[str] | None) -> np.ndarray:
@@ -195,9 +207,10 @@ def _scaled(splits: dict[str, Split], dataset: dict[str, Any]) -> tuple[list[flo
     low, high = dataset.get("feature_range") or _range(splits["calibration"].samples)
     if not low < high:
         raise UserError(f"feature_range: [{low:g}, {high:g}] is empty; expected [lowest, highest]")
-    span = np.float32(high - low)
     scaled = {
-        name: Split(np.clip((split.samples - np.float32(low)) / span, 0, 1, dtype=np.float32), split.labels)
+        name: Split(
+            to_range(split.samples, (low, high)), split.labels, split.sound and Sound(split.sound.clips, (low, high))
+        )
         for name, split in splits.items()
     }
     return [low, high], scaled

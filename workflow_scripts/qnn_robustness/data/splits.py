@@ -14,14 +14,24 @@ SPLITS = ("train", "validation", "calibration", "test")
 
 
 @dataclass(frozen=True)
+class Sound:
+    """The clips of a split, int16 [N, 16000], and the range of their features that is [0, 1] in its samples."""
+
+    clips: np.ndarray
+    feature_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Split:
     """Samples of one split in canonical order.
 
-    `samples` uint8 [N, H, W, C], or float32 features in [0, 1] of the same layout; `labels` int64 [N].
+    `samples` uint8 [N, H, W, C], or float32 features in [0, 1] of the same layout; `labels` int64 [N]. Of test data
+    whose samples are features of sound, `sound` is what `load_sound` returns.
     """
 
     samples: np.ndarray
     labels: np.ndarray
+    sound: Sound | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -33,7 +43,7 @@ def load_split(path: str | Path) -> Split:
     Raises UserError when the file is missing or damaged, or does not hold uint8 samples [N, H, W, C], or
     float32 ones in [0, 1], and int64 labels [N].
     """
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, ("samples", "labels"))
     missing = {"samples", "labels"} - arrays.keys()
     if missing:
         raise UserError(f"{path}: has no array '{min(missing)}'; expected 'samples' and 'labels'")
@@ -47,6 +57,17 @@ def load_split(path: str | Path) -> Split:
     if (labels < 0).any():
         raise UserError(f"{path}: has negative labels; expected class numbers from 0")
     return Split(samples, labels)
+
+
+def load_sound(path: str | Path) -> Sound:
+    """Read the clips of a split, in the order of its samples.
+
+    Raises UserError when the file is missing or damaged, or its samples are no features of sound.
+    """
+    arrays = read_arrays(path, ("sound", "feature_range"))
+    if len(arrays) < 2:
+        raise UserError(f"{path}: has no sound; an attack on sound needs a data set of sound")
+    return Sound(arrays["sound"], tuple(arrays["feature_range"].tolist()))
 
 
 def stratified(labels: np.ndarray, count: int) -> np.ndarray:
@@ -66,3 +87,9 @@ def stratified(labels: np.ndarray, count: int) -> np.ndarray:
 def to_unit(samples: np.ndarray) -> np.ndarray:
     """Return samples as float32 in [0, 1], the input range of every network: uint8 as x / 255, features as they are."""
     return samples.astype(np.float32) / np.float32(255) if samples.dtype == np.uint8 else samples
+
+
+def to_range(features: np.ndarray, feature_range: tuple[float, float]) -> np.ndarray:
+    """Return features with `feature_range` (lowest, highest) brought to [0, 1], float32; the rest is clipped."""
+    low, high = np.float32(feature_range)
+    return np.clip((features - low) / (high - low), 0, 1, dtype=np.float32)

@@ -143,7 +143,8 @@ def _f3(paired: pd.DataFrame) -> Finding:
 
 
 def _f4(robust: pd.DataFrame) -> Finding:
-    budgeted = robust[robust["budget"].notna()]
+    # a budget of sound, in dB, is the larger the less noise it allows; and the finding is about images
+    budgeted = robust[robust["budget"].notna() & (robust["norm"] != "snr")]
     signs = []
     for _, rows in budgeted.groupby([*NETWORK, "source", "attack", "norm", "seed", "target"], sort=False):
         plain = rows[rows["preprocessor"] == "none"].set_index("budget")

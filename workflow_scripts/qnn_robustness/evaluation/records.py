@@ -76,7 +76,7 @@ def adversarial_records(
 
     Returns the constants, seed, budget (nan for attacks that minimise the distance), kernels, sample, label,
     source_correct, target_correct, adversarial_correct, adversarial_tie, found (the attack's own word),
-    queries, and the distance in each norm.
+    queries, and the distance in each norm; for sound also its signal-to-noise ratio `snr`, [S, E, N] of `crafted`.
     """
     indices, metadata = crafted["samples"], json.loads(str(crafted["metadata"]))
     clean, labels = test.samples[indices], test.labels[indices]
@@ -86,6 +86,8 @@ def adversarial_records(
         for e, budget in enumerate(crafted["budgets"]):
             adversarial = crafted["adversarial"][s, e]
             distances = {norm: distance(norm, adversarial, clean) for norm in NORMS}
+            if "snr" in crafted:
+                distances["snr"] = crafted["snr"][s, e]
             for kernels, predict in predictors.items():
                 scores = predict(adversarial, indices)
                 top = np.sort(scores, axis=1)[:, -2:]

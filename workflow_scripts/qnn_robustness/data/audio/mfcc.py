@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import dct
 
+from qnn_robustness.data.splits import to_range
+
 RATE = 16_000  # samples a second
 WINDOW, STRIDE = 480, 320  # samples: 30 ms and 20 ms
 FRAMES, COEFFICIENTS = 49, 10
@@ -19,15 +21,28 @@ LOWEST, HIGHEST = 20.0, 4000.0  # Hz
 FLOOR = 1e-6  # added to a band before the logarithm
 
 
+def first_second(sound: np.ndarray) -> np.ndarray:
+    """Return the first second of a clip [N] in its own type, [16000]; a short one ends in zeros."""
+    clip = np.zeros(RATE, sound.dtype)
+    clip[: min(len(sound), RATE)] = sound[:RATE]
+    return clip
+
+
 def one_second(sound: np.ndarray) -> np.ndarray:
     """Return the first second of a clip [N] divided by its largest value, float64 [16000]; a short one ends in zeros.
 
     A clip without a value above zero is left as it is.
     """
-    clip = np.zeros(RATE)
-    clip[: min(len(sound), RATE)] = sound[:RATE]
+    clip = first_second(sound).astype(np.float64)
     peak = clip.max()
     return clip / peak if peak > 0 else clip
+
+
+def features_of(clips: np.ndarray, feature_range: tuple[float, float], block: int = 256) -> np.ndarray:
+    """Return the samples of a data set, float32 [N, 49, 10, 1] in [0, 1], of clips int16 [N, 16000]."""
+    parts = [clips[start : start + block] for start in range(0, len(clips), block)]
+    features = [mfcc(np.stack([one_second(clip) for clip in part])) for part in parts]
+    return to_range(np.concatenate(features), feature_range)
 
 
 def mfcc(waveforms: np.ndarray) -> np.ndarray:

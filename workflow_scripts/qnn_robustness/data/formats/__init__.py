@@ -29,12 +29,13 @@ class Pool:
 
     `samples` uint8 [N, H, W, C], or float32 features [N, frames, coefficients, 1] in their own unit; `labels` int64
     [N]; `extensions` str [N], the lower-case file extension of each sample without its dot, or '' where samples are not
-    files of their own.
+    files of their own. `sound` int16 [N, time]: what features of test data were taken of.
     """
 
     samples: np.ndarray
     labels: np.ndarray
     extensions: np.ndarray
+    sound: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

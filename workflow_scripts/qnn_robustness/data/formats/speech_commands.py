@@ -17,7 +17,7 @@ import numpy as np
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.progress import progress
 from qnn_robustness.data.archives import list_members, read_members, shown
-from qnn_robustness.data.audio.mfcc import COEFFICIENTS, FRAMES, RATE, mfcc, one_second
+from qnn_robustness.data.audio.mfcc import COEFFICIENTS, FRAMES, RATE, first_second, mfcc, one_second
 from qnn_robustness.data.audio.wav import BadSound, read_wav
 from qnn_robustness.data.formats import Pool, Source, require_classes, require_shape
 
@@ -68,7 +68,8 @@ def _test_pool(archive: Path) -> Pool:
     for missing in sorted(set(CLASSES) - set(clips.values())):
         raise UserError(f"{archive}: has no clips of '{missing}'; is it the archive of the test data?")
     rows = _in_order(clips)
-    return _pool(_features(archive, rows), [clips[name] for name in rows])
+    features, sound = _features(archive, rows, keep_sound=True)
+    return _pool(features, [clips[name] for name in rows], sound)
 
 
 def _training_pools(archive: Path, seed: int) -> dict[str, Pool]:
@@ -91,7 +92,7 @@ def _training_pools(archive: Path, seed: int) -> dict[str, Pool]:
     rows = {pool: _in_order(own) for pool, own in classes.items()}
     count = len(rows["train"])
     mixing = _Mixing([sound[:border] for sound, border in zip(noise, borders, strict=True)], seed, count)
-    features = _features(archive, rows["train"] + rows["validation"], mixing)
+    features, _ = _features(archive, rows["train"] + rows["validation"], mixing)
     parts = {"train": features[:count], "validation": features[count:]}
     return {
         pool: _pool(
@@ -145,20 +146,29 @@ def _in_order(clips: Mapping[str, str]) -> list[str]:
     return sorted(clips, key=lambda name: (PurePosixPath(name).name, clips[name], name))
 
 
-def _features(archive: Path, rows: list[str], mixing: _Mixing | None = None) -> np.ndarray:
-    """Return the MFCC of one second of each of the clips `rows`, with noise in those which `mixing` covers."""
+def _features(
+    archive: Path, rows: list[str], mixing: _Mixing | None = None, keep_sound: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the MFCC of one second of each of the clips `rows`, and with `keep_sound` these seconds, int16 [N, 16000].
+
+    Those clips which `mixing` covers carry noise.
+    """
     places = {name: place for place, name in enumerate(rows)}
     features = np.empty((len(rows), *SHAPE), np.float32)
+    kept = np.empty((len(rows), RATE), np.int16) if keep_sound else None
 
     def waveforms() -> Iterator[tuple[int, np.ndarray]]:
         for name, content in progress(read_members(archive, places), "read clips", len(rows), "clip"):
-            clip = one_second(_sound(archive, name, content))
-            yield places[name], mixing(clip, places[name]) if mixing else clip
+            place, sound = places[name], first_second(_sound(archive, name, content))
+            if keep_sound:
+                kept[place] = sound
+            clip = one_second(sound)
+            yield place, mixing(clip, place) if mixing else clip
 
     for block in _blocks(waveforms()):
         chosen, sounds = zip(*block, strict=True)
         features[list(chosen)] = mfcc(np.stack(sounds))
-    return features
+    return features, kept
 
 
 def _blocks(items: Iterable) -> Iterator[list]:
@@ -216,6 +226,6 @@ def _uniform(seed: int, stream: int, count: int) -> np.ndarray:
     return (np.random.PCG64([seed, stream]).random_raw(count) >> np.uint64(11)) / 2**53
 
 
-def _pool(features: np.ndarray, classes: list[str]) -> Pool:
+def _pool(features: np.ndarray, classes: list[str], sound: np.ndarray | None = None) -> Pool:
     labels = np.array([CLASSES.index(name) for name in classes], np.int64)
-    return Pool(features, labels, np.full(len(labels), "wav", dtype=object))
+    return Pool(features, labels, np.full(len(labels), "wav", dtype=object), sound)

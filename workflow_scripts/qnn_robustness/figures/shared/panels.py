@@ -12,6 +12,7 @@ from qnn_robustness.figures.shared.style import Look
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.9, 2.3
 DODGE = 0.13
+UNITS = {"linf": "levels of 1/255", "snr": "signal to noise in dB"}
 
 
 def kernel_labels(table: pd.DataFrame) -> dict[str, str]:
@@ -69,13 +70,13 @@ def interval_line(axes: Axes, at: list[float], rows: pd.DataFrame, look: Look) -
 
 
 def budget_label(budget: float, norm: str) -> str:
-    """Return a budget as the number on its axis: 8-bit levels for Linf, a length otherwise."""
+    """Return a budget as the number on its axis: 8-bit levels for Linf, dB for sound, a length otherwise."""
     return f"{budget * 255:.3g}" if norm == "linf" else f"{budget:.3g}"
 
 
 def budget_axis(norm: str) -> str:
     """Return the axis label for budgets in a norm."""
-    unit = "levels of 1/255" if norm == "linf" else "inputs in [0, 1]"
+    unit = UNITS.get(norm, "inputs in [0, 1]")
     return f"{style.NORM_LABELS[norm]} budget ({unit})"
 
 

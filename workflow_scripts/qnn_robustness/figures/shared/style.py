@@ -17,7 +17,7 @@ COLOURS = ("#14213d", "#b3400a", "#3a8fd0", "#6a1b5a", "#a88400", "#00594a")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (7, 2)))
 PRECISIONS = ("float32", "int16", "int8")
-NORM_LABELS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
+NORM_LABELS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "snr": "Noise"}
 SMALLEST_FONT = 8
 SETTINGS = {
     "font.size": 9,
