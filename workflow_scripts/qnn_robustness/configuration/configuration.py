@@ -615,8 +615,10 @@ def _check_features(configuration: Configuration, model: str, experiment: dict[s
                 f"{where}.attacks: '{attack}' makes 8-bit images, but the samples of '{dataset}' are features; "
                 f"set attacks.{attack}.lattice: float"
             )
+    if configuration.is_imported(model):
+        return
     for training in experiment["trainings"]:
-        for recipe in configuration.lineage(model, training):
+        for recipe in configuration.lineage(model, training) if configuration.has(model, training) else ():
             if recipe["shift"] or recipe["flip"]:
                 raise UserError(
                     f"{where}.trainings: '{training}' shifts or mirrors its samples, but those of '{dataset}' are "
