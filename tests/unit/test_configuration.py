@@ -497,7 +497,7 @@ def test_the_grid_is_the_union_of_the_experiments_that_are_run() -> None:
 def test_a_model_of_sound_may_be_given_by_files_beside_one_that_is_trained() -> None:
     values = copy.deepcopy(VALID)
     own_files("int8")(values)
-    speech({"attacks": {"pgd": "float", "deepfool": "float"}})(values)
+    speech({"attacks": dict.fromkeys(values["attacks"], "float")})(values)
     values["experiments"]["audit"] |= {"models": ["own", "small"], "trainings": ["pretrained", "standard"]}
     values["run"] = ["audit"]
     assert loaded(values).networks() == [("own", "pretrained"), ("small", "standard")]
