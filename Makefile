@@ -16,10 +16,12 @@ STAMP = .venv/complete
 WANTED := $(shell cksum < requirements.lock)
 HAVE := $(shell cat $(STAMP) 2>/dev/null && .venv/bin/python -c '' 2>&1)
 
-.PHONY: help quickstart test lint lock benchmark clean environment
+.PHONY: help quickstart audit test lint lock benchmark clean environment
 
 help:
 	@echo "make quickstart  run every stage on a small data set; print the headline table and the report (minutes)"
+	@echo "make audit MODEL=network.tflite DATA=folder [RANGE=0..255] [LABELS=cat,dog]"
+	@echo "                 how easily is your network fooled? DATA has a folder of images for each class"
 	@echo "make test        run all tests"
 	@echo "make lint        check style: ruff, snakefmt, snakemake --lint"
 	@echo "make lock        pin requirements.in anew: requirements.lock and envs/ (needs uv)"
@@ -40,6 +42,11 @@ endif
 quickstart: environment
 	.venv/bin/snakemake --cores 2 --configfile config/quickstart.yaml
 	@.venv/bin/python workflow_scripts/show_headline.py results/tables/headline.csv results/reports/index.html
+
+audit: $(if $(and $(MODEL),$(DATA)),environment)
+	$(if $(and $(MODEL),$(DATA)),,$(error MODEL=network.tflite and DATA=folder of class folders are needed))
+	@.venv/bin/python workflow_scripts/audit_model.py "$(MODEL)" "$(DATA)" \
+		$(if $(RANGE),"--range=$(RANGE)") $(if $(LABELS),"--labels=$(LABELS)")
 
 test: environment
 	.venv/bin/python -m pytest -q

@@ -41,6 +41,12 @@ rule figures:
         ),
 
 
+rule audit:
+    input:
+        "results/reports/audit.html",
+        "results/tables/headline.csv",
+
+
 rule reports:
     input:
         expand("results/reports/{report}.html", report=[report.name for report in REPORTS]),

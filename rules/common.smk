@@ -66,6 +66,24 @@ def records_of(experiment):
     ]
 
 
+def files_of_examples():
+    """Return the files, list by list, of the undefended attacks on their own source that feed the figure `examples`."""
+    points = [
+        e
+        for experiment in C.feeding("examples")
+        for e in C.evaluations(experiment)
+        if e.source == e.target and e.preprocessor == "none"
+    ]
+    folders = [f"{e.model}/{e.training}/{e.source}/{e.attack}" for e in points]
+    data = [f"results/data/{C.dataset_of(e.model)}" for e in points]
+    return {
+        "adversarial": [f"results/adversarial/{folder}.npz" for folder in folders],
+        "records": [f"results/evaluations/{folder}/none/{e.target}.parquet" for folder, e in zip(folders, points)],
+        "test": [f"{folder}/test.npz" for folder in data],
+        "summary": [f"{folder}/summary.json" for folder in data],
+    }
+
+
 def preprocessor_modules(preprocessor):
     method = C.preprocessor(preprocessor)["method"]
     return [module_name("defenses", method)] if method else []

@@ -35,6 +35,8 @@ if C.diagnosed():
     for figure, names in FIGURES_OF_DIAGNOSTICS.items():
         TABLES_OF_FIGURES[figure] = {name: [f"results/tables/{name}.csv"] for name in names}
 for figure in C.figures():
+    if figure == "examples":
+        TABLES_OF_FIGURES[figure] = files_of_examples()
     if figure in TABLES:
         TABLES_OF_FIGURES[figure] = {figure: [f"results/tables/{figure}.csv"]}
     TABLES_OF_FIGURES.setdefault(

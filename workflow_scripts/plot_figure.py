@@ -10,6 +10,9 @@ from qnn_robustness.figures.shared.style import save  # noqa: E402
 
 params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output  # noqa: F821
 module = registry.load("figures", params.figure)
-figure = module.draw({name: concatenation({"tables": list(inputs[name])}) for name in module.TABLES})
+if hasattr(module, "read"):  # a figure of samples, not of numbers
+    figure = module.draw(module.read(dict(inputs.items())))
+else:
+    figure = module.draw({name: concatenation({"tables": list(inputs[name])}) for name in module.TABLES})
 for path in outputs:
     save(figure, path)

@@ -18,7 +18,7 @@ from qnn_robustness.common.code_hash import closure
 from qnn_robustness.evaluation.statistics import wilson
 from qnn_robustness.figures.shared import panels, style
 
-FIGURES = registry.names("figures")
+FIGURES = [name for name in registry.names("figures") if name != "examples"]  # which shows samples, not numbers
 ROBUST = ("robust_accuracy",)
 TARGETS = {"float32": ["tensorflow"], "int16": ["reference"], "int8": ["reference", "xnnpack"]}
 

@@ -159,7 +159,7 @@ def test_damaged_files_end_in_one_line(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qnn_robustness.quantization.importing.keras_file.MAX_BYTES", 2**20)
+    monkeypatch.setattr("qnn_robustness.quantization.importing.keras_configuration.MAX_BYTES", 2**20)
     with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", "{}" + " " * 2**21)
     with pytest.raises(UserError, match="would take more than 1,048,576 bytes unpacked"):

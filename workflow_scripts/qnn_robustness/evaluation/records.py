@@ -75,8 +75,9 @@ def adversarial_records(
     its own). `constants` are columns with one value (model, attack, ...).
 
     Returns the constants, seed, budget (nan for attacks that minimise the distance), kernels, sample, label,
-    source_correct, target_correct, adversarial_correct, adversarial_tie, found (the attack's own word),
-    queries, and the distance in each norm; for sound also its signal-to-noise ratio `snr`, [S, E, N] of `crafted`.
+    source_correct, target_correct, adversarial_prediction, adversarial_correct, adversarial_tie, found (the
+    attack's own word), queries, and the distance in each norm; for sound also its signal-to-noise ratio `snr`,
+    [S, E, N] of `crafted`.
     """
     indices, metadata = crafted["samples"], json.loads(str(crafted["metadata"]))
     clean, labels = test.samples[indices], test.labels[indices]
@@ -102,6 +103,7 @@ def adversarial_records(
                             "label": labels,
                             "source_correct": source_correct,
                             "target_correct": _correct(target_clean, kernels, indices),
+                            "adversarial_prediction": scores.argmax(axis=1),
                             "adversarial_correct": scores.argmax(axis=1) == labels,
                             "adversarial_tie": top[:, 0] == top[:, 1],
                             "found": crafted["found"][s, e],

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.importing.keras_configuration import layers, read_configuration
 
-MAX_BYTES = 2 * 2**30  # unpacked
 # Layers that hold code, or fetch a graph from elsewhere. Keras refuses them too; nothing is left to its version.
 REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 
@@ -36,8 +32,7 @@ def load_keras_file(path: str | Path) -> keras.Model:
     """
     path = Path(path)
     try:
-        configuration = _configuration(path)
-        for layer in _layers(configuration):
+        for layer in layers(read_configuration(path)):
             if layer["class_name"] in REFUSED or "pickle" in str(layer.get("module")):
                 raise UserError(f"{path}: has a layer '{layer['class_name']}', which holds code; replace it")
         network = keras.saving.load_model(
@@ -53,30 +48,3 @@ def load_keras_file(path: str | Path) -> keras.Model:
     if not isinstance(network, keras.Model) or len(network.inputs) != 1 or len(network.outputs) != 1:
         raise UserError(f"{path}: is no network with one input and one output")
     return network
-
-
-def _configuration(path: Path) -> Any:
-    with path.open("rb") as stream:
-        start = stream.read(8)
-    if start == b"\x89HDF\r\n\x1a\n":
-        with h5py.File(path, "r") as file:
-            if "model_config" not in file.attrs:
-                raise UserError(f"{path}: holds weights only; save the whole model")
-            return json.loads(file.attrs["model_config"])
-    if start[:4] != b"PK\x03\x04":
-        raise UserError(f"{path}: is neither a .keras nor an .h5 file")
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-            raise UserError(f"{path}: would take more than {MAX_BYTES:,} bytes unpacked")
-        return json.loads(archive.read("config.json"))
-
-
-def _layers(part: Any) -> Iterator[dict[str, Any]]:
-    """Yield every record with a class name in a configuration, at any depth."""
-    if isinstance(part, dict):
-        if isinstance(part.get("class_name"), str):
-            yield part
-        part = list(part.values())
-    if isinstance(part, list):
-        for entry in part:
-            yield from _layers(entry)

@@ -1,0 +1,55 @@
+"""Audit one network of your own: how easily is it fooled?
+
+    python workflow_scripts/audit_model.py network.tflite folder_of_images --range 0..255
+
+`make audit` runs this. It writes a small configuration into audits/<name>, runs the workflow there with
+config/audit.yaml, and prints the headline and the page with the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "workflow_scripts"))
+
+
+from qnn_robustness.common.errors import UserError  # noqa: E402
+from qnn_robustness.common.files import write_text  # noqa: E402
+from qnn_robustness.configuration.audit import audit, name_of  # noqa: E402
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the audit and return the exit status of the workflow."""
+    overlay = audit(arguments.model, arguments.data, arguments.range, arguments.labels)
+    folder = arguments.folder or ROOT / "audits" / name_of(arguments.model)
+    write_text(folder / "audit.yaml", yaml.safe_dump(overlay, sort_keys=False))
+    command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    command += ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", str(arguments.cores)]
+    command += ["--configfile", str(ROOT / "config/audit.yaml"), str(folder / "audit.yaml"), "--", "audit"]
+    print(" ".join(command), flush=True)
+    status = subprocess.run([sys.executable, "-m", *command]).returncode
+    if status == 0:
+        results = folder / "results"
+        shown = [str(results / "tables/headline.csv"), str(results / "reports/audit.html")]
+        subprocess.run([sys.executable, str(ROOT / "workflow_scripts/show_headline.py"), *shown])
+    return status
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a .tflite, .keras or .h5 file")
+    parser.add_argument("data", help="folder with a folder of images for each class")
+    parser.add_argument("--range", help="values of black and white that the network takes, such as 0..255")
+    parser.add_argument("--labels", help="class folders in the order of the outputs, separated by commas")
+    parser.add_argument("--folder", type=Path, help="where to write configuration and results (default: audits/<name>)")
+    parser.add_argument("--cores", type=int, default=2)
+    try:
+        sys.exit(main(parser.parse_args()))
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,65 @@
+"""What a network's file says about itself, read without running it. Needs no TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.flatbuffer import precision_of, read_graph
+from qnn_robustness.quantization.importing.integer_file import ends_in_softmax, representable_span
+from qnn_robustness.quantization.importing.keras_configuration import layers, read_configuration
+
+
+@dataclass(frozen=True)
+class Description:
+    """`shape` is [H, W, C]; `outputs` and `span` (the values that the input can represent) are None if unknown."""
+
+    precision: str
+    shape: tuple[int, int, int]
+    outputs: int | None
+    softmax: bool
+    span: tuple[float, float] | None
+
+
+def describe(path: str | Path) -> Description:
+    """Return what a .tflite, .keras or .h5 file says about its network.
+
+    Raises UserError, with one line, when the file is missing, damaged or of another type, or takes no images.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    with path.open("rb") as stream:
+        is_tflite = path.suffix == ".tflite" or stream.read(8)[4:] == b"TFL3"
+    described = _tflite(path) if is_tflite else _keras(path)
+    if len(described.shape) != 3 or min(described.shape) < 1 or described.shape[2] not in (1, 3):
+        raise UserError(f"{path}: takes inputs of shape {list(described.shape)}; images are [height, width, 1 or 3]")
+    return described
+
+
+def _tflite(path: Path) -> Description:
+    graph = read_graph(path)
+    precision = precision_of(graph)
+    outputs = graph.outputs[0].shape
+    span = None if precision == "float32" else representable_span(graph)
+    return Description(
+        precision, graph.inputs[0].shape[1:], outputs[-1] if outputs else None, ends_in_softmax(graph), span
+    )
+
+
+def _keras(path: Path) -> Description:
+    try:
+        records = [record["config"] for record in layers(read_configuration(path)) if "config" in record]
+        records = [record for record in records if isinstance(record, dict)]
+        shapes = [record.get("batch_shape") or record.get("batch_input_shape") for record in records]
+        shape = next(tuple(shape[1:]) for shape in shapes if shape)
+        activations = [str(record.get("activation")) for record in records if "activation" in record]
+    except UserError:
+        raise
+    except StopIteration:
+        raise UserError(f"{path}: does not say which input it takes; save it with an input layer") from None
+    except Exception as error:  # h5py and zipfile raise whatever they stumble over
+        raise UserError(f"{path}: not a readable Keras file ({type(error).__name__}: {error})") from error
+    softmax = bool(activations) and activations[-1] == "softmax"
+    return Description("float32", tuple(size or 0 for size in shape), None, softmax, None)
