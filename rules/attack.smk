@@ -21,7 +21,7 @@ rule craft_adversarial:
             "craft_adversarial.py",
             module_name("attacks", C.attack(w.attack)["method"]),
             C.source_module(w.source, w.attack),
-            *preprocessor_modules(C.through(w.attack)),
+            *dict.fromkeys(module for front in C.fronts(w.attack) for module in preprocessor_modules(front)),
         ),
     script:
         "../workflow_scripts/craft_adversarial.py"

@@ -40,6 +40,7 @@ wildcard_constraints:
     precision="int16|int8",
     attack="[a-z][a-z0-9_]*",
     preprocessor="[a-z][a-z0-9_]*",
+    detector="[a-z][a-z0-9_]*",
     experiment="[a-z][a-z0-9_]*",
 
 

@@ -24,7 +24,7 @@ rule evaluate_adversarial:
         adversarial="results/adversarial/{model}/{training}/{source}/{attack}.npz",
         network=lambda w: network_file(w.model, w.training, w.target),
         test=data_of("test"),
-        source_clean=lambda w: clean_file(w.model, w.training, C.through(w.attack), w.source),
+        source_clean=lambda w: clean_file(w.model, w.training, C.fronts(w.attack)[0], w.source),
         target_clean="results/evaluations/{model}/{training}/clean/{preprocessor}/{target}.parquet",
     output:
         "results/evaluations/{model}/{training}/{source}/{attack}/{preprocessor}/{target}.parquet",

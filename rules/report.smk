@@ -13,6 +13,7 @@ TABLES = [
     "paired_sources",
     "paired_attacks",
     "integer_model_exactness",
+    *(["detection", "detection_roc"] if C.detections() else []),
     *(DIAGNOSTIC_TABLES if C.diagnosed() else []),
 ]
 # A figure named after a table of the whole run draws that table; any other draws the experiments that feed it.

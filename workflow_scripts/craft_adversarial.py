@@ -17,7 +17,7 @@ from qnn_robustness.common.distances import to_unit  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import read_arrays, write_arrays  # noqa: E402
 from qnn_robustness.data.splits import Sound, load_sound, load_split, stratified  # noqa: E402
-from qnn_robustness.defenses.shared.pipeline import defended  # noqa: E402
+from qnn_robustness.defenses.shared.pipeline import defended, runs_of  # noqa: E402
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor  # noqa: E402
 
 params, inputs = snakemake.params, snakemake.input  # noqa: F821
@@ -30,13 +30,15 @@ except UserError as error:
 samples, labels = test.samples[chosen], test.labels[chosen]
 
 source = importlib.import_module(params.source_module)
-through, draws = attack.get("through"), attack.get("draws", 1)
+fronts = [Preprocessor.of(entry) if entry["method"] else None for entry in attack.get("through", [])]
+runs = runs_of(fronts, attack.get("draws", 1))
 clean = to_unit(samples).astype(np.float32)
-setting = Setting.of(attack, read_arrays(inputs.warm_start)["adversarial"] if inputs.get("warm_start") else None)
-view = View(setting.on_lattice and not through, clean, attack["temperature"], attack["estimator"])
+warm_starts = read_arrays(inputs.warm_start)["adversarial"] if inputs.get("warm_start") else None
+setting = Setting.of(attack, warm_starts, max(len(runs), 1))
+view = View(setting.on_lattice and not runs, clean, attack["temperature"], attack["estimator"])
 model = source.load(inputs.network, params.kernels, view)
-if through:
-    model = defended(model, Preprocessor.of(through), draws, setting.on_lattice)
+if runs:
+    model = defended(model, runs, setting.on_lattice)
 extra = {}
 if getattr(setting.method, "OF_SOUND", False):
     sound = load_sound(inputs.test)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from qnn_robustness.attacks.crafting.craft import Crafted, Setting, craft
 from qnn_robustness.common import registry
-from qnn_robustness.defenses.shared.pipeline import defended
+from qnn_robustness.defenses.shared.pipeline import defended, runs_of
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 
 SHAPE, CLASSES, SAMPLES = (6, 6, 1), 3, 9
@@ -51,7 +51,7 @@ def pipeline(method: str, draws: int = 3, on_lattice: bool = False, numpy: bool 
         if numpy
         else foolbox.TensorFlowModel(curved, (0, 1))
     )
-    return defended(network, preprocessor(method), draws, on_lattice)
+    return defended(network, runs_of([preprocessor(method)], draws), on_lattice)
 
 
 def loss_and_gradient(model: foolbox.Model, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +97,7 @@ def test_logits_and_gradients_are_means_over_the_draws() -> None:
             return drawn[-1]
 
     network = foolbox.TensorFlowModel(curved, (0, 1))
-    model = defended(network, Recorded(front.method, front.parameters), 4, False)
+    model = defended(network, [Recorded(front.method, front.parameters)] * 4, False)
     losses, gradient = loss_and_gradient(model, INPUTS)
     assert len(drawn) == 4
     parts = [loss_and_gradient(network, front.apply(INPUTS, randomness)) for randomness in drawn]
@@ -122,11 +122,11 @@ def test_random_numbers_belong_to_the_image(numpy: bool) -> None:
     assert np.ptp(scores(similar), axis=0).max() > 0.1, "each image meets fresh random numbers"
 
 
-def crafted(attack: str, model: foolbox.Model, batch_size: int = SAMPLES, draws: int = 1, **changes) -> Crafted:
+def crafted(attack: str, model: foolbox.Model, batch_size: int = SAMPLES, runs: int = 1, **changes) -> Crafted:
     labels = np.arange(SAMPLES) % CLASSES
     norm, budgets = ("linf", [0.2]) if attack == "pgd" else ("l2", [])
     method, parameters = registry.load("attacks", attack), PARAMETERS[attack]
-    setting = Setting(method, norm, budgets, [0], True, batch_size, draws=draws, parameters=parameters, **changes)
+    setting = Setting(method, norm, budgets, [0], True, batch_size, runs=runs, parameters=parameters, **changes)
     return craft(setting, model, IMAGES, labels)
 
 
@@ -140,9 +140,20 @@ def test_a_sample_crafted_through_a_randomised_defense_does_not_depend_on_its_ba
 
 def test_every_draw_is_a_query() -> None:
     model = pipeline("random_resize_pad", draws=3, on_lattice=True)
-    np.testing.assert_array_equal(crafted("pgd", model, draws=3).queries, 3 * crafted("pgd", model).queries)
-    limited = crafted("hop_skip_jump", model, draws=3, query_budget=60)
+    np.testing.assert_array_equal(crafted("pgd", model, runs=3).queries, 3 * crafted("pgd", model).queries)
+    limited = crafted("hop_skip_jump", model, runs=3, query_budget=60)
     assert limited.queries.max() <= 63  # three of them tell whether the clean sample is classified right
+
+
+def test_a_detector_is_attacked_through_the_network_and_its_squeezers_at_once() -> None:
+    fronts = [None, preprocessor("bit_depth"), preprocessor("median_smoothing")]
+    network = foolbox.TensorFlowModel(curved, (0, 1))
+    losses, gradient = loss_and_gradient(defended(network, runs_of(fronts, 10), False), INPUTS)
+    parts = [loss_and_gradient(network, INPUTS)]
+    parts += [loss_and_gradient(pipeline(method), INPUTS) for method in ("bit_depth", "median_smoothing")]
+    np.testing.assert_allclose(losses, np.mean([loss for loss, _ in parts], axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, np.mean([pulled for _, pulled in parts], axis=0), rtol=1e-4, atol=1e-6)
+    assert len(runs_of([*fronts, preprocessor("random_resize_pad")], 10)) == 13
 
 
 def test_an_attacker_who_knows_the_median_fools_twice_as_many_samples() -> None:

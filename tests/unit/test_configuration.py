@@ -219,7 +219,7 @@ MISTAKES = {
     ),
     "attack through a misspelt preprocessor": (
         change("attacks.pgd.through", "bit"),
-        r"^attacks\.pgd\.through: unknown preprocessor 'bit'; did you mean 'bits'\?",
+        r"^attacks\.pgd\.through: unknown preprocessor or detector 'bit'; did you mean 'bits'\?",
     ),
     "attack through a preprocessor that is not evaluated": (
         change("attacks.pgd.through", "bits"),
@@ -244,6 +244,18 @@ MISTAKES = {
     "diagnosis with a perturbation beyond the range": (
         change("diagnostics", {"perturbation_sizes": ["1/255", 8]}),
         r"^diagnostics\.perturbation_sizes: a distance is not within \(0, 1\], the range of inputs",
+    ),
+    "misspelt squeezer": (
+        change("detectors", {"squeezing": {"squeezers": ["bit"]}}),
+        r"^detectors\.squeezing\.squeezers: unknown preprocessor 'bit'; did you mean 'bits'\?",
+    ),
+    "detector and preprocessor of one name": (
+        change("detectors", {"bits": {"squeezers": ["bits"]}}),
+        r"^detectors\.bits: is the name of a preprocessor, too; rename one of them",
+    ),
+    "unknown detector": (
+        change("experiments.decision.detectors", ["squeezing"]),
+        r"^experiments\.decision\.detectors: unknown detector 'squeezing'",
     ),
     "unknown architecture": (
         change("models.small.architecture", "small_cn"),
@@ -620,8 +632,8 @@ def test_an_attack_through_a_defense_depends_on_its_parameters(method: str, draw
     values["attacks"]["adaptive"] = {**values["attacks"]["pgd"], "through": "front", "draws": 7}
     configuration = loaded(values)
     crafting = configuration.crafting("adaptive")
-    assert crafting["through"] == configuration.preprocessor("front")
-    assert crafting["through"]["parameters"], "with its defaults filled in"
+    assert crafting["through"] == [configuration.preprocessor("front")]
+    assert crafting["through"][0]["parameters"], "with its defaults filled in"
     assert crafting.get("draws") == draws
     assert configuration.attack_columns("adaptive")["through"] == "front"
 
@@ -635,3 +647,19 @@ def test_networks_of_the_experiments_that_say_so_are_diagnosed() -> None:
     assert loaded(values).diagnosed() == [("small", "standard"), ("small", "hardened")]
     assert loaded(values).diagnostics["perturbation_sizes"] == [0.5 / 255]
     assert loaded(values).diagnostics["surface_radius"] == 8 / 255
+
+
+def test_an_attack_through_a_detector_sees_the_network_and_its_squeezers() -> None:
+    values = copy.deepcopy(VALID)
+    values["detectors"] = {"squeezing": {"squeezers": ["bits"]}}
+    values["attacks"]["aware"] = {**values["attacks"]["pgd"], "through": "squeezing"}
+    values["experiments"]["white_box"]["attacks"] = ["aware"]
+    with pytest.raises(UserError, match=r"white_box\.detectors: aware is crafted through 'squeezing'"):
+        loaded(copy.deepcopy(values))
+    values["experiments"]["white_box"]["detectors"] = ["squeezing"]
+    configuration = loaded(values)
+    assert configuration.fronts("aware") == ["none", "bits"]
+    assert [entry["method"] for entry in configuration.crafting("aware")["through"]] == [None, "bit_depth"]
+    (detection, *rest) = configuration.detections()
+    assert detection == ("small", "standard", "float32", "aware", "squeezing", "float32")
+    assert len(rest) == 2

@@ -159,6 +159,16 @@ def cost_and_robustness(budgets: int = 3) -> pd.DataFrame:
     return table.assign(work=12.5e6 + 1e4 * (table["preprocessor"] != "none"), pareto=table["training"] == "training_0")
 
 
+def detection_roc(samples: int = 200) -> pd.DataFrame:
+    rows = [
+        {"model": "net", "training": "standard", "source": "float32", "attack": "pgd_linf", "detector": "squeezing",
+         "target": target, "kernels": TARGETS[target][0], "norm": "linf", "budget": budget / 255, "seed": 0,
+         "samples": samples, "false_positive_rate": share, "detection_rate": share**0.5}
+        for target, budget, share in product(TARGETS, (1, 8), np.linspace(0, 1, 5))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 TABLES = {
     "quantization_shift": quantization_shift(),
     "boundary_distance": boundary_distance(),
@@ -172,6 +182,7 @@ TABLES = {
     "gradient_magnitudes": gradient_magnitudes(),
     "gradient_alignment": gradient_alignment(),
     "cost_and_robustness": cost_and_robustness(),
+    "detection_roc": detection_roc(),
 }
 
 

@@ -61,6 +61,17 @@ class Evaluation(NamedTuple):
     target: str
 
 
+class Detection(NamedTuple):
+    """One judgement of crafted samples by a detector."""
+
+    model: str
+    training: str
+    source: str
+    attack: str
+    detector: str
+    target: str
+
+
 def parse_distance(value: float | int | str) -> Fraction:
     """Return a distance exactly: `8/255` as a fraction, a number as the decimal it was written as."""
     return Fraction(str(value)) if not isinstance(value, str) else _parse_fraction(value)
@@ -216,21 +227,25 @@ class Configuration:
     def crafting(self, attack: str) -> dict[str, Any]:
         """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise.
 
-        `through` is the preprocessor's entry, and `draws` is there for a randomised one only: attacks that do not
-        know the defense have neither.
+        `through` are the entries of the preprocessors, and `draws` is there for randomised ones only: attacks that do
+        not know the defense have neither.
         """
         left_out = ("protocol", "search_kernels", "through", "draws")
         entry = {key: value for key, value in self.attack(attack).items() if key not in left_out}
-        through = self.through(attack)
-        if through != NO_PREPROCESSOR:
-            entry["through"] = self.preprocessor(through)
-            if Preprocessor.of(entry["through"]).randomised:
+        if self.through(attack) != NO_PREPROCESSOR:
+            entry["through"] = [self.preprocessor(name) for name in self.fronts(attack)]
+            if any(Preprocessor.of(front).randomised for front in entry["through"] if front["method"]):
                 entry["draws"] = self.attack(attack)["draws"]
         return {**entry, "budgets": [float(parse_distance(budget)) for budget in entry.get("budgets", [])]}
 
     def through(self, attack: str) -> str:
-        """Return the preprocessor that an attack knows of and is crafted through."""
+        """Return the preprocessor or detector that an attack knows of and is crafted through."""
         return self.attack(attack)["through"] or NO_PREPROCESSOR
+
+    def fronts(self, attack: str) -> list[str]:
+        """Return the preprocessors behind which an attack sees the network: several for a detector."""
+        through = self.through(attack)
+        return self.squeezed(through) if through in self.values["detectors"] else [through]
 
     def static_crafting(self, attack: str) -> dict[str, Any]:
         """Return what static samples depend on: all training samples are attacked."""
@@ -255,6 +270,13 @@ class Configuration:
 
     def preprocessor(self, name: str) -> dict[str, Any]:
         return {"method": None, "parameters": {}} if name == NO_PREPROCESSOR else self.values["preprocessors"][name]
+
+    def detector(self, name: str) -> dict[str, Any]:
+        return self.values["detectors"][name]
+
+    def squeezed(self, detector: str) -> list[str]:
+        """Return the preprocessors behind which a detector runs the network, `none` first."""
+        return [NO_PREPROCESSOR, *self.detector(detector)["squeezers"]]
 
     def kernels(self, precision: str) -> list[str]:
         """Return the kernel sets a precision is evaluated on; float32 runs in TensorFlow."""
@@ -327,6 +349,14 @@ class Configuration:
         """Return the preprocessors behind which some network is evaluated, `none` among them."""
         return _unique(preprocessor for _, _, preprocessor, _ in self.clean_evaluations())
 
+    def detections(self) -> list[Detection]:
+        axes = ("models", "trainings", "sources", "attacks", "detectors", "targets")
+        return _unique(
+            Detection(*point)
+            for entry in self.experiments.values()
+            for point in product(*(entry[axis] for axis in axes))
+        )
+
     def figures(self) -> list[str]:
         """Return the figures that some experiment feeds."""
         return _unique(figure for entry in self.experiments.values() for figure in entry["figures"])
@@ -367,7 +397,8 @@ def load(values: dict[str, Any], schema_path: Path) -> Configuration:
         _take_from_warm_start(name, values["attacks"], given["attacks"])
         _check_attack(name, entry)
         if entry["through"] is not None:
-            _known(entry["through"], values["preprocessors"], f"attacks.{name}.through", "preprocessor")
+            known = {**values["preprocessors"], **values["detectors"]}
+            _known(entry["through"], known, f"attacks.{name}.through", "preprocessor or detector")
     _check_experiments(configuration)
     _check_run(configuration)
     _check_static_samples(configuration)
@@ -565,8 +596,14 @@ def _check_experiments(configuration: Configuration) -> None:
         "trainings": {PRETRAINED, *values["trainings"]},
         "attacks": values["attacks"],
         "preprocessors": {NO_PREPROCESSOR, *values["preprocessors"]},
+        "detectors": values["detectors"],
         "figures": registry.names("figures"),
     }
+    for name, entry in values["detectors"].items():
+        if name in (NO_PREPROCESSOR, *values["preprocessors"]):
+            raise UserError(f"detectors.{name}: is the name of a preprocessor, too; rename one of them")
+        for squeezer in entry["squeezers"]:
+            _known(squeezer, values["preprocessors"], f"detectors.{name}.squeezers", "preprocessor")
     for name, entry in values["experiments"].items():
         where = f"experiments.{name}"
         for axis, known in references.items():
@@ -574,9 +611,10 @@ def _check_experiments(configuration: Configuration) -> None:
                 _known(word, known, f"{where}.{axis}", axis.removesuffix("s"))
         for attack in entry["attacks"]:
             through = configuration.through(attack)
-            if through not in (NO_PREPROCESSOR, *entry["preprocessors"]):
+            axis = "detectors" if through in values["detectors"] else "preprocessors"
+            if through not in (NO_PREPROCESSOR, *entry[axis]):
                 raise UserError(
-                    f"{where}.preprocessors: {attack} is crafted through '{through}', which is not among them; add it"
+                    f"{where}.{axis}: {attack} is crafted through '{through}', which is not among them; add it"
                 )
         for attack, source in product(entry["attacks"], entry["sources"]):
             if source not in INTEGER and values["attacks"][attack]["estimator"] != "straight_through":

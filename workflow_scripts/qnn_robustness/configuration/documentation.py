@@ -26,6 +26,7 @@ SECTIONS = {
     "training": "`trainings.<name>`, and changes in `models.<name>.recipes.<training>`",
     "attack": "`attacks.<name>`",
     "preprocessor": "`preprocessors.<name>`",
+    "detector": "`detectors.<name>`",
     "experiment": "`experiments.<name>`",
 }
 PARAMETERS = {

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from qnn_robustness.evaluation import cost_and_robustness as worth
+from qnn_robustness.evaluation import detection as detectors
 from qnn_robustness.evaluation import metrics
 from qnn_robustness.evaluation import worst_case as worst
 
@@ -55,3 +56,13 @@ def cost_and_robustness(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     """Return worst-case robust accuracy beside what each defended network costs on a microcontroller."""
     costs, robust = (pd.read_csv(inputs[name], keep_default_na=False) for name in ("device_cost", "worst_case"))
     return worth.cost_and_robustness(costs, robust)
+
+
+def detection(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return what each detector makes of each attack."""
+    return detectors.detection(_records(inputs["records"]))
+
+
+def detection_roc(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return the curves of detection against false positives."""
+    return detectors.roc(_records(inputs["records"]))

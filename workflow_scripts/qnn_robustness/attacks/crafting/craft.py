@@ -42,7 +42,7 @@ class Crafted:
 class Setting:
     """What an attack is run with: an entry of the configuration, made ready for use.
 
-    `budgets` are distances for inputs in [0, 1]; none means that the attack minimises the distance. `draws` is
+    `budgets` are distances for inputs in [0, 1]; none means that the attack minimises the distance. `runs` is
     how often the model runs its network for one input. `warm_starts` [S, E, N, H, W, C] are the adversarial samples
     of another run, where this one begins; methods with WARM_START take them.
     """
@@ -54,12 +54,12 @@ class Setting:
     on_lattice: bool
     batch_size: int
     query_budget: int | None = None
-    draws: int = 1
+    runs: int = 1
     parameters: dict[str, Any] = field(default_factory=dict)
     warm_starts: np.ndarray | None = None
 
     @classmethod
-    def of(cls, attack: dict[str, Any], warm_starts: np.ndarray | None = None) -> Setting:
+    def of(cls, attack: dict[str, Any], warm_starts: np.ndarray | None = None, runs: int = 1) -> Setting:
         """Return the setting of a validated entry of the configuration with budgets as numbers."""
         return cls(
             method=registry.load("attacks", attack["method"]),
@@ -69,7 +69,7 @@ class Setting:
             on_lattice=attack["lattice"] == "uint8",
             batch_size=attack["batch_size"],
             query_budget=attack["query_budget"],
-            draws=attack.get("draws", 1),
+            runs=runs,
             parameters=attack["parameters"],
             warm_starts=warm_starts,
         )
@@ -144,7 +144,7 @@ def _of_another_class(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray
 def _craft_block(
     setting: Setting, model: Model, block: Block, seed: int, budget: float | None, warm: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    adversarial, queries = block.clean.copy(), np.full(len(block.labels), setting.draws, np.int64)
+    adversarial, queries = block.clean.copy(), np.full(len(block.labels), setting.runs, np.int64)
     attacked = np.full(len(block.labels), True) if budget is not None else ~block.misclassified
     if setting.method.ACCESS == "decision":
         attacked &= block.has_start  # a network that knows one class only has no boundary to walk along
@@ -154,7 +154,7 @@ def _craft_block(
     active = np.flatnonzero(attacked)
     if len(active):
         attacked_samples = block.clean[active], block.labels[active]
-        counter = QueryCounter(model, *attacked_samples, setting.norm, setting.query_budget, setting.draws)
+        counter = QueryCounter(model, *attacked_samples, setting.norm, setting.query_budget, setting.runs)
         starts, streams = block.starts[active], block.streams[active]
         try:
             extra = {} if warm is None else {"starting_points": _native(model, adversarial[active])}

@@ -21,8 +21,9 @@ class QueryCounter(Model):
     """A Foolbox model that counts queries for each sample of a block.
 
     A query is one input evaluated for one sample; a gradient costs one (its forward pass). An input of a model
-    that answers with a mean over draws costs `draws` queries. With a `query_budget` the best adversarial sample
-    seen for each input is kept, and `BudgetSpent` is raised by the call that would exceed the budget.
+    that answers with a mean over several `runs` of its network costs as many queries. With a `query_budget` the
+    best adversarial sample seen for each input is kept, and `BudgetSpent` is raised by the call that would exceed
+    the budget.
     """
 
     def __init__(
@@ -32,10 +33,10 @@ class QueryCounter(Model):
         labels: np.ndarray,
         norm: str,
         query_budget: int | None = None,
-        draws: int = 1,
+        runs: int = 1,
     ):
         self.model, self.samples, self.labels, self.norm = model, samples, labels, norm
-        self.query_budget, self.draws = query_budget, draws
+        self.query_budget, self.runs = query_budget, runs
         self.active = np.arange(len(samples))
         self.queries = np.zeros(len(samples), np.int64)
         self.best = samples.copy()
@@ -59,7 +60,7 @@ class QueryCounter(Model):
         rounds, rest = divmod(len(inputs), len(self.active))
         if rest:
             raise ValueError(f"{len(inputs)} inputs do not belong to {len(self.active)} samples")
-        cost = rounds * self.draws
+        cost = rounds * self.runs
         if self.query_budget is not None and self.queries.max() + cost > self.query_budget:
             raise BudgetSpent
         self.queries[self.active] += cost

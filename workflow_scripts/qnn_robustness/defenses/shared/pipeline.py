@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import eagerpy as ep
@@ -16,23 +17,32 @@ from qnn_robustness.defenses.shared.preprocessor import DEFENDER, Preprocessor
 ATTACKER = DEFENDER + 1  # the attacker does not know the random numbers of the deployed defense
 
 
-def defended(model: Model, preprocessor: Preprocessor, draws: int, on_lattice: bool) -> Model:
-    """Return `model` with `preprocessor` in front, as an attacker sees it.
+Front = Preprocessor | None  # None: the network sees its input as it is
+
+
+def runs_of(fronts: Sequence[Front], draws: int) -> list[Front]:
+    """Return the fronts behind which the network is run for one input: randomised ones `draws` times."""
+    return [front for front in fronts for _ in range(draws if front is not None and front.randomised else 1)]
+
+
+def defended(model: Model, runs: Sequence[Front], on_lattice: bool) -> Model:
+    """Return `model` behind one or several fronts, as an attacker sees it.
 
     The forward pass is the defense itself; the backward pass is its `pull_back` (BPDA, Athalye et al. 2018,
-    section 4.1), or straight through. For a randomised preprocessor the logits are the mean over `draws`
-    draws, and so are their gradients (EOT, section 4.2). The random numbers are a function of the input, rounded
+    section 4.1), or straight through. Logits are the mean over all `runs`, and so are their gradients: over the draws
+    of a randomised preprocessor (EOT, section 4.2), or over a network and its squeezed inputs, which a sample has to
+    fool all alike to be detected by none (He et al. 2017). The random numbers are a function of the input, rounded
     to 8 bits, and none of the deployed defense: every other image meets fresh ones, and a sample's result depends
     neither on its batch nor on how often others were tried. With `on_lattice` inputs are first rounded to 8 bits,
     straight through; `model` must not round its own.
     """
-    front = _Front(preprocessor, draws if preprocessor.randomised else 1, on_lattice)
+    front = _Fronts(runs, on_lattice)
     if isinstance(model, foolbox.TensorFlowModel):
         differentiable = _differentiable(front)
-        return foolbox.TensorFlowModel(lambda inputs: _mean(model(differentiable(inputs)), front.draws), BOUNDS)
+        return foolbox.TensorFlowModel(lambda inputs: _mean(model(differentiable(inputs)), len(runs)), BOUNDS)
 
     def scores(inputs: np.ndarray) -> np.ndarray:
-        return _mean(model(front.outputs(inputs, front.randomness(inputs))), front.draws)
+        return _mean(model(front.outputs(inputs, front.randomness(inputs))), len(runs))
 
     return foolbox.NumPyModel(scores, BOUNDS, data_format="channels_last")
 
@@ -42,37 +52,40 @@ def _number(image: np.ndarray) -> int:
     return int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), "little")
 
 
-class _Front:
-    """The preprocessor on inputs float32 [R, H, W, C], `draws` times: outputs [draws * R, H, W, C]."""
+class _Fronts:
+    """The fronts of all runs on inputs float32 [R, H, W, C]: outputs [runs * R, H, W, C]."""
 
-    def __init__(self, preprocessor: Preprocessor, draws: int, on_lattice: bool):
-        self.preprocessor, self.draws, self.on_lattice = preprocessor, draws, on_lattice
+    def __init__(self, runs: Sequence[Front], on_lattice: bool):
+        self.runs, self.on_lattice = runs, on_lattice
 
-    def randomness(self, inputs: np.ndarray) -> np.ndarray | None:
-        """Return draws [draws * R, D] for each input; None for a deterministic preprocessor."""
-        if not self.preprocessor.randomised:
-            return None
-        images = np.rint(inputs * 255).astype(np.uint8)
-        generators = [np.random.default_rng([ATTACKER, _number(image)]) for image in images]
-        return np.concatenate([self.preprocessor.draw(generators, inputs.shape[1:]) for _ in range(self.draws)])
+    def randomness(self, inputs: np.ndarray) -> list[np.ndarray | None]:
+        """Return the draws [R, D] of each run; None where it is deterministic."""
+        generators = []
+        if any(run is not None and run.randomised for run in self.runs):
+            images = np.rint(inputs * 255).astype(np.uint8)
+            generators = [np.random.default_rng([ATTACKER, _number(image)]) for image in images]
+        return [None if run is None else run.draw(generators, inputs.shape[1:]) for run in self.runs]
 
     def seen(self, inputs: np.ndarray) -> np.ndarray:
-        """Return what the preprocessor gets: the inputs, on the lattice if wanted, once for each draw."""
-        if self.on_lattice:
-            inputs = np.rint(inputs * np.float32(255)) / np.float32(255)
-        return np.tile(inputs, (self.draws, 1, 1, 1))
+        """Return what the fronts get: the inputs, on the lattice if wanted."""
+        return np.rint(inputs * np.float32(255)) / np.float32(255) if self.on_lattice else inputs
 
-    def outputs(self, inputs: np.ndarray, randomness: np.ndarray | None) -> np.ndarray:
-        return self.preprocessor.apply(self.seen(inputs), randomness)
+    def outputs(self, inputs: np.ndarray, randomness: Sequence[np.ndarray | None]) -> np.ndarray:
+        seen = self.seen(inputs)
+        pairs = zip(self.runs, randomness, strict=True)
+        return np.concatenate([seen if run is None else run.apply(seen, draws) for run, draws in pairs])
 
-    def gradients(self, upstream: np.ndarray, inputs: np.ndarray, randomness: np.ndarray | None) -> np.ndarray:
-        """Return gradients [R, H, W, C] by the inputs for gradients by the outputs, summed over the draws."""
-        pulled = self.preprocessor.pull_back(upstream, self.seen(inputs), randomness)
-        return pulled.reshape(self.draws, *inputs.shape).sum(axis=0)
+    def gradients(
+        self, upstream: np.ndarray, inputs: np.ndarray, randomness: Sequence[np.ndarray | None]
+    ) -> np.ndarray:
+        """Return gradients [R, H, W, C] by the inputs for gradients by the outputs, summed over the runs."""
+        seen, parts = self.seen(inputs), np.split(upstream, len(self.runs))
+        triples = zip(self.runs, parts, randomness, strict=True)
+        return sum(part if run is None else run.pull_back(part, seen, draws) for run, part, draws in triples)
 
 
-def _differentiable(front: _Front) -> Any:
-    """Return the front as a function of eager TensorFlow tensors with the gradient of `front`."""
+def _differentiable(front: _Fronts) -> Any:
+    """Return the front as a function of eager TensorFlow tensors with its gradients."""
     import tensorflow as tf  # not needed where the network is a .tflite file
 
     @tf.custom_gradient
@@ -88,7 +101,7 @@ def _differentiable(front: _Front) -> Any:
     return run
 
 
-def _mean(logits: Any, draws: int) -> Any:
-    """Return logits [R, K] as the mean over draws of logits [draws * R, K]."""
+def _mean(logits: Any, runs: int) -> Any:
+    """Return logits [R, K] as the mean over runs of logits [runs * R, K]."""
     tensor = ep.astensor(logits)
-    return tensor.reshape((draws, -1, tensor.shape[-1])).mean(axis=0).raw
+    return tensor.reshape((runs, -1, tensor.shape[-1])).mean(axis=0).raw

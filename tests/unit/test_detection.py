@@ -1,0 +1,94 @@
+"""Detection by feature squeezing, on scores that can be counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.data.splits import Split
+from qnn_robustness.evaluation.detection import detection, detection_records, roc, squeezing_scores, threshold_at
+
+CONSTANTS = {
+    "model": "m", "training": "standard", "source": "float32", "target": "int8", "attack": "a", "detector": "d",
+    "protocol": "sound", "access": "white_box", "norm": "linf", "lattice": "uint8", "through": "none",
+}  # fmt: skip
+
+
+def test_the_score_is_the_largest_distance_of_softmax_outputs() -> None:
+    plain = np.log(np.array([[0.5, 0.5], [0.9, 0.1]]))
+    near, far = np.log(np.array([[0.6, 0.4], [0.9, 0.1]])), np.log(np.array([[0.5, 0.5], [0.2, 0.8]]))
+    assert squeezing_scores([plain, near, far], False) == pytest.approx([0.2, 1.4])
+    assert squeezing_scores([plain + 7, near - 3, far], False) == pytest.approx([0.2, 1.4])
+    assert squeezing_scores([np.exp(plain), np.exp(near), np.exp(far)], True) == pytest.approx([0.2, 1.4])
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2, 0.5])
+@pytest.mark.parametrize("count", [1, 19, 100, 1000])
+def test_the_threshold_keeps_the_rate_and_none_lower_does(rate: float, count: int) -> None:
+    scores = np.random.default_rng(0).permutation(count) / count
+    threshold = threshold_at(scores, rate)
+    assert (scores > threshold).mean() <= rate + 1e-12
+    lower = scores[scores < threshold]
+    assert not len(lower) or (scores > lower.max()).mean() > rate
+
+
+def test_a_threshold_needs_a_validation_split() -> None:
+    with pytest.raises(UserError, match="validation split is empty"):
+        threshold_at(np.array([]), 0.05)
+
+
+def images(*values: int) -> np.ndarray:
+    return np.array(values, np.uint8).reshape(-1, 1, 1, 1)
+
+
+def plain(samples: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return probabilities of two classes: the share of white."""
+    bright = samples.reshape(len(samples)) / 255.0
+    return np.stack([1 - bright, bright], axis=1)
+
+
+def squeezed(samples: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return the same for the nearest of black and white."""
+    return plain(np.rint(samples / 255) * 255, indices)
+
+
+@pytest.fixture
+def records() -> pd.DataFrame:
+    crafted = {
+        "adversarial": images(140, 230, 10, 5)[None, None],
+        "samples": np.array([0, 1, 2, 3]),
+        "seeds": np.array([0]),
+        "budgets": np.array([0.1]),
+    }
+    validation = Split(images(*range(0, 100)), np.zeros(100, np.int64))
+    test = Split(images(0, 20, 250, 100, 120), np.array([0, 0, 1, 0, 0]))
+    networks = {"reference": [plain, squeezed]}
+    return detection_records(crafted, validation, test, networks, True, 0.05, CONSTANTS)
+
+
+def test_rates_are_counted_by_hand(records) -> None:
+    (row,) = detection(records).to_dict("records")
+    # Scores are twice the distance to the nearer of black and white: the highest five of the validation are above 94.
+    assert row["threshold"] == pytest.approx(2 * 94 / 255)
+    assert row["realised_false_positive_rate"] == pytest.approx(2 / 5)  # 100 and 120
+    assert row["clean_accuracy"] == 1
+    assert row["accepted_clean_accuracy"] == pytest.approx(3 / 5)
+    assert (row["samples"], row["successes"]) == (4, 3)  # the last one stays right
+    assert row["accuracy"] == pytest.approx(1 / 4)
+    assert row["detection_rate"] == pytest.approx(1 / 3)  # 140 is 115 from white; 230 and 10 look certain
+    # 140 is rejected under attack; the last one is right under attack, but rejected when clean
+    assert row["accuracy_with_rejection"] == pytest.approx(1 / 4)
+    clean, adversarial = np.array([0, 20, 5, 100, 120]), np.array([115, 25, 10])
+    pairs = adversarial[:, None] > clean
+    assert row["area_under_curve"] == pytest.approx(pairs.mean())
+
+
+def test_the_curve_rises_from_nothing_to_everything(records) -> None:
+    curve = roc(records)
+    assert curve["false_positive_rate"].iloc[[0, -1]].tolist() == [0, 1]
+    assert curve["detection_rate"].iloc[[0, -1]].tolist() == [0, 1]
+    assert curve["detection_rate"].is_monotonic_increasing
+    at = curve.set_index(curve["false_positive_rate"].round(2))["detection_rate"]
+    assert at[0.2] == pytest.approx(1 / 3)  # above 100: the score of 115
