@@ -89,6 +89,7 @@ def test_the_interval_of_a_median_is_the_tightest_that_the_sign_test_allows(coun
         assert sign_test(values, np.full(count, end - step * 0.5)) <= 0.05
     assert median_interval(np.array([1, 2, 3, np.inf, np.inf, np.inf, np.inf])) == (1, np.inf)
     assert median_interval(values[:5]) == (-np.inf, np.inf)
+    assert np.isnan(median_interval(values[:0])).all()
 
 
 def test_paired_tests_of_distances() -> None:

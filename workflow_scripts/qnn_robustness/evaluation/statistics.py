@@ -65,11 +65,14 @@ def bootstrap_mean(values: np.ndarray, resamples: int = 2000) -> tuple[float, fl
 def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
     """Return the distribution-free interval of a median: two order statistics, by inverting the sign test.
 
-    It covers at least `confidence`; with fewer than six values it is unbounded. Infinite values are allowed.
+    It covers at least `confidence`; with fewer than six values it is unbounded, without any nan. Infinite values are
+    allowed.
     """
     ordered, count = np.sort(np.asarray(values, np.float64)), len(values)
-    left_out = int(stats.binom.ppf((1 - confidence) / 2, count, 0.5)) if count else 0
-    if count == 0 or stats.binom.cdf(left_out, count, 0.5) > (1 - confidence) / 2:
+    if count == 0:
+        return float("nan"), float("nan")
+    left_out = int(stats.binom.ppf((1 - confidence) / 2, count, 0.5))
+    if stats.binom.cdf(left_out, count, 0.5) > (1 - confidence) / 2:
         left_out -= 1  # as many values as may be left out on each side
     if left_out < 0:
         return float("-inf"), float("inf")

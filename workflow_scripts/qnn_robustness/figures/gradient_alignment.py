@@ -48,5 +48,6 @@ def _panel(axes: Axes, panel: pd.DataFrame, pairs: pd.DataFrame, looks: dict[str
                 error = [[median - q1], [q3 - median]]
                 axes.errorbar(median, at, xerr=error, capsize=2, elinewidth=0.9, **look._asdict())
     axes.set_ylim(len(pairs) - 0.5, -0.5)
-    axes.set_xlim(-0.15 if measure == "cosine" else 0.35, 1.05)
+    lowest = min([MEASURES[measure][1] - 0.05, *panel[f"{measure}_q1"].dropna()])
+    axes.set_xlim(lowest - 0.05, 1.05)
     axes.grid(visible=False, axis="y")

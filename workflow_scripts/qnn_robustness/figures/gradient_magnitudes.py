@@ -38,7 +38,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         chosen = table[(table[["model", "training", "loss"]] == list(row)).all(axis=1)]
         for axis, column in zip(line, columns, strict=True):
             panel = chosen[chosen["estimator"].isin(COLUMNS[column])]
-            axis.set_title(f"{row.model}, {row.training}\n{row.loss.replace('_', ' ')}, {TITLES[column]}")
+            axis.set_title(f"{row.model}, {row.training}\n{row.loss.replace('_', '-')}, {TITLES[column]}")
             _panel(axis, panel, looks, highest)
     style.add_legend(figure, looks, {})
     return figure

@@ -33,7 +33,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         norm = TwoSlopeNorm(0, -largest, largest)
         for axis, precision in zip(line, precisions, strict=True):
             _panel(axis, chosen[chosen["precision"] == precision], norm)
-            axis.set_title(f"{precision}\n{row.training}, sample {row.sample}")
+            axis.set_title(f"{row.model}, {row.training}\n{precision}, sample {row.sample}")
         bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=list(line), fraction=0.05, pad=0.02, aspect=18)
         bar.set_label("Margin of logits")
         bar.outline.set_visible(False)

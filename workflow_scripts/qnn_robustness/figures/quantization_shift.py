@@ -13,12 +13,18 @@ from qnn_robustness.figures.shared import panels, style
 TABLES = ("quantization_shift",)
 ROW = ["model", "training", "direction"]
 ROUNDED = "int8 input"  # float32 on the input as int8 rounds it
-ROUNDED_LABEL = "float32 on the input of int8"
+ROUNDED_LABEL = "float32 on the rounded input of int8"
+LEVEL = 1 / 255
+PANEL_WIDTH, PANEL_HEIGHT = 2.4, 2.2  # inches
 MARGIN = 6  # dB between the largest ratio and where vanished perturbations stand
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Return the figure of the table quantization_shift: one row a network and direction, one column a size."""
+    """Return the figure of the table quantization_shift, one row a network and direction.
+
+    Columns: the ratio at the logits against the size of the perturbation, and layer by layer for the smallest size, the
+    one nearest to one 8-bit level, and the largest.
+    """
     table = tables["quantization_shift"]
     if table.empty:
         return panels.empty("No network was diagnosed.")
@@ -27,31 +33,51 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     if (table["network"] == ROUNDED).any():
         looks[ROUNDED] = style.Look(style.COLOURS[4], "x", style.LINES[4])
     rows, sizes = table[ROW].drop_duplicates(), sorted(table["size"].unique())
+    shown = sorted({sizes[0], min(sizes, key=lambda size: abs(size - LEVEL)), sizes[-1]})
     finite = table.loc[np.isfinite(table["snr_median"]), "snr_median"]
-    gone = (finite.max() if len(finite) else 0) + MARGIN
-    figure, axes = panels.grid(len(rows), len(sizes), "Signal to noise (dB)")
+    bottom, gone = min(finite, default=0) - MARGIN, max(finite, default=0) + MARGIN
+    columns = len(shown) + 1
+    figure = style.new_figure(PANEL_WIDTH * columns + 0.5, PANEL_HEIGHT * len(rows) + 0.6)
+    axes = figure.subplots(len(rows), columns, squeeze=False, sharey=True)
     for line, row in zip(axes, rows.itertuples(index=False), strict=True):
         chosen = table[(table[ROW] == list(row)).all(axis=1)]
-        for axis, size in zip(line, sizes, strict=True):
-            panel = chosen[chosen["size"] == size]
-            axis.set_title(
-                f"{row.training}, {row.direction}\n±{size * 255:.3g}/255, n = {panels.count(panel['samples'])}"
-            )
-            _panel(axis, panel, looks, gone)
-            axis.set_ylim(min(finite, default=0) - MARGIN, gone + MARGIN)
-            axis.tick_params(axis="y", labelleft=axis is line[0])
+        _against_size(line[0], chosen, sizes, looks, gone)
+        line[0].set_title(f"{row.model}, {row.training}\n{row.direction}, at the logits")
+        line[0].set_ylabel("Signal to noise (dB)")
+        for axis, size in zip(line[1:], shown, strict=True):
+            _along_layers(axis, chosen[chosen["size"] == size], looks, gone)
+            axis.set_title(f"{row.model}, {row.training}\n{row.direction}, ±{_levels(size)}/255")
+        for axis in line:
+            axis.axhline(gone, color="#444444", linestyle=":", linewidth=0.9)
+            axis.set_ylim(bottom, gone + MARGIN)
     handle = {"at the dotted line: gone": Line2D([], [], color="#444444", linestyle=":")}
     style.add_legend(figure, looks, {ROUNDED: ROUNDED_LABEL}, handle)
     return figure
 
 
-def _panel(axes: Axes, panel: pd.DataFrame, looks: dict[str, style.Look], gone: float) -> None:
+def _against_size(
+    axes: Axes, rows: pd.DataFrame, sizes: list[float], looks: dict[str, style.Look], gone: float
+) -> None:
+    logits = rows[rows["place"] == rows["place"].max()].assign(place=rows["size"].map(sizes.index))
+    _lines(axes, logits, looks, gone)
+    axes.set_xticks(range(len(sizes)), [_levels(size) for size in sizes])
+    axes.set_xlabel(f"Size (levels of 1/255), n = {panels.count(rows['samples'])}")
+
+
+def _along_layers(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], gone: float) -> None:
+    _lines(axes, rows, looks, gone)
+    places = sorted(rows["place"].unique())
+    axes.set_xticks([places[0], places[-1]], ["input", "logits"])
+    axes.set_xlabel(f"Layer, {len(places) - 1} in all")
+
+
+def _lines(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], gone: float) -> None:
     for name, look in looks.items():
-        rows = panel[panel["network"] == name].sort_values("place")
-        values = rows["snr_median"].where(np.isfinite(rows["snr_median"]), gone)
-        axes.plot(rows["place"], values, **look._asdict())
-    axes.axhline(gone, color="#444444", linestyle=":", linewidth=0.9)
-    places = panel.drop_duplicates("place").sort_values("place")
-    axes.set_xticks(places["place"].iloc[[0, -1]], ["input", "logits"])
-    axes.set_xticks(places["place"], minor=True)
-    axes.set_xlabel(f"Layer ({len(places) - 1})")
+        chosen = rows[rows["network"] == name].sort_values("place")
+        axes.plot(
+            chosen["place"], chosen["snr_median"].where(np.isfinite(chosen["snr_median"]), gone), **look._asdict()
+        )
+
+
+def _levels(size: float) -> str:
+    return f"{size * 255:.3g}"

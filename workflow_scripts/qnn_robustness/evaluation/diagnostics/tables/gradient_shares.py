@@ -9,14 +9,15 @@ from qnn_robustness.evaluation.diagnostics.tables.gradient_magnitudes import KEY
 from qnn_robustness.evaluation.statistics import bootstrap_mean
 
 # Powers of ten, for a loss of order 1 to 10 and inputs in [0, 1]. Below the first, crossing the whole range of an input
-# changes the loss by less than a millionth; from the second on, one 8-bit level changes it by 4 or more.
-TINY, HUGE = -6, 3
+# changes the loss by less than a millionth; from the second on, one 8-bit level of one input value among thousands
+# changes it by 0.04 or more.
+TINY, HUGE = -6, 1
 
 
 def table(gradients: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each setting.
 
-    zero, tiny (below 1e-6, not zero) and huge (at least 1000): mean share of the gradients of a sample, with bootstrap
+    zero, tiny (below 1e-6, not zero) and huge (at least 10): mean share of the gradients of a sample, with bootstrap
     intervals over samples. dead_samples: share of samples all of whose gradients are zero. values: gradients a sample.
     """
     classed = gradients.assign(
