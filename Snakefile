@@ -25,7 +25,7 @@ rule all:
             figure=TABLES_OF_FIGURES,
             kind=["svg", "png"],
         ),
-        expand("results/reports/{report}.html", report=[report.name for report in REPORTS]),
+        expand("results/reports/{report}.html", report=PAGES),
 
 
 rule tables:
@@ -50,4 +50,4 @@ rule audit:
 
 rule reports:
     input:
-        expand("results/reports/{report}.html", report=[report.name for report in REPORTS]),
+        expand("results/reports/{report}.html", report=PAGES),

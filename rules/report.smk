@@ -50,6 +50,11 @@ for figure in C.figures():
         },
     )
 REPORTS = reports.planned(ROOT / "notebooks", TABLES_OF_FIGURES)
+SOUND = C.crafted_sound()
+PAGES = {
+    **{notebook.name: notebook.title for notebook in REPORTS},
+    **({"sound": "Adversarial sound"} if SOUND else {}),
+}
 
 
 for figure, tables in TABLES_OF_FIGURES.items():
@@ -113,7 +118,7 @@ for notebook in REPORTS:
                 "tables": {table: f"results/tables/{table}.csv" for table in notebook.tables},
                 "figures": {figure: f"results/figures/{figure}.svg" for figure in notebook.figures},
                 "reports": {
-                    other.name: other.title for other in REPORTS if notebook.name == "index" and other.name != "index"
+                    name: title for name, title in PAGES.items() if notebook.name == "index" and name != "index"
                 },
             },
             text=notebook.text_sha256,
@@ -123,3 +128,29 @@ for notebook in REPORTS:
             ],
         script:
             "../workflow_scripts/run_notebook.py"
+
+
+rule play_sound:
+    input:
+        adversarial=[f"results/adversarial/{job.model}/{job.training}/{job.source}/{job.attack}.npz" for job in SOUND],
+        clean=[clean_file(job.model, job.training, C.through(job.attack), job.source) for job in SOUND],
+        test=[f"results/data/{C.dataset_of(job.model)}/test.npz" for job in SOUND],
+        summary=[f"results/data/{C.dataset_of(job.model)}/summary.json" for job in SOUND],
+    output:
+        report(
+            "results/reports/sound.html",
+            caption="../docs/captions/reports/sound.rst",
+            category="Reports",
+            labels={"report": "Adversarial sound"},
+        ),
+    log:
+        "logs/reports/sound.log",
+    benchmark:
+        "logs/reports/sound.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        titles=[f"{job.model}, {job.training}: {job.attack} on {job.source}" for job in SOUND],
+        code=code("play_sound.py"),
+    script:
+        "../workflow_scripts/play_sound.py"

@@ -141,3 +141,26 @@ def test_the_ratio_is_that_of_powers():
     assert signal_to_noise(clips, clips + np.int16([[10, 10, -10, 0]]))[0] == pytest.approx(20)
     assert signal_to_noise(clips, clips)[0] == np.inf
     assert largest_noise(clips, 20)[0] == pytest.approx(np.sqrt(300))
+
+
+def test_the_page_plays_the_stored_clips(sound, crafted, labels):
+    import base64
+    import re
+
+    from qnn_robustness.data.audio.wav import read_wav
+    from qnn_robustness.evaluation.sound_page import page, section
+
+    result, clips = crafted
+    stored = {"sound": clips, "adversarial": result.adversarial, "found": result.found}
+    stored |= {"samples": np.arange(6), "budgets": np.array([60.0, 15.0])}
+    correct = np.array([False, *[True] * 5])
+    text = page({"a <network>": section(stored, sound, labels, ["<yes>", "no"], correct)})
+    assert "a &lt;network&gt;" in text
+    assert "<yes>" not in text
+    heard = [base64.b64decode(content) for content in re.findall(r"base64,([^\"]*)", text)]
+    heard = [read_wav(content, RATE) for content in heard]
+    shown = [(e, place) for e in (0, 1) for place in np.flatnonzero(result.found[0, e] & correct)[:3]]
+    assert len(heard) == 2 * len(shown) > 0
+    for (e, place), clean, adversarial in zip(shown, heard[::2], heard[1::2], strict=True):
+        np.testing.assert_array_equal(clean, sound.clips[place])
+        np.testing.assert_array_equal(adversarial, clips[0, e, place])

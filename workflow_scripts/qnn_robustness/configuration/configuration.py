@@ -336,6 +336,11 @@ class Configuration:
             and {point.source, point.target} <= set(self.precisions(point.model))
         ]
 
+    def crafted_sound(self) -> list[Craft]:
+        """Return the crafting jobs whose adversarial samples can be heard."""
+        jobs = _unique(Craft(*e[:4]) for name in self.experiments for e in self.evaluations(name))
+        return [job for job in jobs if _of_sound(self.attack(job.attack))]
+
     def clean_evaluations(self) -> list[tuple[str, str, str, str]]:
         """Return (model, training, preprocessor, target) of every clean evaluation."""
         return _unique(
@@ -639,12 +644,17 @@ def _check_experiments(configuration: Configuration) -> None:
             _check_features(configuration, model, entry, where)
 
 
+def _of_sound(attack: dict[str, Any]) -> bool:
+    """Return whether an attack changes sound itself instead of features."""
+    return getattr(registry.load("attacks", attack["method"]), "OF_SOUND", False)
+
+
 def _check_features(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
     """Check that nothing is asked of features of sound that is for images: 8-bit levels, shifts and mirroring."""
     dataset = configuration.dataset_of(model)
     if configuration.values["datasets"][dataset]["format"] not in FEATURES:
         for attack in experiment["attacks"]:
-            if getattr(registry.load("attacks", configuration.attack(attack)["method"]), "OF_SOUND", False):
+            if _of_sound(configuration.attack(attack)):
                 raise UserError(f"{where}.attacks: '{attack}' attacks sound, but the samples of '{dataset}' are images")
         return
     for attack in experiment["attacks"]:

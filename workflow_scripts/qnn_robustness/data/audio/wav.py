@@ -38,3 +38,14 @@ def read_wav(content: bytes, rate: int) -> np.ndarray:
     if len(frames) != 2 * count:
         raise BadSound(f"is cut off: {len(frames) // 2:,} of {count:,} samples are there")
     return np.frombuffer(frames, "<i2").astype(np.int16)
+
+
+def wav_of(sound: np.ndarray, rate: int) -> bytes:
+    """Return sound (int16 [N]) as the content of a wav file."""
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(sound.astype("<i2").tobytes())
+    return stream.getvalue()
