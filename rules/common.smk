@@ -178,3 +178,22 @@ def crafted_on(model, training, source):
     evaluations = [e for name in C.experiments for e in C.evaluations(name)]
     attacks = dict.fromkeys(e.attack for e in evaluations if e[:3] == (model, training, source))
     return [f"results/adversarial/{model}/{training}/{source}/{attack}.npz" for attack in attacks]
+
+
+def answers(question):
+    return [f"results/diagnostics/{n.model}/{n.training}/{question}.parquet" for n in C.diagnosed()]
+
+
+def boundary_records(model, training):
+    """Return the records of each precision under minimal-norm attacks on itself."""
+    return [
+        f"results/evaluations/{model}/{training}/{precision}/{attack}/none/{precision}.parquet"
+        for precision in ("float32", "int16", "int8")
+        for attack in C.diagnostics["attacks"]
+    ]
+
+
+def grid_records(model, training):
+    """Return the records of all attacks that the experiments run on an undefended network."""
+    paths = dict.fromkeys(path for experiment in C.experiments for path in records_of(experiment))
+    return [path for path in paths if path.startswith(f"results/evaluations/{model}/{training}/") and "/none/" in path]

@@ -50,25 +50,6 @@ for question, settings in NETWORK_QUESTIONS.items():
             "../workflow_scripts/diagnose_network.py"
 
 
-def answers(question):
-    return [f"results/diagnostics/{n.model}/{n.training}/{question}.parquet" for n in C.diagnosed()]
-
-
-def boundary_records(model, training):
-    """Return the records of each precision under minimal-norm attacks on itself."""
-    return [
-        f"results/evaluations/{model}/{training}/{precision}/{attack}/none/{precision}.parquet"
-        for precision in ("float32", "int16", "int8")
-        for attack in C.diagnostics["attacks"]
-    ]
-
-
-def grid_records(model, training):
-    """Return the records of all attacks that the experiments run on an undefended network."""
-    paths = dict.fromkeys(path for experiment in C.experiments for path in records_of(experiment))
-    return [path for path in paths if path.startswith(f"results/evaluations/{model}/{training}/") and "/none/" in path]
-
-
 rule diagnose_boundary_distance:
     input:
         own=lambda w: boundary_records(w.model, w.training),
