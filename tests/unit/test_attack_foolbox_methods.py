@@ -213,7 +213,7 @@ def test_mi_fgsm_accumulates_gradients_of_equal_length() -> None:
 
 
 def test_fmn_projects_onto_the_ball() -> None:
-    attack = fmn.build("l2", steps=1, step_size=1.0, gamma=0.05)
+    attack = fmn.L2FMN(steps=1, max_stepsize=1.0, gamma=0.05)
     generator = np.random.default_rng(0)
     x, x0 = (ep.astensor(generator.normal(size=(20, 2, 2, 1)).astype(np.float32)) for _ in range(2))
     radii = ep.astensor(generator.uniform(0.1, 4, size=20).astype(np.float32))

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 import eagerpy as ep
 from foolbox.attacks import L1FMNAttack, L2FMNAttack, LInfFMNAttack
 from foolbox.attacks.base import Attack
 from foolbox.devutils import atleast_kd, flatten
-from foolbox.models import Model
 
 ACCESS = "white_box"
 BUDGETED = False
 TINY = 1e-12
+PAST = 1e-4  # as a share of the length: far above the rounding of float32, far below any distance that matters
 
 
-class _FromTheSample:
-    """The attack as it starts from the sample itself: no `init_attack`, which would ask for starting points."""
-
-    def __init__(self, **arguments: Any):
-        super().__init__(**arguments)
-        del self.init_attack
-
-    def run(self, model: Model, inputs: Any, criterion: Any, **kwargs: Any) -> Any:
-        attack = copy.copy(self)
-        attack.init_attack = None
-        return super(_FromTheSample, attack).run(model, inputs, criterion, **kwargs)
-
-
-class L1FMN(_FromTheSample, L1FMNAttack):
-    """The attack for the L1 distance."""
-
-
-class LinfFMN(_FromTheSample, LInfFMNAttack):
-    """The attack for the Linf distance."""
-
-
-class L2FMN(_FromTheSample, L2FMNAttack):
+class L2FMN(L2FMNAttack):
     """Foolbox's attack with the projection of the paper: Foolbox's own leaves every point where it is."""
 
     def project(self, x: ep.Tensor, x0: ep.Tensor, epsilon: ep.Tensor) -> ep.Tensor:
@@ -46,7 +22,30 @@ class L2FMN(_FromTheSample, L2FMNAttack):
         return x0 + (x - x0) * atleast_kd(ep.minimum(1, epsilon / lengths), x.ndim)
 
 
-NORMS = {"linf": LinfFMN, "l2": L2FMN, "l1": L1FMN}
+class _PastTheBoundary:
+    """Goes a little past the length that the margin suggests.
+
+    On a linear part of the network that length ends on the boundary itself. Where rounding then leaves the sample on
+    the wrong side it stays there for ever, and the attack fails on just the samples that are nearest to the boundary.
+    """
+
+    def project(self, x: ep.Tensor, x0: ep.Tensor, epsilon: ep.Tensor) -> ep.Tensor:
+        return super().project(x=x, x0=x0, epsilon=epsilon * (1 + PAST))
+
+
+class L1FMNPast(_PastTheBoundary, L1FMNAttack):
+    """The attack for the L1 distance."""
+
+
+class L2FMNPast(_PastTheBoundary, L2FMN):
+    """The attack for the L2 distance."""
+
+
+class LinfFMNPast(_PastTheBoundary, LInfFMNAttack):
+    """The attack for the Linf distance."""
+
+
+NORMS = {"linf": LinfFMNPast, "l2": L2FMNPast, "l1": L1FMNPast}
 
 
 def build(norm: str, *, steps: int, step_size: float, gamma: float) -> Attack:
