@@ -204,6 +204,26 @@ def test_the_budget_is_never_exceeded_by_a_call(data):
     assert counter.queries.tolist() == [2, 2, 2, 2]
 
 
+def test_a_sample_that_has_spent_its_budget_does_not_end_the_others(data):
+    samples, labels = data[0][:3].astype(np.float32) / 255, data[1][:3]
+    counter = QueryCounter(numpy_model(), samples, labels, "l2", query_budget=2)
+    other = np.stack([1 - samples[0], samples[1], samples[2]])
+    seen = zip(logits(samples).argmax(axis=1), logits(other).argmax(axis=1), strict=True)
+    counter.labels = np.array([min(set(range(CLASSES)) - set(pair)) for pair in seen])  # every input is adversarial
+    with narrowed(counter, np.array([0])):
+        counter(other[:1])
+        counter(other[:1])
+        counter(samples[:1])  # nearer, but beyond the budget
+    assert counter.spent.tolist() == [True, False, False]
+    np.testing.assert_array_equal(counter.best[0], other[0])
+    counter(samples)
+    assert counter.queries.tolist() == [2, 1, 1]
+    counter(samples)
+    with pytest.raises(BudgetSpent):
+        counter(samples)
+    assert counter.queries.tolist() == [2, 2, 2]
+
+
 @pytest.mark.parametrize("shape", [(3, 36), (3, 37), (5, 3, *SHAPE), (3, *SHAPE)])
 def test_streams_belong_to_samples(shape):
     axis = 1 if len(shape) > 4 else 0

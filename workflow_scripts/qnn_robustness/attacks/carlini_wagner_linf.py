@@ -10,6 +10,7 @@ from foolbox.attacks.base import Attack, MinimizationAttack, get_criterion, rais
 from foolbox.distances import linf
 from foolbox.models import Model
 
+from qnn_robustness.attacks.crafting import balls
 from qnn_robustness.attacks.crafting.active import narrowed
 from qnn_robustness.attacks.crafting.array_model import ArrayModel
 from qnn_robustness.attacks.crafting.goals import Goal, margins
@@ -90,7 +91,7 @@ class LinfCarliniWagner(MinimizationAttack):
             latest[active] = points
             best[active[found]] = points[found]
             constants[active[~found]] *= self.constant_factor
-            reached = _lengths(points - clean[active])
+            reached = balls.lengths("linf", points - clean[active])
             thresholds[active[found]] = self.threshold_factor * reached[found]
             going_on = (constants[active] <= self.largest_constant) & (thresholds[active] >= self.smallest_threshold)
             active = active[going_on]
@@ -114,20 +115,20 @@ class LinfCarliniWagner(MinimizationAttack):
             with narrowed(model.model, active):
                 missed, gradient = self._slope(model, points[active], goal.only(active), constants[active])
             perturbation = points[active] - clean[active]
-            success = ~missed & (_lengths(perturbation) <= thresholds[active])
+            success = ~missed & (balls.lengths("linf", perturbation) <= thresholds[active])
             found[active[success]] = True
             active, gradient = active[~success], gradient[~success]
             perturbation = perturbation[~success]
             if not len(active):
                 break
-            outside = np.abs(perturbation) > _column(thresholds[active], perturbation)
+            outside = np.abs(perturbation) > balls.column(thresholds[active], perturbation)
             gradient = gradient + np.sign(perturbation) * outside
             mean[active] += (1 - DECAY_OF_MEAN) * (gradient - mean[active])
             square[active] += (1 - DECAY_OF_SQUARE) * (gradient**2 - square[active])
             direction = (mean[active] / (1 - DECAY_OF_MEAN**step)) / (
                 np.sqrt(square[active] / (1 - DECAY_OF_SQUARE**step)) + TINY
             )
-            moved = points[active] - _column(rates[active], direction) * direction
+            moved = points[active] - balls.column(rates[active], direction) * direction
             points[active] = np.clip(moved, 0.0, 1.0).astype(np.float32)
         return points, found
 
@@ -146,15 +147,6 @@ class LinfCarliniWagner(MinimizationAttack):
 
         logits, gradient = model.gradient(inputs, loss)
         return misses(logits), gradient
-
-
-def _lengths(perturbations: np.ndarray) -> np.ndarray:
-    return np.abs(perturbations).reshape(len(perturbations), -1).max(axis=1, initial=0)
-
-
-def _column(values: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Return one value a sample in a shape that broadcasts against the samples."""
-    return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def build(

@@ -13,6 +13,7 @@ from foolbox.attacks import LinearSearchBlendedUniformNoiseAttack
 from foolbox.attacks.base import Attack, MinimizationAttack, get_criterion, raise_if_kwargs
 from foolbox.models import Model
 
+from qnn_robustness.attacks.crafting import balls
 from qnn_robustness.attacks.crafting.active import narrowed
 from qnn_robustness.attacks.crafting.array_model import ArrayModel, rounds_at_once
 from qnn_robustness.attacks.crafting.goals import Goal
@@ -130,7 +131,7 @@ class GeoDA(MinimizationAttack):
             left=np.full(len(clean), self.queries),
             normal=np.zeros(clean.shape),
         )
-        straight = _straight(clean, (start - clean) / _column(np.maximum(search.lengths, TINY), clean))
+        straight = _straight(clean, (start - clean) / balls.column(np.maximum(search.lengths, TINY), clean))
         search.bisect(np.arange(len(clean)), straight, search.lengths.copy(), self.tolerance)
         for probes in query_schedule(self.queries, self.query_ratio):
             rows = np.flatnonzero(search.left > probes)
@@ -150,12 +151,12 @@ class GeoDA(MinimizationAttack):
                 logits = search.model.logits(perturbed.reshape(-1, *shape[1:]))
                 signs = np.where(goal.repeated(len(noise)).reached(logits), 1.0, -1.0)
                 for sign, probe in zip(signs.reshape(len(noise), -1), noise, strict=True):
-                    weighted += _column(sign, probe) * probe
+                    weighted += balls.column(sign, probe) * probe
                     plain += probe
                     balance += sign
         search.left[rows] -= probes
         baseline = np.where(np.abs(balance) == probes, 0.0, balance / probes)
-        search.normal[rows] += weighted - _column(baseline, plain) * plain
+        search.normal[rows] += weighted - balls.column(baseline, plain) * plain
 
     def _noise(self, like: ep.Tensor, shape: tuple[int, ...], probes: int) -> Iterator[np.ndarray]:
         """Yield `probes` random perturbations for each sample in blocks [R, N, H, W, C].
@@ -191,7 +192,7 @@ class GeoDA(MinimizationAttack):
         if self.norm == "linf":
             return _straight(search.clean, np.sign(search.normal))
         lengths = np.sqrt((search.normal**2).reshape(len(search.normal), -1).sum(axis=1))
-        return _straight(search.clean, search.normal / _column(np.maximum(lengths, TINY), search.normal))
+        return _straight(search.clean, search.normal / balls.column(np.maximum(lengths, TINY), search.normal))
 
 
 def query_schedule(queries: int, ratio: float) -> list[int]:
@@ -229,7 +230,7 @@ def _straight(clean: np.ndarray, directions: np.ndarray) -> Ray:
     """Return the ray along `directions`, clipped to the box."""
 
     def points(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        moved = clean[rows] + _column(lengths, clean) * directions[rows]
+        moved = clean[rows] + balls.column(lengths, clean) * directions[rows]
         return np.clip(moved, 0.0, 1.0).astype(np.float32)
 
     return points
@@ -251,11 +252,6 @@ def _greedy(clean: np.ndarray, normal: np.ndarray) -> Ray:
         return np.clip(moved, 0.0, 1.0).astype(np.float32).reshape(len(rows), *clean.shape[1:])
 
     return points
-
-
-def _column(values: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Return one value a sample in a shape that broadcasts against the samples."""
-    return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def build(

@@ -14,7 +14,7 @@ from foolbox.attacks.base import Attack
 from foolbox.criteria import Misclassification
 from foolbox.models import Model
 
-from qnn_robustness.attacks.crafting import lattice
+from qnn_robustness.attacks.crafting import balls, lattice
 from qnn_robustness.attacks.crafting.queries import BudgetSpent, QueryCounter
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common import registry
@@ -158,9 +158,10 @@ def _craft_block(
         starts, streams = block.starts[active], block.streams[active]
         try:
             extra = {} if warm is None else {"starting_points": _native(model, adversarial[active])}
-            adversarial[active] = _run(setting, counter, starts, streams, seed, budget, extra)
+            result = _run(setting, counter, starts, streams, seed, budget, extra)
         except BudgetSpent:
-            adversarial[active] = counter.best
+            result = counter.best
+        adversarial[active] = np.where(balls.column(counter.spent, result), counter.best, result)
         queries[active] += counter.queries
     result, found = _stored(setting, model, adversarial, block, budget)
     return result, found, queries
@@ -206,8 +207,7 @@ def _stored(
     if setting.on_lattice and budget is None:
         return lattice.smallest_on_lattice(adversarial, block.images, fooled)
     if setting.on_lattice:
-        adversarial = lattice.within_budget(adversarial, block.images, setting.norm, budget)
-        return adversarial, fooled(adversarial)
+        return lattice.within_budget(adversarial, block.images, setting.norm, budget, fooled)
     found = fooled(adversarial)
     if budget is None:
         adversarial[~found] = block.clean[~found]

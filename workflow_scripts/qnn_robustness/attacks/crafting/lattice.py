@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -17,24 +17,75 @@ def on_lattice(samples: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(samples, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def within_budget(adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float) -> np.ndarray:
+def within_budget(
+    adversarial: np.ndarray,
+    clean: np.ndarray,
+    norm: str,
+    budget: float,
+    is_adversarial: Callable[[np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
     """Return 8-bit images near `adversarial` (float [N, ...]) within `budget` of `clean` (uint8 [N, ...]).
 
-    For Linf the rounded image is clipped to whole levels. For other norms the perturbation is shortened
-    until its rounded version is inside; the image nearest to the wanted one that fits is kept.
+    Rounding lengthens a perturbation, and bringing it back may lose the example: `is_adversarial` (uint8 [N, ...] ->
+    bool [N]) is asked about each of `repairs`, and the first one that holds is taken, otherwise the first one. The
+    second result tells where one held.
+    """
+    result, found = clean.copy(), np.zeros(len(clean), bool)
+    for place, candidate in enumerate(repairs(adversarial, clean, norm, budget)):
+        success = is_adversarial(candidate) & ~found
+        taken = success | (place == 0)
+        result[taken], found = candidate[taken], found | success
+        if found.all():
+            break
+    return result, found
+
+
+def repairs(adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float) -> Iterator[np.ndarray]:
+    """Yield 8-bit images within `budget` of `clean`, those nearest to `adversarial` first.
+
+    For Linf there is one: the rounded image, clipped to whole levels. For L1 and L2 the values are lowered that were
+    rounded away from the clean ones most; then the perturbation is shortened as a whole until its rounded version fits.
     """
     rounded = on_lattice(adversarial)
     if norm == "linf":
         levels = int(np.floor(budget * 255.0 + TOLERANCE))
         signed = clean.astype(np.int16)
-        return np.clip(rounded, np.maximum(signed - levels, 0), np.minimum(signed + levels, 255)).astype(np.uint8)
-    start = clean / 255.0
+        yield np.clip(rounded, np.maximum(signed - levels, 0), np.minimum(signed + levels, 255)).astype(np.uint8)
+        return
+    lowered = _lowered(adversarial, clean, norm, budget)
+    yield _shortened(lowered, lowered / 255.0, clean, norm, budget)  # where one level a value is not enough
+    yield _shortened(rounded, adversarial, clean, norm, budget)
+
+
+def _lowered(adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float) -> np.ndarray:
+    """Return the rounded images with the perturbation of some values a level smaller, as many as the budget asks for.
+
+    Lowering a value by a level saves 2 |r| - 1 of the squared length (1 of the L1 length) for a rounded perturbation of
+    r levels, and takes the image away from the wanted one. Those which cost least for what they save come first.
+    """
+    wanted = (np.clip(adversarial, 0.0, 1.0) * 255.0 - clean).reshape(len(clean), -1)
+    levels = np.rint(wanted)
+    sizes = np.abs(levels)
+    saved = np.where(levels == 0, 0.0, 2 * sizes - 1 if norm == "l2" else 1.0)
+    cost = 1 + 2 * np.sign(levels) * (wanted - levels)
+    order = np.argsort(np.where(saved > 0, cost / np.maximum(saved, 1), np.inf), axis=1, kind="stable")
+    length, limit = (sizes**2, (budget * 255) ** 2) if norm == "l2" else (sizes, budget * 255)
+    savings = np.take_along_axis(saved, order, axis=1)
+    still_missing = length.sum(axis=1, keepdims=True) - (np.cumsum(savings, axis=1) - savings) - limit
+    lower = np.zeros(levels.shape, bool)
+    np.put_along_axis(lower, order, (still_missing > TOLERANCE) & (savings > 0), axis=1)
+    return (clean.reshape(levels.shape) + levels - np.sign(levels) * lower).astype(np.uint8).reshape(clean.shape)
+
+
+def _shortened(rounded: np.ndarray, adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float) -> np.ndarray:
+    """Return `rounded` where it is within the budget, and otherwise the longest part of the perturbation that is."""
+    result, start = rounded.copy(), clean / 255.0
     for share in np.linspace(1.0, 0.0, 101):
-        outside = distance(norm, rounded, clean) > budget + TOLERANCE
+        outside = distance(norm, result, clean) > budget + TOLERANCE
         if not outside.any():
             break
-        rounded[outside] = on_lattice(start[outside] + share * (adversarial[outside] - start[outside]))
-    return rounded
+        result[outside] = on_lattice(start[outside] + share * (adversarial[outside] - start[outside]))
+    return result
 
 
 def smallest_on_lattice(

@@ -21,9 +21,11 @@ class QueryCounter(Model):
     """A Foolbox model that counts queries for each sample of a block.
 
     A query is one input evaluated for one sample; a gradient costs one (its forward pass). An input of a model
-    that answers with a mean over several `runs` of its network costs as many queries. With a `query_budget` the
-    best adversarial sample seen for each input is kept, and `BudgetSpent` is raised by the call that would exceed
-    the budget.
+    that answers with a mean over several `runs` of its network costs as many queries.
+
+    With a `query_budget` the best adversarial sample seen for each input is kept. A call that would exceed the budget
+    of a sample marks it as `spent`: what is asked for it from then on neither counts nor is remembered, and its result
+    is `best`. `BudgetSpent` is raised once every sample is spent.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class QueryCounter(Model):
         self.query_budget, self.runs = query_budget, runs
         self.active = np.arange(len(samples))
         self.queries = np.zeros(len(samples), np.int64)
+        self.spent = np.zeros(len(samples), bool)
         self.best = samples.copy()
         self.best_distance = np.full(len(samples), np.inf)
 
@@ -61,9 +64,11 @@ class QueryCounter(Model):
         if rest:
             raise ValueError(f"{len(inputs)} inputs do not belong to {len(self.active)} samples")
         cost = rounds * self.runs
-        if self.query_budget is not None and self.queries.max() + cost > self.query_budget:
-            raise BudgetSpent
-        self.queries[self.active] += cost
+        if self.query_budget is not None:
+            self.spent[self.active] |= self.queries[self.active] + cost > self.query_budget
+            if self.spent.all():
+                raise BudgetSpent
+        self.queries[self.active] += np.where(self.spent[self.active], 0, cost)
         outputs = self.model(inputs)
         if self.query_budget is not None:
             self._remember(ep.astensor(inputs).numpy(), ep.astensor(outputs).numpy(), rounds)
@@ -73,6 +78,6 @@ class QueryCounter(Model):
         for part, logits in zip(np.split(inputs, rounds), np.split(outputs, rounds), strict=True):
             far = distance(self.norm, part, self.samples[self.active])
             fooled = logits.argmax(axis=1) != self.labels[self.active]
-            better = fooled & (far < self.best_distance[self.active])
+            better = fooled & (far < self.best_distance[self.active]) & ~self.spent[self.active]
             rows = self.active[better]
             self.best[rows], self.best_distance[rows] = part[better], far[better]
