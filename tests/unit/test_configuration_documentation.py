@@ -56,6 +56,17 @@ def test_a_change_of_the_schema_is_noticed(tmp_path: Path, monkeypatch: pytest.M
         documentation.main("check")
 
 
+def test_a_change_of_the_schema_is_noticed_in_the_page_of_attacks() -> None:
+    text = documentation.attacks(SCHEMA)
+    assert text == documentation.ATTACKS.read_text(encoding="utf-8")
+    changed = {**SCHEMA, "$defs": {**SCHEMA["$defs"], "attack_parameters": {**SCHEMA["$defs"]["attack_parameters"]}}}
+    square = changed["$defs"]["attack_parameters"]["square"]["properties"]
+    changed["$defs"]["attack_parameters"]["square"] = {
+        "properties": {**square, "queries": {**square["queries"], "default": 4999}}
+    }
+    assert documentation.attacks(changed) != text
+
+
 def test_every_key_of_the_schema_is_in_the_documentation() -> None:
     text = documentation.DOCUMENT.read_text(encoding="utf-8")
     missing = [place for place in ALL if f"{place.rpartition('.')[2]}`" not in text]

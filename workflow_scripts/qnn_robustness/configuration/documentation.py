@@ -6,13 +6,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import write_text
+from qnn_robustness.configuration import attack_documentation
 from qnn_robustness.configuration.schema import Schema, load_schema
+from qnn_robustness.configuration.wording import kind, resolved, written
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
 DOCUMENT = ROOT / "docs" / "configuration.md"
+ATTACKS = ROOT / "docs" / "attacks.md"
 INTRODUCTION = """\
 # Configuration
 
@@ -34,7 +39,6 @@ PARAMETERS = {
     "attack_parameters": "`attacks.<name>.parameters`",
     "preprocessor_parameters": "`preprocessors.<name>.parameters`",
 }
-LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
 def document(schema: Schema) -> str:
@@ -57,68 +61,53 @@ def _section(title: str, part: Schema, schema: Schema) -> str:
 def _rows(part: Schema, schema: Schema, prefix: str) -> list[tuple[str, str, str, str]]:
     rows = []
     for name, entry in part.get("properties", {}).items():
-        entry = _resolved(entry, schema)
+        entry = resolved(entry, schema)
         required = name in part.get("required", ())
-        default = "required" if required else _value(entry["default"]) if "default" in entry else ""
+        default = "required" if required else written(entry["default"]) if "default" in entry else ""
         rows.append((f"`{prefix}{name}`", kind(entry, schema), default, entry.get("description", "")))
         rows += _rows(entry, schema, f"{prefix}{name}.")
     return rows
-
-
-def _resolved(entry: Schema, schema: Schema) -> Schema:
-    """Return an entry with its `$ref` filled in; its own keys win."""
-    name = entry.get("$ref", "").removeprefix("#/$defs/")
-    return {**schema["$defs"].get(name, {}), **entry}
 
 
 def _row(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def kind(entry: Schema, schema: Schema) -> str:
-    """Return the type and range of a key in words."""
-    entry = _resolved(entry, schema)
-    if "enum" in entry:
-        return " or ".join(map(_value, entry["enum"]))
-    if "anyOf" in entry:
-        return "number or fraction"
-    types = entry["type"] if isinstance(entry["type"], list) else [entry["type"]]
-    words = ["null" if name == "null" else _one(name, entry, schema) for name in types]
-    limits = [f"{sign} {entry[rule]}" for rule, sign in LIMITS.items() if rule in entry]
-    return ", ".join([" or ".join(words), *limits])
+def attacks(schema: Schema) -> str:
+    """Return docs/attacks.md with its tables made anew."""
+    sound, paper = (
+        yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "config/paper.yaml")
+    )
+    return attack_documentation.filled(
+        ATTACKS.read_text(encoding="utf-8"), schema, _on_cifar10(sound), _on_cifar10(paper)
+    )
 
 
-def _one(name: str, entry: Schema, schema: Schema) -> str:
-    if name == "array":
-        low, high = entry.get("minItems", 0), entry.get("maxItems")
-        number = f" of {low}" if low == high else ""
-        return f"list{number} ({kind(entry['items'], schema)})"
-    return {"object": "mapping", "boolean": "true or false"}.get(name, name)
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "`null`"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, list):
-        return f"`[{', '.join(map(str, value))}]`"
-    return f"`{value}`"
+def _on_cifar10(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the attacks of the experiments that are named after CIFAR-10."""
+    used = {
+        attack
+        for name, experiment in values["experiments"].items()
+        if name.startswith("cifar10_")
+        for attack in experiment["attacks"]
+    }
+    return {name: entry for name, entry in values["attacks"].items() if name in used}
 
 
 def main(command: str) -> None:
-    """Write docs/configuration.md (`write`), or compare it with the schema (`check`).
+    """Write docs/configuration.md and docs/attacks.md (`write`), or compare them with the schema (`check`).
 
     Raises UserError when they disagree, or for another command.
     """
-    text = document(load_schema(SCHEMA))
-    if command == "write":
-        write_text(DOCUMENT, text)
-    elif command == "check":
-        if not DOCUMENT.is_file() or DOCUMENT.read_text(encoding="utf-8") != text:
-            raise UserError(f"{DOCUMENT} is not what the schema makes; run this module with `write`")
-    else:
+    schema = load_schema(SCHEMA)
+    documents = {DOCUMENT: document(schema), ATTACKS: attacks(schema)}
+    if command not in ("write", "check"):
         raise UserError(f"unknown command '{command}'; known: check, write")
+    for path, text in documents.items():
+        if command == "write":
+            write_text(path, text)
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            raise UserError(f"{path} is not what the schema makes; run this module with `write`")
 
 
 if __name__ == "__main__":
