@@ -65,6 +65,7 @@ lock:
 
 benchmark: environment
 	.venv/bin/python benchmarks/integer_model.py
+	.venv/bin/python benchmarks/attacks.py
 
 clean:
 	rm -rf .venv .pytest_cache .hypothesis .ruff_cache
