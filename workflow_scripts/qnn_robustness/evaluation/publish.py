@@ -59,5 +59,5 @@ def with_table(text: str, name: str, table: str) -> str:
     """
     pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
     if not pattern.search(text):
-        raise UserError(f"README.md: the marks <!-- {name} --> and <!-- /{name} --> are missing")
+        raise UserError(f"the page lacks the marks <!-- {name} --> and <!-- /{name} -->")
     return pattern.sub(lambda marks: f"{marks[1]}{table}{marks[2]}", text)
