@@ -134,8 +134,18 @@ def test_reported_rows_are_on_the_first_kernel_set_of_each_target() -> None:
     assert reported(table)["value"].to_list() == [0, 2, 4]
 
 
-def test_attacks_that_know_the_preprocessor_are_no_evidence_on_the_networks() -> None:
+def test_attacks_that_know_the_preprocessor_decide_on_f4_alone() -> None:
     adaptive = robust().assign(attack="adaptive", through="bits", accuracy=0.0, ci_low=0.0, ci_high=0.01)
     tests = paired(-0.1, 0.001)
+    without = findings(robust(), tests).set_index("finding")
     both = findings(pd.concat([robust(), adaptive]), pd.concat([tests, tests.assign(attack="adaptive", p_value=1.0)]))
-    pd.testing.assert_frame_equal(both, findings(robust(), tests))
+    both = both.set_index("finding")
+    pd.testing.assert_frame_equal(both.drop("F4"), without.drop("F4"))
+    assert (without.loc["F4", "verdict"], both.loc["F4", "verdict"]) == ("borne out", "contradicted")
+
+
+def test_an_unbounded_attack_does_not_show_that_a_preprocessor_falls_short() -> None:
+    table = robust()
+    flat = table[table["budget"] == 0.1]
+    unbounded = flat.assign(budget=1.0, accuracy=0.0, ci_low=0.0, ci_high=0.01)
+    assert row(findings(pd.concat([flat, unbounded]), paired(0, 1)), "F4")["verdict"] == "not measured"

@@ -195,6 +195,8 @@ def test_a_parameter_replans_its_jobs_and_their_dependents(
 ) -> None:
     seeds = of_rules(graph, rule, **wildcards)
     assert seeds
+    if "preprocessors" in change:  # its work on a device depends on them, too
+        seeds |= of_rules(graph, "measure_device_cost")
     assert workflow.plan(change=change) == with_dependents(graph, seeds)
     assert workflow.plan() == frozenset(), "after the change was taken back"
 
@@ -227,7 +229,7 @@ CODE = {
     "training/pgd_adversarial.py": [("train_model", {"training": "pgd_adversarial"})],
     "models/small_cnn.py": [("train_model", {})],
     "models/resnet8.py": [],
-    "defenses/bit_depth.py": [("evaluate_*", {"preprocessor": "bit_depth_4"})],
+    "defenses/bit_depth.py": [("evaluate_*", {"preprocessor": "bit_depth_4"}), ("measure_device_cost", {})],
     "data/formats/digits.py": [("prepare_dataset", {})],
     "data/formats/image_folder.py": [],
     # what entries share

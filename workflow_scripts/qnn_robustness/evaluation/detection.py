@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.data.splits import Split
-from qnn_robustness.evaluation.records import Predictor
 from qnn_robustness.evaluation.statistics import wilson
+
+if TYPE_CHECKING:  # the tables of detection depend on neither
+    from qnn_robustness.data.splits import Split
+    from qnn_robustness.evaluation.records import Predictor
 
 NETWORK = ["model", "training", "detector", "target", "kernels"]
 ATTACK = ["source", "attack", "protocol", "access", "norm", "budget", "lattice", "through", "seed"]
