@@ -20,7 +20,7 @@ BATCH = 128
 
 
 class TFLiteModel:
-    """The function of a quantized (int8 or int16) .tflite file with one image input and one output.
+    """The function of a .tflite file with one image input and one output, as a rule a quantized one (int8 or int16).
 
     `kernels` names the arithmetic: `reference` (that of microcontrollers), `builtin` (optimised, no
     delegate), `xnnpack`. Inputs and outputs are those of the file, whose ends may also be float32 or uint8;
@@ -38,8 +38,6 @@ class TFLiteModel:
             raise UserError(f"{path}: no such file")
         graph = read_graph(path)
         self.precision, self.scaling = precision_of(graph), graph.scaling
-        if self.precision == "float32":
-            raise UserError(f"{path}: is a float32 network; expected int8 or int16")
         if self.precision == "int16" and kernels == "xnnpack":
             raise UserError(f"{path}: XNNPACK has no int16 kernels; use reference or builtin")
         self._threads, self._batches = threads, True

@@ -30,12 +30,16 @@ def describe(path: str | Path) -> Description:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    with path.open("rb") as stream:
-        is_tflite = path.suffix == ".tflite" or stream.read(8)[4:] == b"TFL3"
-    described = _tflite(path) if is_tflite else _keras(path)
+    described = _tflite(path) if is_tflite(path) else _keras(path)
     if len(described.shape) != 3 or min(described.shape) < 1 or described.shape[2] not in (1, 3):
         raise UserError(f"{path}: takes inputs of shape {list(described.shape)}; images are [height, width, 1 or 3]")
     return described
+
+
+def is_tflite(path: str | Path) -> bool:
+    """Return whether a file is, or is called, a .tflite file."""
+    with Path(path).open("rb") as stream:
+        return Path(path).suffix == ".tflite" or stream.read(8)[4:] == b"TFL3"
 
 
 def _tflite(path: Path) -> Description:

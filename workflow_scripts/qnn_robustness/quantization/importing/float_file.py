@@ -12,6 +12,8 @@ from qnn_robustness.common.files import atomic_path, sha256_file, sha256_path, w
 from qnn_robustness.data.splits import Split, to_unit
 from qnn_robustness.models.float_network import predict
 from qnn_robustness.quantization.importing.declaration import CHECKED, Declaration
+from qnn_robustness.quantization.importing.description import is_tflite
+from qnn_robustness.quantization.importing.float_tflite import rebuild
 from qnn_robustness.quantization.importing.keras_file import load_keras_file
 from qnn_robustness.quantization.own_unit import behind_scaling
 
@@ -31,7 +33,7 @@ def import_float_file(
     Raises UserError, with one line, for a file that is damaged, holds code, or is not what was declared.
     """
     try:
-        network = load_keras_file(file)
+        network = rebuild(file) if is_tflite(file) else load_keras_file(file)
     except UserError as error:
         raise UserError(f"{declaration.place}: {error}") from error
     outputs = network.output_shape

@@ -1,0 +1,60 @@
+"""Float32 .tflite networks are rebuilt in Keras as the same function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import brightness_network
+import numpy as np
+import pytest
+import tensorflow as tf
+from converted_networks import NETWORKS, randomize
+from tflite_builder import Builder
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.importing.description import describe
+from qnn_robustness.quantization.importing.float_tflite import rebuild
+
+
+def random_inputs(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(5, *shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_converted_network_comes_back(tmp_path: Path, name: str) -> None:
+    network = randomize(NETWORKS[name]())
+    path = tmp_path / "float.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+    samples = random_inputs(network.input_shape[1:])
+    expected = network(samples, training=False).numpy()
+    np.testing.assert_allclose(rebuild(path)(samples), expected, atol=1e-4 * np.abs(expected).max())
+    described = describe(path)
+    assert (described.precision, described.shape) == ("float32", network.input_shape[1:])
+
+
+def test_an_operator_that_is_not_rebuilt_is_named(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = (builder.tensor(np.float32, [1, *brightness_network.SHAPE]) for _ in range(2))
+    flat, size = builder.tensor(np.float32, [1, 48]), builder.constant(np.array([-1, 48], np.int32))
+    builder.operator("TANH", [source], [output])
+    builder.operator("RESHAPE", [output, size], [flat], "ReshapeOptions", newShape=[-1, 48])
+    path = builder.save(tmp_path / "float.tflite", [source], [flat])
+    with pytest.raises(UserError, match=r"operator 0 \(TANH\): is not supported; .*; give the \.keras file instead"):
+        rebuild(path)
+
+
+def test_damage_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "float.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(40))
+    with pytest.raises(UserError, match=r"float\.tflite: damaged|float\.tflite: has"):
+        rebuild(tmp_path / "float.tflite")
+
+
+def test_integer_weights_are_refused(tmp_path: Path) -> None:
+    """Such a file computes with activations quantized on the fly: no float32 network is the same function."""
+    builder = Builder()
+    source, output = builder.tensor(np.float32, [1, 4]), builder.tensor(np.float32, [1, 2])
+    weights = builder.constant(np.ones((2, 4), np.int8), 0.5)
+    builder.operator("FULLY_CONNECTED", [source, weights, -1], [output], "FullyConnectedOptions")
+    path = builder.save(tmp_path / "hybrid.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"has integer weights but computes in float32; quantize its activations"):
+        rebuild(path)

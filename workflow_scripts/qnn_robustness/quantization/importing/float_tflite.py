@@ -1,0 +1,190 @@
+"""A float32 .tflite network rebuilt in Keras: the same function, with gradients, that can be quantized anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
+from qnn_robustness.quantization.tflite_model import TFLiteModel
+from qnn_robustness.quantization.trial import try_out
+
+TOLERANCE = 1e-4  # of outputs, relative to the largest
+PROBES = 16
+_PADDINGS = {0: "same", 1: "valid"}
+_ACTIVATIONS = {0: None, 1: "relu", 3: "relu6"}
+_OF_SHAPES = ("SHAPE", "STRIDED_SLICE", "PACK")
+
+
+class _Unsupported(Exception):
+    """Why an operator cannot be rebuilt."""
+
+
+def rebuild(path: str | Path) -> keras.Model:
+    """Return the network of a float32 .tflite file, after comparing it with the TFLite interpreter on random inputs.
+
+    Raises UserError, with one line, for a damaged file, an operator that is not rebuilt, or another result.
+    """
+    try_out(path, ["reference"])
+    network = _built(read_graph(path))
+    probes = np.random.default_rng(0).normal(size=(PROBES, *network.input_shape[1:])).astype(np.float32)
+    expected = TFLiteModel(path, "reference").run(probes)
+    error = np.abs(network(probes).numpy() - expected).max() / max(np.abs(expected).max(), 1e-30)
+    if not error < TOLERANCE:
+        raise UserError(
+            f"{path}: the rebuilt network differs from the TFLite interpreter by {error:.2g}; give the .keras file"
+        )
+    return network
+
+
+def _built(graph: Graph) -> keras.Model:
+    source, target = graph.inputs[0], graph.outputs[0]
+    image = keras.Input(source.shape[1:])
+    values: dict[int, Any] = {source.index: image}
+    for operator in graph.operators:
+        if operator.name in _OF_SHAPES:
+            continue
+        try:
+            if operator.name not in _BUILDERS:
+                raise _Unsupported(f"is not supported; supported: {', '.join(sorted(_BUILDERS))}")
+            if any(t is not None and t.type not in ("FLOAT32", "INT32", "INT64") for t in operator.inputs):
+                raise _Unsupported("mixes float32 with integers")
+            inputs = [values[t.index] for t in operator.inputs if t is not None and t.index in values]
+            if not inputs:
+                raise _Unsupported("has no input that is an activation")
+            result = _BUILDERS[operator.name](operator, *inputs)
+        except (_Unsupported, ValueError, TypeError, IndexError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{graph.path}: {operator}: {reason}; give the .keras file instead") from error
+        values[operator.outputs[0].index] = result
+    if target.index not in values:
+        raise UserError(f"{graph.path}: no operator writes the output; convert the model again")
+    return keras.Model(image, values[target.index])
+
+
+def _constant(operator: Operator, position: int) -> np.ndarray:
+    tensor = operator.inputs[position] if position < len(operator.inputs) else None
+    if tensor is None or tensor.data is None:
+        raise _Unsupported(f"input {position} is no constant")
+    return tensor.data
+
+
+def _bias(operator: Operator, filters: int) -> np.ndarray:
+    has_bias = len(operator.inputs) > 2 and operator.inputs[2] is not None
+    return _constant(operator, 2) if has_bias else np.zeros(filters, np.float32)
+
+
+def _activation(operator: Operator) -> str | None:
+    code = operator.options.get("fusedActivationFunction", 0)
+    if code not in _ACTIVATIONS:
+        raise _Unsupported(f"fused activation {code}")
+    return _ACTIVATIONS[code]
+
+
+def _activated(operator: Operator, value: Any) -> Any:
+    name = _activation(operator)
+    return value if name is None else layers.Activation(name)(value)
+
+
+def _with_weights(layer: layers.Layer, value: Any, *weights: np.ndarray) -> Any:
+    result = layer(value)
+    layer.set_weights(weights)
+    return result
+
+
+def _window(operator: Operator) -> dict[str, Any]:
+    options = operator.options
+    return {"strides": (options["strideH"], options["strideW"]), "padding": _PADDINGS[options["padding"]]}
+
+
+def _dilation(operator: Operator) -> dict[str, Any]:
+    return {"dilation_rate": (operator.options["dilationHFactor"], operator.options["dilationWFactor"])}
+
+
+def _conv(operator: Operator, value: Any) -> Any:
+    kernel = _constant(operator, 1).transpose(1, 2, 3, 0)
+    if kernel.shape[2] != value.shape[-1]:
+        raise _Unsupported("is a grouped convolution")
+    layer = layers.Conv2D(
+        kernel.shape[3],
+        kernel.shape[:2],
+        activation=_activation(operator),
+        **_window(operator),
+        **_dilation(operator),
+    )
+    return _with_weights(layer, value, kernel, _bias(operator, kernel.shape[3]))
+
+
+def _depthwise(operator: Operator, value: Any) -> Any:
+    weights, channels = _constant(operator, 1), value.shape[-1]
+    kernel = weights.reshape(*weights.shape[1:3], channels, -1)
+    layer = layers.DepthwiseConv2D(
+        kernel.shape[:2],
+        depth_multiplier=kernel.shape[3],
+        activation=_activation(operator),
+        **_window(operator),
+        **_dilation(operator),
+    )
+    return _with_weights(layer, value, kernel, _bias(operator, weights.shape[3]))
+
+
+def _dense(operator: Operator, value: Any) -> Any:
+    weights = _constant(operator, 1)
+    if len(value.shape) > 2 and not operator.options.get("keepNumDims"):
+        value = layers.Flatten()(value)
+    layer = layers.Dense(weights.shape[0], activation=_activation(operator))
+    return _with_weights(layer, value, weights.T, _bias(operator, weights.shape[0]))
+
+
+def _add(operator: Operator, *values: Any) -> Any:
+    if len(values) != 2:
+        raise _Unsupported("adds a constant")
+    return _activated(operator, layers.Add()(list(values)))
+
+
+def _pool(kind: type[layers.Layer]) -> Callable[[Operator, Any], Any]:
+    def build(operator: Operator, value: Any) -> Any:
+        size = (operator.options["filterHeight"], operator.options["filterWidth"])
+        return _activated(operator, kind(size, **_window(operator))(value))
+
+    return build
+
+
+def _mean(operator: Operator, value: Any) -> Any:
+    if sorted(_constant(operator, 1).ravel().tolist()) != [1, 2]:
+        raise _Unsupported("is a mean over other axes than height and width")
+    return layers.GlobalAveragePooling2D(keepdims=bool(operator.options.get("keepDims")))(value)
+
+
+def _pad(operator: Operator, value: Any) -> Any:
+    amounts = _constant(operator, 1).tolist()
+    if len(amounts) != 4 or amounts[0] != [0, 0] or amounts[3] != [0, 0]:
+        raise _Unsupported("pads other axes than height and width")
+    return layers.ZeroPadding2D(amounts[1:3])(value)
+
+
+def _reshape(operator: Operator, value: Any) -> Any:
+    output: Tensor = operator.outputs[0]
+    return layers.Reshape(output.shape[1:])(value)
+
+
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "ADD": _add,
+    "AVERAGE_POOL_2D": _pool(layers.AveragePooling2D),
+    "CONV_2D": _conv,
+    "DEPTHWISE_CONV_2D": _depthwise,
+    "FULLY_CONNECTED": _dense,
+    "MAX_POOL_2D": _pool(layers.MaxPooling2D),
+    "MEAN": _mean,
+    "PAD": _pad,
+    "RELU": lambda operator, value: layers.ReLU()(value),
+    "RELU6": lambda operator, value: layers.ReLU(max_value=6.0)(value),
+    "RESHAPE": _reshape,
+    "SOFTMAX": lambda operator, value: layers.Softmax()(value),
+}
