@@ -15,6 +15,7 @@ from qnn_robustness.evaluation.records import target_module
 
 try:
     C = configurations.load(config, ROOT / "schemas" / "config.schema.yaml")
+    configurations.check_files(C)
 except UserError as error:
     sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.configuration.configuration import Configuration, load, parse_distance
+from qnn_robustness.configuration.configuration import Configuration, check_files, load, parse_distance
 from qnn_robustness.configuration.documentation import SCHEMA
 from qnn_robustness.data.registry import number_of_classes
 
@@ -459,7 +459,7 @@ def test_a_mistake_ends_in_one_line_with_place_and_remedy(mistake: str) -> None:
     apply, message = MISTAKES[mistake]
     apply(values)
     with pytest.raises(UserError, match=message) as caught:
-        loaded(values)
+        check_files(loaded(values))
     assert "\n" not in str(caught.value)
 
 

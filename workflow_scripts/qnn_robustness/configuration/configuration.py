@@ -675,17 +675,24 @@ def _check_features(configuration: Configuration, model: str, experiment: dict[s
 
 
 def _check_run(configuration: Configuration) -> None:
-    """Check that the files of what is run exist, and that something is left of each experiment."""
-    for key, file in configuration.imports().items():
-        model, _, precision = key.split("/")
-        if not Path(file).exists():
-            raise UserError(f"models.{model}.files.{precision}: {file}: no such file or folder")
+    """Check that something is left of each experiment that is run."""
     for name, entry in configuration.experiments.items():
         if not configuration.evaluations(name):
             raise UserError(
                 f"experiments.{name}: nothing is left of it: no model has both a source "
                 f"({', '.join(entry['sources'])}) and a target ({', '.join(entry['targets'])})"
             )
+
+
+def check_files(configuration: Configuration) -> None:
+    """Check that the files and folders of one's own that are run are there.
+
+    Raises UserError, with one line, for the first that is not. Paths are relative to the working directory.
+    """
+    for key, file in configuration.imports().items():
+        model, _, precision = key.split("/")
+        if not Path(file).exists():
+            raise UserError(f"models.{model}.files.{precision}: {file}: no such file or folder")
     for name in _unique(configuration.dataset_of(network.model) for network in configuration.networks()):
         path = configuration.values["datasets"][name]["path"]
         if path is not None and not Path(path).is_dir():
