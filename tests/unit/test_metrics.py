@@ -93,6 +93,23 @@ def test_rates_counted_by_hand(records):
     assert row["median_queries"] == 20
     assert row["levels"] == pytest.approx(20)
     assert row["ci_low"] < 2 / 5 < row["ci_high"]
+    assert row["ties"] == 0
+
+
+def test_ties_under_attack_are_counted(test_split, clean):
+    crafted = {
+        "adversarial": images(100, 100, 100, 99, 101)[None, None],
+        "found": np.zeros((1, 1, 5), bool),
+        "queries": np.ones((1, 1, 5), int),
+        "samples": np.arange(5),
+        "seeds": np.array([7]),
+        "budgets": np.array([np.nan]),
+        "metadata": np.array(json.dumps({"kernels": "reference"})),
+    }
+    tied = adversarial_records(crafted, test_split, {"reference": brightness}, clean, clean, CONSTANTS)
+    (row,) = metrics.robust_accuracy(tied).to_dict("records")
+    assert row["ties"] == pytest.approx(3 / 5)
+    assert row["accuracy"] == pytest.approx(2 / 5)  # of tied samples those whose label comes first are right
     assert row["seed"] == 7
     assert row["eligible"] == 4
     assert row["success_ci_low"] < 2 / 4 < row["success_ci_high"]
