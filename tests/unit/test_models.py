@@ -37,3 +37,36 @@ def test_an_architecture_has_its_published_size_and_gives_logits(name):
 def test_a_source_of_ensemble_training_fits_among_the_reference_networks(name):
     shape, classes, _ = PUBLISHED[name]
     assert 4 * registry.load("models", name).build(shape, classes).count_params() < 1_000_000
+
+
+def test_the_coffee_network_takes_images_from_140_pixels_on():
+    build = registry.load("models", "coffee_cnn").build
+    assert build((140, 140, 3), 4).output_shape == (None, 4)
+    with pytest.raises(ValueError, match=r"[Nn]egative|smaller"):
+        build((139, 139, 3), 4)
+
+
+SMALLEST = {
+    "coffee_cnn": (140, 140, 3),
+    "ds_cnn": (49, 10, 1),
+    "vgg_cifar": (8, 8, 3),
+}
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_the_integer_model_of_an_architecture_equals_the_interpreter(name, tmp_path):
+    import keras
+
+    from qnn_robustness.quantization.convert import convert
+    from qnn_robustness.quantization.integer_model.exactness import check_exactness
+    from qnn_robustness.quantization.integer_model.model import IntegerModel
+
+    keras.utils.set_random_seed(1)
+    network = registry.load("models", name).build(SMALLEST[name], 3)
+    samples = np.random.default_rng(0).random((8, *SMALLEST[name]), np.float32)
+    samples[0], samples[1] = 0, 1
+    path = tmp_path / "int8.tflite"
+    path.write_bytes(convert(network, "int8", samples))
+    for kernels in ("reference", "xnnpack"):
+        model = IntegerModel.from_file(path, kernels)
+        assert check_exactness(model, path, model.quantize(samples)) == 0

@@ -16,7 +16,7 @@ DENSE_DROPOUT = 0.5
 def build(input_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """Return the untrained network: inputs float32 [N, H, W, C] in [0, 1], outputs logits [N, classes].
 
-    Sides of at least 104 pixels leave something to the last convolution.
+    Sides of at least 140 pixels leave something to the last convolution; Keras raises ValueError otherwise.
     """
     inputs = keras.Input(input_shape)
     x = layers.Conv2D(32, 8, strides=4, activation="relu")(inputs)
