@@ -10,12 +10,7 @@ from qnn_robustness.figures.shared import panels, style
 
 TABLES = ("defenses",)
 ROW = ["model", "training", "preprocessor"]
-LABELS = {
-    "static": "attacks on the network alone",
-    "transfer": "transferred from other precisions",
-    "adaptive": "attacks on the defended network",
-    "worst": "all of them",
-}
+LABELS = {"static": "static", "transfer": "transferred", "adaptive": "adaptive", "worst": "all together"}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
