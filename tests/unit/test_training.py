@@ -36,7 +36,7 @@ def bars(count: int, seed: int) -> Split:
     return Split(samples, labels)
 
 
-def trained(recipe, tmp_path, name="network", architecture="small_cnn", **inputs):
+def trained(recipe, tmp_path, name="network", **inputs):
     import keras
     import pandas as pd
 
@@ -47,7 +47,7 @@ def trained(recipe, tmp_path, name="network", architecture="small_cnn", **inputs
     train_network(
         bars(200, 0),
         bars(60, 1),
-        architecture=architecture,
+        architecture="small_cnn",
         recipe=recipe,
         seed=3,
         network_path=path,
@@ -58,38 +58,40 @@ def trained(recipe, tmp_path, name="network", architecture="small_cnn", **inputs
     return keras.saving.load_model(path), pd.read_csv(history), path
 
 
-def test_the_same_seed_gives_the_same_weights(tmp_path):
-    first, history, _ = trained(RECIPE, tmp_path)
-    second, _, _ = trained(RECIPE, tmp_path)
-    for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert history["epoch"].tolist() == [1, 2, 3]
-    assert history["learning_rate"].iloc[0] == pytest.approx(0.05)
-    assert history["learning_rate"].iloc[-1] == pytest.approx(0, abs=1e-9)
+@pytest.fixture(scope="module")
+def standard(tmp_path_factory):
+    return trained(RECIPE, tmp_path_factory.mktemp("standard"))
 
 
-def test_the_network_kept_is_that_of_the_best_epoch(tmp_path):
-    network, history, _ = trained(RECIPE, tmp_path)
+def test_the_network_kept_is_that_of_the_best_epoch(standard):
+    network, history, _ = standard
     validation = bars(60, 1)
     logits = np.asarray(network(validation.samples.astype(np.float32) / 255))
     assert (logits.argmax(axis=1) == validation.labels).mean() == pytest.approx(history["val_accuracy"].max(), abs=1e-6)
 
 
-def test_fine_tuning_starts_from_the_given_network(tmp_path):
-    standard, _, path = trained(RECIPE, tmp_path)
+def test_the_learning_rate_rises_and_falls_to_zero(standard):
+    _, history, _ = standard
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["learning_rate"].iloc[0] == pytest.approx(0.05)
+    assert history["learning_rate"].iloc[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_fine_tuning_starts_from_the_given_network(standard, tmp_path):
+    network, _, path = standard
     still = {**PGD, "epochs": 1, "learning_rate": 1e-12}
     tuned, _, _ = trained(still, tmp_path, "tuned", initial=path)
-    for one, other in zip(standard.get_weights(), tuned.get_weights(), strict=True):
+    for one, other in zip(network.get_weights(), tuned.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_pgd_samples_stay_in_the_ball_and_raise_the_loss(tmp_path):
+def test_pgd_samples_stay_in_the_ball_and_raise_the_loss(standard):
     import tensorflow as tf
 
     from qnn_robustness.training.fitting.objective import Material
     from qnn_robustness.training.pgd_adversarial import objective
 
-    network, _, _ = trained(RECIPE, tmp_path)
+    network, _, _ = standard
     split = bars(40, 2)
     samples, labels = tf.constant(split.samples.astype(np.float32) / 255), tf.constant(split.labels)
     recipe = objective(network, Material(0, split), epsilon=0.1, step_size=0.05, steps=5)
@@ -122,21 +124,29 @@ def killed_in_epoch(monkeypatch, epoch):
     monkeypatch.setattr(Batches, "start_epoch", failing)
 
 
-# vgg_cifar has batch normalisation and dropout, whose statistics and random states are part of the state
-@pytest.mark.parametrize(
-    ("recipe", "architecture"), [(RECIPE, "vgg_cifar"), (PGD, "small_cnn")], ids=["standard", "pgd_adversarial"]
-)
-def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(recipe, architecture, tmp_path, monkeypatch):
-    undisturbed, expected, _ = trained(recipe, tmp_path, "undisturbed", architecture)
+@pytest.fixture
+def stateful(tmp_path):
+    """A small network with batch normalisation and dropout: statistics and random states are part of the state."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    hidden = [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.Dropout(0.3)]
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *hidden, keras.layers.Dense(2)])
+    network.save(tmp_path / "initial.keras")
+    return tmp_path / "initial.keras"
+
+
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(stateful, tmp_path, monkeypatch):
+    undisturbed, expected, _ = trained(PGD, tmp_path, "undisturbed", initial=stateful)
     with monkeypatch.context() as patch:
         killed_in_epoch(patch, 2)
         with pytest.raises(Killed):
-            trained(recipe, tmp_path, "resumed", architecture)
+            trained(PGD, tmp_path, "resumed", initial=stateful)
     assert (tmp_path / "resume.npz").exists()
     started = []
     start = Batches.start_epoch
     monkeypatch.setattr(Batches, "start_epoch", lambda self, epoch: (started.append(epoch), start(self, epoch)))
-    resumed, history, _ = trained(recipe, tmp_path, "resumed", architecture)
+    resumed, history, _ = trained(PGD, tmp_path, "resumed", initial=stateful)
     assert started == [0, 2], "one call by the constructor, then the epoch that is left"
     for one, other in zip(undisturbed.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)

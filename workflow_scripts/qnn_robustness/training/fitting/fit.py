@@ -147,6 +147,7 @@ def _training_step(objective: Objective, optimizer: keras.Optimizer, example: Se
         optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
         return {"loss": loss, "accuracy": _accuracy(labels, logits)}
 
+    step.get_concrete_function()  # traced here, so that the first epoch's seconds do not count it
     return step
 
 
@@ -160,6 +161,7 @@ def _validation_step(objective: Objective, attack: LinfAttack | None, example: S
             metrics["robust_accuracy"] = _accuracy(labels, objective.predict(adversarial))
         return metrics
 
+    step.get_concrete_function()
     return step
 
 
