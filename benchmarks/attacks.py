@@ -6,11 +6,12 @@ The ResNet-8 of reference_models/ on CIFAR-10, float32 and, for attacks without 
 the settings of config/paper.yaml (PGD at its largest budget alone). The paper used neither HopSkipJump, which here has
 ART's defaults with 16 iterations, nor APGD, with 20 steps. Both sides attack the same samples, which both networks
 classify right, through the same compiled function or interpreter, on one thread. Decision attacks get as many queries
-as ART was seen to spend. ART gets all samples in one batch, up to 64, which is the fastest for it.
+as ART was seen to spend. ART gets all samples in one batch, up to 64.
 
-Writes benchmarks/attacks.csv and attacks.svg. Seconds a sample are wall time and depend on `samples`: attacks here
-work on all of them at once, so that few of them flatter ART. Without a peer (ART has no standard AutoAttack, and its
-GeoDA fails on NumPy 2) its columns are empty. Rows of attacks that are not asked for are kept.
+Writes benchmarks/attacks.csv and attacks.svg. Seconds are processor time, which other load on the machine disturbs
+little. They depend on `samples`: attacks here work on all of them at once, so that few of them flatter ART. Without a
+peer (ART has no standard AutoAttack, and its GeoDA fails on NumPy 2) its columns are empty. Rows of attacks that are
+not asked for are kept.
 """
 
 from __future__ import annotations
@@ -197,14 +198,14 @@ def measured(case: Case, subject: Subject, samples: np.ndarray, labels: np.ndarr
         options = {**case.arguments, "batch_size": min(len(labels), LARGEST_BATCH), "verbose": False}
         np.random.seed(0)  # noqa: NPY002, the generator that ART draws from
         subject.seen.clear()
-        began = time.perf_counter()
+        began = time.process_time()
         points = getattr(art, case.peer)(subject.estimator, **options).generate(clean, labels_for(case, labels))
-        judged(points, time.perf_counter() - began, "peer_")
+        judged(points, time.process_time() - began, "peer_")
         if case.like_peer:
             setting = replace(setting, query_budget=sum(subject.seen) // len(labels))
-    began = time.perf_counter()
+    began = time.process_time()
     points = craft(setting, subject.model, samples, labels).adversarial[0, 0]
-    judged(points, time.perf_counter() - began, "")
+    judged(points, time.process_time() - began, "")
     if case.peer is not None:
         row["speedup"] = row["peer_seconds_per_sample"] / row["seconds_per_sample"]
     return row
