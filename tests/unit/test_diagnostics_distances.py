@@ -105,6 +105,13 @@ def test_paired_distances_are_compared_on_samples_that_all_precisions_classify_r
     assert row["wilcoxon_p"] < 1e-6
 
 
+def test_without_a_common_sample_nothing_is_compared() -> None:
+    rows = paired(0.25)
+    rows.loc[rows["precision"] == "int8", "correct"] = False
+    assert distance_table.table(rows).empty
+    assert boundary_distance_tests.table(rows).empty
+
+
 def test_equal_distances_differ_in_nothing() -> None:
     rows = paired(0.0)
     rows = rows[rows["sample"] > 1]

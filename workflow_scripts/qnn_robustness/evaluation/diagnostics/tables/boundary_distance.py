@@ -8,10 +8,11 @@ KEYS = ["model", "training", "lattice", "norm", "sample"]
 
 
 def table(distances: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each network, norm and sample: attacks tried, and the distance on each precision.
+    """Return one row for each network, norm and sample: attacks tried (on each), and the distance on each precision.
 
     Only samples that all precisions classify right when clean; a distance is infinite where no attack succeeded.
     """
-    right = distances.groupby(KEYS)["correct"].transform("all")
-    wide = distances[right].pivot_table(index=[*KEYS, "attacks"], columns="precision", values="distance", aggfunc="min")
+    chosen = distances[distances.groupby(KEYS)["correct"].transform("all")]
+    wide = chosen.pivot_table(index=KEYS, columns="precision", values="distance", aggfunc="min")
+    wide.insert(0, "attacks", chosen.groupby(KEYS)["attacks"].min())
     return wide.reset_index().rename_axis(columns=None)

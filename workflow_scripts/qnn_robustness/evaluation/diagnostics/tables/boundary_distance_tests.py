@@ -41,16 +41,20 @@ def _compared(pairs: np.ndarray) -> dict[str, float]:
         "samples": len(pairs),
         "first_median": _median(first),
         "second_median": _median(second),
-        "first_failed": np.isinf(first).mean(),
-        "second_failed": np.isinf(second).mean(),
+        "first_failed": _share(np.isinf(first)),
+        "second_failed": _share(np.isinf(second)),
         "difference": _median(difference),
         "difference_low": low,
         "difference_high": high,
-        "farther": (difference > 0).mean(),
-        "nearer": (difference < 0).mean(),
+        "farther": _share(difference > 0),
+        "nearer": _share(difference < 0),
         "sign_test_p": sign_test(difference, np.zeros_like(difference)),
         "wilcoxon_p": wilcoxon(difference, np.zeros_like(difference)),
     }
+
+
+def _share(chosen: np.ndarray) -> float:
+    return float(chosen.mean()) if len(chosen) else float("nan")
 
 
 def _median(values: np.ndarray) -> float:
