@@ -181,3 +181,9 @@ def test_without_transfers_the_tables_are_empty_but_have_columns() -> None:
     rows = explained().head(0)
     assert transfer_explained.table(rows).columns.tolist() == transfer_explained.COLUMNS
     assert transfer_bins.table(rows).columns.tolist() == transfer_bins.COLUMNS
+
+
+def test_a_single_transfer_falls_into_the_first_bin() -> None:
+    bins = transfer_bins.table(explained().head(1))
+    assert bins["bin"].tolist() == [1] * len(bins)
+    assert (bins["samples"] == 1).all()

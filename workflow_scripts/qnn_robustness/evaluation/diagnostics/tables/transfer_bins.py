@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from qnn_robustness.evaluation.diagnostics.tables.transfer_explained import EXPLANATIONS, KEYS
@@ -21,7 +22,7 @@ def table(transfer: pd.DataFrame) -> pd.DataFrame:
     for key, group in transfer.groupby(KEYS, sort=False):
         for explanation in EXPLANATIONS:
             known = group.dropna(subset=explanation).sort_values([explanation, "sample"])
-            quarter = [place * BINS // max(len(known), 1) for place in range(len(known))]
+            quarter = np.arange(len(known)) * BINS // max(len(known), 1)
             for number, part in known.groupby(quarter):
                 low, high = wilson(int(part["success"].sum()), len(part))
                 ends = {"low": part[explanation].iloc[0], "high": part[explanation].iloc[-1]}
