@@ -55,17 +55,16 @@ def test_samples_that_were_right_and_are_wrong_at_the_smallest_budget(files: dic
 
 def test_the_difference_is_magnified_as_far_as_it_can_be_shown(files: dict[str, list[str]]) -> None:
     (block,) = examples.read(files)
-    assert examples.magnification(block.examples) == 63  # 2/255 * 63 <= 1/2 < 2/255 * 64
-    assert examples.magnification([]) == 1
-    loud = Example(np.zeros(SHAPE), np.ones(SHAPE), "cat", "dog", 1.0)
-    assert examples.magnification([loud]) == 1
+    assert examples.magnification(block.examples[0]) == 63  # 2/255 * 63 <= 1/2 < 2/255 * 64
+    for value in (0.0, 1.0):
+        assert examples.magnification(Example(np.zeros(SHAPE), np.full(SHAPE, value), "cat", "dog", value)) == 1
 
 
 def test_the_figure_shows_every_example(files: dict[str, list[str]], tmp_path: Path) -> None:
     blocks = examples.read(files)
     figure = examples.draw([*blocks, Block("none", "l2", [])])
     titles = [axes.get_title() for part in figure.subfigs for axes in part.axes]
-    assert [title for title in titles if title] == ["dog", "cat", "→ cat", "→ dog", "L∞ 2/255", "L∞ 2/255"]
+    assert [title for title in titles if title] == ["dog", "cat", "→ cat", "→ dog", "L∞ 2/255, × 63", "L∞ 2/255, × 63"]
     pictures = [axes.images[0].get_array() for axes in figure.subfigs[0].axes if axes.images]
     np.testing.assert_allclose(pictures[-1], 0.5 + 63 * 2 / 255)
     paths = [tmp_path / f"{i}.svg" for i in range(2)]

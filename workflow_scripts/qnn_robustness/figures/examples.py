@@ -73,9 +73,9 @@ def _block(adversarial: str, records: str, test: str, summary: str) -> Block:
     return Block(title, first["norm"], examples)
 
 
-def magnification(examples: list[Example]) -> int:
-    """Return the whole number by which all perturbations can be multiplied and still be shown, at least 1."""
-    largest = max((np.abs(example.adversarial - example.clean).max() for example in examples), default=1.0)
+def magnification(example: Example) -> int:
+    """Return the whole number by which a perturbation can be multiplied and still be shown around grey, at least 1."""
+    largest = float(np.abs(example.adversarial - example.clean).max())
     return max(1, int(0.5 / largest)) if largest else 1
 
 
@@ -87,16 +87,16 @@ def draw(blocks: list[Block]) -> Figure:
     figure = style.new_figure(SHOWN * SIDE + 0.4, len(blocks) * (len(ROWS) * SIDE * 1.2 + 0.3))
     parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
     for part, block in zip(parts, blocks, strict=True):
-        factor = magnification(block.examples)
-        part.suptitle(f"{block.title}; difference × {factor}", fontsize=9)
+        part.suptitle(block.title, fontsize=9)
         axes = part.subplots(len(ROWS), SHOWN, squeeze=False)
         for axis in axes.ravel():
             axis.set_axis_off()
         for column, example in zip(axes.T, block.examples, strict=False):
+            factor = magnification(example)
             difference = (example.adversarial - example.clean) * factor + 0.5
             _picture(column[0], example.clean, example.label)
             _picture(column[1], example.adversarial, f"→ {example.prediction}")
-            _picture(column[2], difference, _distance(example.distance, block.norm))
+            _picture(column[2], difference, f"{_distance(example.distance, block.norm)}, × {factor}")
     return figure
 
 

@@ -72,7 +72,8 @@ def add_legend(
     handles = [Line2D([], [], **look._asdict()) for look in series.values()]
     handles += (extra or {}).values()
     texts = [*(labels.get(name, name) for name in series), *(extra or {})]
-    columns = max(1, min(len(texts), int(figure.get_figwidth() / 1.9)))
+    entry = max(1.9, 0.6 + 0.07 * max(map(len, texts)))  # inches
+    columns = max(1, min(len(texts), int(figure.get_figwidth() / entry)))
     figure.legend(handles, texts, loc="outside upper center", ncols=columns, frameon=False, handlelength=3)
 
 
