@@ -249,7 +249,8 @@ CODE = {
     "evaluation/tables.py": [("tabulate_*", {}), ("plot_*", {})],
     "figures/transfer_matrix.py": [("plot_transfer_matrix", {})],
     "figures/defenses.py": [("plot_defenses", {})],
-    "figures/distortion.py": [],
+    "figures/distortion.py": [("plot_distortion", {})],
+    "figures/detection_roc.py": [],
     "figures/shared/style.py": [("plot_*", {})],
     "common/notebooks.py": [("report_*", {})],
     "data/download.py": [],
@@ -389,7 +390,7 @@ def test_an_addition_plans_new_jobs_and_the_tables_they_enter(workflow: Workflow
 @pytest.mark.parametrize(
     ("short", "file", "unneeded"),
     [
-        ("plot_defenses", "results/figures/defenses.svg", {"attack": "pgd_linf"}),
+        ("plot_distortion", "results/figures/distortion.svg", {"attack": "pgd_linf"}),
         ("plot_transfer_matrix", "results/figures/transfer_matrix.png", {"attack": "hop_skip_jump_fast"}),
         ("tabulate_clean_accuracy", "results/tables/clean_accuracy.csv", {}),
     ],
