@@ -13,7 +13,7 @@ from qnn_robustness.quantization.importing.description import describe
 
 EXPERIMENTS = ("audit_white_box", "audit_black_box", "audit_minimal")
 # The samples that each attack of config/audit.yaml takes at most.
-SAMPLES = {"audit_apgd_linf": 200, "audit_square_linf": 200, "audit_fmn_l2": 200, "audit_hop_skip_jump_l2": 50}
+SAMPLES = {"audit_apgd_linf": 200, "audit_square_linf": 200, "audit_fmn_l2": 200, "audit_hop_skip_jump_l2": 25}
 MOST_IMAGES = 2000  # of a large folder as many are drawn, stratified
 CALIBRATION = 100
 ABOVE_CHANCE = 0.1  # a network that is not better than chance by so much is fed wrongly
