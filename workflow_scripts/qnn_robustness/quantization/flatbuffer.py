@@ -143,10 +143,10 @@ def with_scaling(path: str | Path, scaling: InputScaling) -> bytes:
 
 
 class _Builder(flatbuffers.Builder):
-    """Aligns every vector as the content of buffers has to be."""
+    """Aligns vectors of bytes as the content of buffers has to be."""
 
     def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
-        return super().StartVector(elemSize, numElems, max(alignment, _ALIGNMENT))
+        return super().StartVector(elemSize, numElems, _ALIGNMENT if elemSize == 1 else alignment)
 
 
 def precision_of(graph: Graph) -> str:
