@@ -57,6 +57,13 @@ def network_file(model, training, precision):
     return f"results/models/{model}/{training}/{precision}.{suffix}"
 
 
+def detections():
+    return [
+        f"results/detections/{d.model}/{d.training}/{d.source}/{d.attack}/{d.detector}/{d.target}.parquet"
+        for d in C.detections()
+    ]
+
+
 def clean_file(model, training, preprocessor, target):
     return f"results/evaluations/{model}/{training}/clean/{preprocessor}/{target}.parquet"
 

@@ -1,11 +1,4 @@
 # From stored samples to what a detector says of them.
-def detections():
-    return [
-        f"results/detections/{d.model}/{d.training}/{d.source}/{d.attack}/{d.detector}/{d.target}.parquet"
-        for d in C.detections()
-    ]
-
-
 rule detect_adversarial:
     input:
         adversarial="results/adversarial/{model}/{training}/{source}/{attack}.npz",
