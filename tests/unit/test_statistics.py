@@ -106,3 +106,16 @@ def test_the_area_under_the_curve_counts_pairs() -> None:
     assert area == pytest.approx(np.mean(pairs))
     assert 0 <= low < area < high <= 1
     assert np.isnan(auc(scores, np.zeros(5, bool))).all()
+
+
+def test_the_interval_of_the_area_has_a_width_at_its_ends_and_hanleys_for_many_samples() -> None:
+    area, low, high = auc(np.array([3.0, 2, 1]), np.array([True, True, False]))
+    assert (area, high) == (1, 1)
+    assert low < 0.5  # one negative sample proves little
+    assert auc(np.array([1.0, 2, 3]), np.array([True, True, False]))[:2] == (0, 0)
+    random = np.random.default_rng(0)
+    positive = np.arange(4000) % 2 == 0
+    area, low, high = auc(random.normal(positive, 1), positive)
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    error = np.sqrt((area * (1 - area) + 1999 * (q1 - area**2) + 1999 * (q2 - area**2)) / 2000**2)
+    assert (low, high) == pytest.approx((area - 1.96 * error, area + 1.96 * error), abs=5e-4)

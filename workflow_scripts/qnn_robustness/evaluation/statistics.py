@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 Z_95 = float(stats.norm.ppf(0.975))
 
@@ -93,15 +93,23 @@ def wilcoxon(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def auc(scores: np.ndarray, positive: np.ndarray, z: float = Z_95) -> tuple[float, float, float]:
-    """Return the area under the ROC curve with its 95 % interval (Hanley and McNeil 1982, equation 2).
+    """Return the area under the ROC curve with its 95 % interval (Newcombe 2006, method 5).
 
-    It is the chance that a positive sample scores above a negative one, ties counting half; nan without either.
+    It is the chance that a positive sample scores above a negative one, ties counting half; nan without either. The
+    interval holds the areas from which the one found is within `z` of Hanley and McNeil's standard errors (1982), so
+    that it has a width at 0 and 1 too.
     """
     first, second = scores[positive], scores[~positive]
     if not len(first) or not len(second):
         return float("nan"), float("nan"), float("nan")
-    area = float(stats.mannwhitneyu(first, second).statistic) / (len(first) * len(second))
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (len(first) - 1) * (q1 - area**2) + (len(second) - 1) * (q2 - area**2)
-    half = z * float(np.sqrt(max(variance, 0) / (len(first) * len(second))))
-    return area, max(0.0, area - half), min(1.0, area + half)
+    pairs, extra = len(first) * len(second), (len(first) + len(second)) / 2 - 1
+    area = float(stats.mannwhitneyu(first, second).statistic) / pairs
+
+    def beyond(true: float) -> float:
+        variance = true * (1 - true) * (1 + extra * ((1 - true) / (2 - true) + true / (1 + true))) / pairs
+        return abs(true - area) - z * float(np.sqrt(variance))
+
+    near = 1e-9
+    low = optimize.brentq(beyond, 0, area - near) if area > near else 0.0
+    high = optimize.brentq(beyond, area + near, 1) if area < 1 - near else 1.0
+    return area, float(low), float(high)
