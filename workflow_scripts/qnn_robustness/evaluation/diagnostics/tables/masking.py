@@ -30,7 +30,8 @@ def table(records: pd.DataFrame) -> pd.DataFrame:
     target, or `transferred` from another precision (white-box there). nearer: share of samples where the other found a
     nearer one or the only one, with Wilson's interval. only_other, only_white_box: samples that only one of the two
     fooled at all, with McNemar's exact p-value. Undefended networks, each target on its first kernel set; norms in
-    which some white-box attack works.
+    which some white-box attack works. The two sides may have been attacked by different methods: another that is nearer
+    is a sign of masking, none that is nearer is no proof of its absence.
     """
     records = records[(records["preprocessor"] == "none") & (records["through"] == "none")]
     first = records.drop_duplicates("target").set_index("target")["kernels"]
