@@ -136,27 +136,38 @@ class Subject:
 
 def float32() -> Subject:
     model = keras_network.load(NETWORKS / "float32.keras", "tensorflow", UNROUNDED)
-    compiled, seen = model._model, []
+    compiled = model._model
 
     def network(inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        seen.append(len(inputs))
         return compiled(tf.convert_to_tensor(inputs, tf.float32))
 
     loss = tf.keras.losses.CategoricalCrossentropy(from_logits=True)
     estimator = TensorFlowV2Classifier(network, 10, (32, 32, 3), loss_object=loss, clip_values=(0, 1))
-    return Subject("float32", model, lambda inputs: compiled(tf.constant(inputs)).numpy(), estimator, seen)
+    return Subject(
+        "float32", model, lambda inputs: compiled(tf.constant(inputs)).numpy(), estimator, counted(estimator)
+    )
 
 
 def int8() -> Subject:
     model = tflite_file.load(NETWORKS / "int8.tflite", "xnnpack", UNROUNDED)
-    seen = []
 
     def predict(inputs: np.ndarray) -> np.ndarray:
-        seen.append(len(inputs))
         return model(inputs.astype(np.float32))
 
     estimator = BlackBoxClassifierNeuralNetwork(predict, (32, 32, 3), 10, clip_values=(0, 1), channels_first=False)
-    return Subject("int8", model, predict, estimator, seen)
+    return Subject("int8", model, predict, estimator, counted(estimator))
+
+
+def counted(estimator: Any) -> list[int]:
+    """Return a list to which each call of `predict` adds its number of inputs."""
+    seen, original = [], estimator.predict
+
+    def predict(x: np.ndarray, **options: Any) -> np.ndarray:
+        seen.append(len(x))
+        return original(x, **options)
+
+    estimator.predict = predict
+    return seen
 
 
 def configured(case: Case) -> dict[str, Any]:
