@@ -49,7 +49,7 @@ audit: $(if $(and $(MODEL),$(DATA)),environment)
 		$(if $(RANGE),"--range=$(RANGE)") $(if $(LABELS),"--labels=$(LABELS)")
 
 test: environment
-	.venv/bin/python -m pytest -q
+	.venv/bin/python -m pytest -q -n 2 --dist loadgroup
 
 lint: environment
 	.venv/bin/ruff check .
