@@ -97,6 +97,15 @@ def test_a_perturbation_lost_in_rounding_is_stretched_until_it_works():
     np.testing.assert_array_equal(result[1], clean[1])
 
 
+@pytest.mark.parametrize(("levels", "needed", "repaired"), [(0.05, 1, True), (10, 35, True), (10, 60, False)])
+def test_a_repair_is_no_new_search(levels: float, needed: int, repaired: bool):
+    clean = np.full((1, 4, 4, 1), 100, np.uint8)
+    adversarial = clean / 255 + levels / 255
+    result, found = smallest_on_lattice(adversarial, clean, lambda images: images[:, 0, 0, 0] >= 100 + needed)
+    assert found.tolist() == [repaired]
+    assert (result >= 100 + needed).all() if repaired else (result == clean).all()
+
+
 @pytest.mark.parametrize(("norm", "expected"), [("linf", 3 / 255), ("l2", 5 / 255), ("l1", 7 / 255), ("l0", 2)])
 def test_distances_of_a_known_pair(norm, expected):
     clean = np.zeros((1, 2, 2, 1), np.uint8)

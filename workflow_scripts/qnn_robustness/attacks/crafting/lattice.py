@@ -10,6 +10,7 @@ from qnn_robustness.common.distances import distance
 
 TOLERANCE = 1e-9
 STRETCHES = np.concatenate([np.arange(1.0, 2.0, 0.1), np.arange(2.0, 4.0, 0.25), 2.0 ** np.arange(2, 7)])
+REPAIR = 4.0  # by how much a perturbation may be stretched that rounding did not undo by itself
 
 
 def on_lattice(samples: np.ndarray) -> np.ndarray:
@@ -94,14 +95,17 @@ def smallest_on_lattice(
     """Return 8-bit images near `adversarial` (float [N, ...]) that are adversarial, and which ones are.
 
     Rounding may undo a small perturbation. Then the perturbation of the sample is stretched step by step
-    and rounded again until `is_adversarial` (uint8 [N, ...] -> bool [N]) holds; a sample for which it never
-    does comes back clean.
+    and rounded again until `is_adversarial` (uint8 [N, ...] -> bool [N]) holds: up to four times, or until its
+    largest value is a whole level. A sample for which it never does comes back clean: what lies farther is no
+    repair of an attack's answer, but another answer.
     """
     start = clean / 255.0
+    largest = np.abs(adversarial - start).reshape(len(clean), -1).max(axis=1)
+    limits = np.maximum(REPAIR, np.divide(1 / 255, largest, out=np.zeros_like(largest), where=largest > 0))
     result, found = clean.copy(), np.zeros(len(clean), bool)
     for stretch in STRETCHES:
         candidate = on_lattice(start + stretch * (adversarial - start))
-        success = is_adversarial(candidate) & ~found
+        success = is_adversarial(candidate) & ~found & (stretch <= limits)
         result[success], found = candidate[success], found | success
         if found.all():
             break
