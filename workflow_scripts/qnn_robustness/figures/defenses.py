@@ -22,15 +22,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     looks = style.looks([name for name in LABELS if (data["part"] == name).any()])
     rows, targets = data[ROW].drop_duplicates(), style.precision_order(list(labels))
     figure, axes = panels.grid(len(rows), len(targets), "Robust accuracy (%)")
-    for line, row in zip(axes, rows.itertuples(index=False), strict=True):
-        for axis, target in zip(line, targets, strict=True):
-            panel = data[(data[ROW] == list(row)).all(axis=1) & (data["target"] == target)]
-            if panel.empty:
-                axis.set_axis_off()
-                continue
-            defense = "" if row.preprocessor == "none" else f", {row.preprocessor}"
-            masked = "\ngradients masked" if panel["masked"].eq(True).any() else ""
-            axis.set_title(f"{row.model}, {row.training}{defense}\non {labels[target]}{masked}")
-            panels.accuracy_against_budget(axis, panel, "part", looks)
+    for axis, row, target, panel in panels.filled(axes, data, rows, "target", targets):
+        defense = "" if row.preprocessor == "none" else f", {row.preprocessor}"
+        masked = "\ngradients masked" if panel["masked"].eq(True).any() else ""
+        axis.set_title(f"{row.model}, {row.training}{defense}\non {labels[target]}{masked}")
+        panels.accuracy_against_budget(axis, panel, "part", looks)
     style.add_legend(figure, looks, LABELS)
     return figure

@@ -23,20 +23,15 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     looks = style.looks(list(data["series"].unique()))
     rows, targets = data[ROW].drop_duplicates(), style.precision_order(list(labels))
     figure, axes = panels.grid(len(rows), len(targets), "Detected (%)")
-    for line, row in zip(axes, rows.itertuples(index=False), strict=True):
-        for axis, target in zip(line, targets, strict=True):
-            panel = data[(data[ROW] == list(row)).all(axis=1) & (data["target"] == target)]
-            if panel.empty:
-                axis.set_axis_off()
-                continue
-            for name, curve in panel.groupby("series", sort=False):
-                look = {**looks[name]._asdict(), "marker": ""}
-                axis.plot(curve["false_positive_rate"] * 100, curve["detection_rate"] * 100, **look)
-            axis.plot([0, 100], [0, 100], color="#bbbbbb", linewidth=0.8)
-            axis.set_title(
-                f"{row.model}, {row.training}\n{row.attack} from {row.source}, {row.detector}\non {labels[target]}"
-            )
-            axis.set_xlabel(f"Clean samples rejected (%), n = {panels.count(panel['samples'])}")
+    for axis, row, target, panel in panels.filled(axes, data, rows, "target", targets):
+        for name, curve in panel.groupby("series", sort=False):
+            look = {**looks[name]._asdict(), "marker": ""}
+            axis.plot(curve["false_positive_rate"] * 100, curve["detection_rate"] * 100, **look)
+        axis.plot([0, 100], [0, 100], color="#bbbbbb", linewidth=0.8)
+        axis.set_title(
+            f"{row.model}, {row.training}\n{row.attack} from {row.source}, {row.detector}\non {labels[target]}"
+        )
+        axis.set_xlabel(f"Clean samples rejected (%), n = {panels.count(panel['samples'])}")
     style.add_legend(figure, looks, {})
     return figure
 

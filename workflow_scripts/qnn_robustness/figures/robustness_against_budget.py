@@ -24,14 +24,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     data = panels.over_seeds(budgeted, SETTING)
     rows, trainings = data[ROW].drop_duplicates(), list(data["training"].unique())
     figure, axes = panels.grid(len(rows), len(trainings), "Robust accuracy (%)")
-    for line, row in zip(axes, rows.itertuples(index=False), strict=True):
-        for axis, training in zip(line, trainings, strict=True):
-            panel = data[(data[ROW] == list(row)).all(axis=1) & (data["training"] == training)]
-            if panel.empty:
-                axis.set_axis_off()
-                continue
-            axis.set_title(_title(row, training))
-            panels.accuracy_against_budget(axis, panel, "target", looks)
+    for axis, row, training, panel in panels.filled(axes, data, rows, "training", trainings):
+        axis.set_title(_title(row, training))
+        panels.accuracy_against_budget(axis, panel, "target", looks)
     style.add_legend(figure, looks, labels)
     return figure
 

@@ -27,13 +27,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     looks = style.looks(sorted(data["series"].unique(), key=lambda name: name.endswith(REFERENCE)))
     rows, targets = data[ROW].drop_duplicates(), style.precision_order(list(data["target"].unique()))
     figure, axes = panels.grid(len(rows), len(targets), "Robust accuracy (%)")
-    for line, row in zip(axes, rows.itertuples(index=False), strict=True):
-        for axis, target in zip(line, targets, strict=True):
-            panel = data[(data[ROW] == list(row)).all(axis=1) & (data["target"] == target)]
-            if panel.empty:
-                axis.set_axis_off()
-                continue
-            axis.set_title(f"{row.model}, {row.training}\n{target}")
-            panels.accuracy_against_budget(axis, panel, "series", looks)
+    for axis, row, target, panel in panels.filled(axes, data, rows, "target", targets):
+        axis.set_title(f"{row.model}, {row.training}\n{target}")
+        panels.accuracy_against_budget(axis, panel, "series", looks)
     style.add_legend(figure, looks, {})
     return figure

@@ -21,15 +21,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     looks = style.looks(style.precision_order(list(labels)))
     rows, trainings = data[ROW].drop_duplicates(), list(data["training"].unique())
     figure, axes = panels.grid(len(rows), len(trainings), "Worst-case accuracy (%)")
-    for line, row in zip(axes, rows.itertuples(index=False), strict=True):
-        for axis, training in zip(line, trainings, strict=True):
-            panel = data[(data[ROW] == list(row)).all(axis=1) & (data["training"] == training)]
-            if panel.empty:
-                axis.set_axis_off()
-                continue
-            defense = "" if row.preprocessor == "none" else f"{row.preprocessor}, "
-            axis.set_title(f"{row.model}, {training}\n{defense}worst of {_attacks(panel)}")
-            panels.accuracy_against_budget(axis, panel, "target", looks)
+    for axis, row, training, panel in panels.filled(axes, data, rows, "training", trainings):
+        defense = "" if row.preprocessor == "none" else f"{row.preprocessor}, "
+        axis.set_title(f"{row.model}, {training}\n{defense}worst of {_attacks(panel)}")
+        panels.accuracy_against_budget(axis, panel, "target", looks)
     style.add_legend(figure, looks, labels)
     return figure
 

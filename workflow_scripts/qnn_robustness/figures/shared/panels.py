@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -38,6 +41,24 @@ def grid(rows: int, columns: int, y_label: str) -> tuple[Figure, np.ndarray]:
     for axis in axes[:, 0]:
         axis.set_ylabel(y_label)
     return figure, axes
+
+
+def filled(
+    axes: np.ndarray, data: pd.DataFrame, rows: pd.DataFrame, column: str, values: list[str]
+) -> Iterator[tuple[Axes, Any, str, pd.DataFrame]]:
+    """Yield the axes of each panel, its row of `rows` (a named tuple), its value of `column` and its part of `data`.
+
+    The panels are those of `grid`: one line for each of `rows`, one column for each of `values`. Panels without data
+    are left blank.
+    """
+    keys = list(rows.columns)
+    for line, row in zip(axes, rows.itertuples(index=False), strict=True):
+        for axis, value in zip(line, values, strict=True):
+            panel = data[(data[keys] == list(row)).all(axis=1) & (data[column] == value)]
+            if panel.empty:
+                axis.set_axis_off()
+            else:
+                yield axis, row, value, panel
 
 
 def accuracy_against_budget(axes: Axes, table: pd.DataFrame, series: str, looks: dict[str, Look]) -> None:
