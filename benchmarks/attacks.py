@@ -45,7 +45,7 @@ from qnn_robustness.common import registry  # noqa: E402
 from qnn_robustness.common.distances import distance  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import atomic_path  # noqa: E402
-from qnn_robustness.configuration.configuration import load  # noqa: E402
+from qnn_robustness.configuration.loading import load  # noqa: E402
 from qnn_robustness.data.splits import load_split, stratified  # noqa: E402
 from qnn_robustness.figures.shared import style  # noqa: E402
 

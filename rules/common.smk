@@ -10,12 +10,13 @@ from qnn_robustness.common.code_hash import code_hash
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_folder, sha256_path
 from qnn_robustness.common.registry import module_name
-from qnn_robustness.configuration import configuration as configurations
+from qnn_robustness.configuration.checks.files import check_files
+from qnn_robustness.configuration.loading import load
 from qnn_robustness.evaluation.records import target_module
 
 try:
-    C = configurations.load(config, ROOT / "schemas" / "config.schema.yaml")
-    configurations.check_files(C)
+    C = load(config, ROOT / "schemas" / "config.schema.yaml")
+    check_files(C)
 except UserError as error:
     sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.audit import MOST_IMAGES, audit, name_of
-from qnn_robustness.configuration.configuration import load
 from qnn_robustness.configuration.documentation import ROOT, SCHEMA
+from qnn_robustness.configuration.loading import load
 
 
 @pytest.fixture

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.configuration.configuration import Configuration, check_files, load, parse_distance
+from qnn_robustness.configuration.checks.files import check_files
+from qnn_robustness.configuration.configuration import Configuration
+from qnn_robustness.configuration.distance import parse_distance
 from qnn_robustness.configuration.documentation import SCHEMA
+from qnn_robustness.configuration.loading import load
 from qnn_robustness.data.registry import number_of_classes
 
 VALID: dict[str, Any] = {

@@ -12,7 +12,7 @@ import yaml
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration import documentation
-from qnn_robustness.configuration.configuration import load
+from qnn_robustness.configuration.loading import load
 from qnn_robustness.configuration.schema import load_schema
 
 ROOT = documentation.ROOT

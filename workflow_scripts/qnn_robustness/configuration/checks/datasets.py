@@ -1,0 +1,53 @@
+"""Checks of the section `datasets`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qnn_robustness.common import registry
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.names import check_known
+from qnn_robustness.configuration.configuration import Configuration
+from qnn_robustness.data.formats import EMBEDDED, SEVERAL
+from qnn_robustness.data.registry import files, resolve
+
+
+def check_datasets(configuration: Configuration) -> None:
+    for name, entry in configuration.values["datasets"].items():
+        where = f"datasets.{name}"
+        check_known(entry["format"], registry.names("data.formats"), f"{where}.format", "format")
+        present = list(_files(entry, where).values())
+        _check_source(entry, present, where)
+        for file in present:
+            _check_file(file, where)
+
+
+def _files(entry: dict[str, Any], where: str) -> dict[str, dict[str, Any]]:
+    try:
+        return files(resolve(entry))
+    except UserError as error:
+        raise UserError(f"{where}.{error}") from None
+
+
+def _check_source(entry: dict[str, Any], present: list[dict[str, Any]], where: str) -> None:
+    """Check that a data set is in archives, in a folder or embedded."""
+    if entry["path"] is not None:
+        if entry["format"] != "image_folder" or present:
+            raise UserError(f"{where}.path: is for format: image_folder without source and archive")
+    elif entry["format"] not in EMBEDDED and not present:
+        raise UserError(
+            f"{where}: no archive; name one of the registry (source), your own (archive, checksum) or a folder (path)"
+        )
+    if entry.get("archives") and entry["format"] not in SEVERAL:
+        raise UserError(f"{where}.archives: the format '{entry['format']}' reads one file; write archive, checksum")
+
+
+def _check_file(file: dict[str, Any], where: str) -> None:
+    if not file["archive"]:
+        raise UserError(f"{where}.archives: a file has no name; add archive: ...")
+    if not file["checksum"]:
+        raise UserError(f"{where}: archive '{file['archive']}' has no checksum; add checksum: sha256:...")
+    if "/" in file["archive"]:
+        raise UserError(
+            f"{where}.archive: '{file['archive']}' is a path; give the file name and list its folder in mirrors"
+        )

@@ -1,0 +1,96 @@
+"""Checks of the sections `run`, `detectors` and `experiments`."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from qnn_robustness.common import registry
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.names import check_known
+from qnn_robustness.configuration.checks.samples import check_classes, check_features
+from qnn_robustness.configuration.configuration import Configuration
+from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR, PRETRAINED
+
+
+def check_experiments(configuration: Configuration) -> None:
+    values = configuration.values
+    for position, name in enumerate(values["run"]):
+        check_known(name, values["experiments"], f"run.{position}", "experiment")
+    _check_detectors(values)
+    known = _references(values)
+    for name, entry in values["experiments"].items():
+        where = f"experiments.{name}"
+        for axis, words in known.items():
+            for word in entry[axis]:
+                check_known(word, words, f"{where}.{axis}", axis.removesuffix("s"))
+        for attack in entry["attacks"]:
+            _check_through(configuration, attack, entry, where)
+        for attack, source in product(entry["attacks"], entry["sources"]):
+            _check_source(configuration, attack, source, where)
+        for model in entry["models"]:
+            _check_trainings(configuration, model, entry, where)
+        for attack, model in product(entry["attacks"], entry["models"]):
+            check_classes(configuration, attack, model, f"{where}.attacks")
+        for model in entry["models"]:
+            check_features(configuration, model, entry, where)
+
+
+def check_run(configuration: Configuration) -> None:
+    """Check that something is left of each experiment that is run."""
+    for name, entry in configuration.experiments.items():
+        if not configuration.evaluations(name):
+            raise UserError(
+                f"experiments.{name}: nothing is left of it: no model has both a source "
+                f"({', '.join(entry['sources'])}) and a target ({', '.join(entry['targets'])})"
+            )
+
+
+def _references(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what may be named on each axis of an experiment."""
+    return {
+        "models": values["models"],
+        "trainings": {PRETRAINED, *values["trainings"]},
+        "attacks": values["attacks"],
+        "preprocessors": {NO_PREPROCESSOR, *values["preprocessors"]},
+        "detectors": values["detectors"],
+        "figures": registry.names("figures"),
+    }
+
+
+def _check_detectors(values: dict[str, Any]) -> None:
+    for name, entry in values["detectors"].items():
+        if name in (NO_PREPROCESSOR, *values["preprocessors"]):
+            raise UserError(f"detectors.{name}: is the name of a preprocessor, too; rename one of them")
+        for squeezer in entry["squeezers"]:
+            check_known(squeezer, values["preprocessors"], f"detectors.{name}.squeezers", "preprocessor")
+
+
+def _check_through(configuration: Configuration, attack: str, experiment: dict[str, Any], where: str) -> None:
+    """Check that an adaptive attack meets the defense that it knows of."""
+    through = configuration.through(attack)
+    axis = "detectors" if through in configuration.values["detectors"] else "preprocessors"
+    if through not in (NO_PREPROCESSOR, *experiment[axis]):
+        raise UserError(f"{where}.{axis}: {attack} is crafted through '{through}', which is not among them; add it")
+
+
+def _check_source(configuration: Configuration, attack: str, source: str, where: str) -> None:
+    """Check that an attack has the estimator and the kernels that it asks for on a source."""
+    if source not in INTEGER and configuration.attack(attack)["estimator"] != "straight_through":
+        raise UserError(
+            f"attacks.{attack}.estimator: the gradients of {source} need none; {where} may use it with sources "
+            f"{', '.join(INTEGER)} only"
+        )
+    search = configuration.search_kernels(source, attack)
+    if search not in configuration.kernels(source):
+        raise UserError(
+            f"attacks.{attack}.search_kernels: '{search}' is not among the kernels on which {source} is "
+            f"evaluated (kernels.{source}: {', '.join(configuration.kernels(source))})"
+        )
+
+
+def _check_trainings(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
+    if not any(configuration.has(model, training) for training in experiment["trainings"]):
+        kind = "is given by files" if configuration.is_imported(model) else "is trained here"
+        wanted = f"[{PRETRAINED}]" if configuration.is_imported(model) else "its recipes"
+        raise UserError(f"{where}.trainings: {model} {kind}; write trainings: {wanted}")

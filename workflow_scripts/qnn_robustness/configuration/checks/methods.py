@@ -1,0 +1,27 @@
+"""Methods of trainings, attacks and preprocessors, each with parameters of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qnn_robustness.common import registry
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.names import check_known
+from qnn_robustness.configuration.distance import parse_distance
+from qnn_robustness.configuration.schema import Schema, checked, definition
+
+# The package of a section's methods.
+PACKAGES = {"trainings": "training", "attacks": "attacks", "preprocessors": "defenses"}
+
+
+def complete_method(schema: Schema, section: str, entry: dict[str, Any], where: str) -> None:
+    """Check the method of an entry and its parameters, and fill in the defaults of these."""
+    parameters = f"{section.removesuffix('s')}_parameters"
+    check_known(entry["method"], registry.names(PACKAGES[section]), f"{where}.method", "method")
+    if entry["method"] not in schema["$defs"][parameters]:
+        raise UserError(f"schemas/config.schema.yaml: $defs.{parameters} lacks the method '{entry['method']}'")
+    rule = definition(schema, parameters, entry["method"])
+    entry["parameters"] = checked(entry["parameters"], rule, f"{where}.parameters")
+    for name, part in rule["properties"].items():
+        if part.get("$ref") == "#/$defs/distance":
+            entry["parameters"][name] = float(parse_distance(entry["parameters"][name]))

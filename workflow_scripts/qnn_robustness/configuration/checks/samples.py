@@ -1,0 +1,61 @@
+"""Checks that attacks and trainings are for the kind of samples they get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qnn_robustness.common import registry
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.configuration import Configuration
+from qnn_robustness.data.formats import FEATURES
+from qnn_robustness.data.registry import number_of_classes
+
+
+def check_classes(configuration: Configuration, attack: str, model: str, where: str) -> None:
+    """Check that an attack is defined for the number of classes of a model's data set, as far as it is known."""
+    entry, dataset = configuration.attack(attack), configuration.dataset_of(model)
+    check = getattr(registry.load("attacks", entry["method"]), "check_classes", None)
+    classes = number_of_classes(configuration.values["datasets"][dataset])
+    if check is None or classes is None:
+        return
+    try:
+        check(classes, **entry["parameters"])
+    except UserError as error:
+        raise UserError(f"{where}: '{attack}' does not fit '{model}' (data set '{dataset}'): {error}") from None
+
+
+def check_features(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
+    """Check that images are not attacked as sound, and that features of sound are not treated as images."""
+    dataset = configuration.dataset_of(model)
+    if configuration.values["datasets"][dataset]["format"] not in FEATURES:
+        _check_images(configuration, dataset, experiment, where)
+        return
+    _check_lattice(configuration, dataset, experiment, where)
+    if not configuration.is_imported(model):
+        _check_augmentation(configuration, model, experiment, where)
+
+
+def _check_images(configuration: Configuration, dataset: str, experiment: dict[str, Any], where: str) -> None:
+    for attack in experiment["attacks"]:
+        if configuration.is_of_sound(attack):
+            raise UserError(f"{where}.attacks: '{attack}' attacks sound, but the samples of '{dataset}' are images")
+
+
+def _check_lattice(configuration: Configuration, dataset: str, experiment: dict[str, Any], where: str) -> None:
+    for attack in experiment["attacks"]:
+        if configuration.attack(attack)["lattice"] == "uint8":
+            raise UserError(
+                f"{where}.attacks: '{attack}' makes 8-bit images, but the samples of '{dataset}' are features; "
+                f"set attacks.{attack}.lattice: float"
+            )
+
+
+def _check_augmentation(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
+    for training in experiment["trainings"]:
+        for recipe in configuration.lineage(model, training) if configuration.has(model, training) else ():
+            if recipe["shift"] or recipe["flip"]:
+                raise UserError(
+                    f"{where}.trainings: '{training}' shifts or mirrors its samples, but those of "
+                    f"'{configuration.dataset_of(model)}' are features; "
+                    f"set models.{model}.recipes.{training}: {{shift: 0, flip: false}}"
+                )

@@ -1,0 +1,41 @@
+"""Checks of the adversarial training samples that trainings use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.names import check_known
+from qnn_robustness.configuration.configuration import Configuration
+from qnn_robustness.configuration.points import Network
+
+
+def check_static_samples(configuration: Configuration) -> None:
+    for training, entry in configuration.values["trainings"].items():
+        for attack in entry["parameters"].get("static_attacks", []):
+            _check_attack(configuration.values["attacks"], attack, f"trainings.{training}.parameters.static_attacks")
+    for network in configuration.trained_networks():
+        _check_sources(configuration, network)
+
+
+def _check_attack(attacks: dict[str, dict[str, Any]], name: str, where: str) -> None:
+    check_known(name, attacks, where, "attack")
+    attack = attacks[name]
+    single = len(attack.get("budgets", [])) == len(attack["seeds"]) == 1
+    if not single or attack["lattice"] != "uint8" or attack["warm_start"] or attack["through"]:
+        raise UserError(
+            f"{where}: '{name}' has to have one budget, one seed, lattice: uint8, and no warm_start or through"
+        )
+
+
+def _check_sources(configuration: Configuration, network: Network) -> None:
+    """Check that the networks a training learns from are on the data set of its own."""
+    model, training = network
+    dataset = configuration.dataset_of(model)
+    for ancestor in configuration.ancestors(model, training):
+        for source in configuration.used(model, ancestor):
+            if configuration.dataset_of(source.model) != dataset:
+                raise UserError(
+                    f"trainings.{ancestor}.parameters.sources: {source.model} is not on {dataset}, the data set of "
+                    f"{model}; name a model on {dataset}"
+                )

@@ -1,0 +1,69 @@
+"""What adversarial samples depend on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qnn_robustness.attacks.crafting import sources
+from qnn_robustness.common import registry
+from qnn_robustness.configuration.distance import parse_distance
+from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR
+from qnn_robustness.configuration.settings import Settings
+from qnn_robustness.defenses.shared.preprocessor import Preprocessor
+
+
+class Craftings(Settings):
+    """The attacks, each with what it is crafted through and searches on."""
+
+    def through(self, attack: str) -> str:
+        """Return the preprocessor or detector that an attack knows of and is crafted through."""
+        return self.attack(attack)["through"] or NO_PREPROCESSOR
+
+    def fronts(self, attack: str) -> list[str]:
+        """Return the preprocessors behind which an attack sees the network: several for a detector."""
+        through = self.through(attack)
+        return self.squeezed(through) if through in self.values["detectors"] else [through]
+
+    def crafting(self, attack: str) -> dict[str, Any]:
+        """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise.
+
+        `through` are the entries of the preprocessors, and `draws` is there for randomised ones only: attacks that do
+        not know the defense have neither.
+        """
+        left_out = ("protocol", "search_kernels", "through", "draws")
+        entry = {key: value for key, value in self.attack(attack).items() if key not in left_out}
+        if self.through(attack) != NO_PREPROCESSOR:
+            entry["through"] = [self.preprocessor(name) for name in self.fronts(attack)]
+            if any(Preprocessor.of(front).randomised for front in entry["through"] if front["method"]):
+                entry["draws"] = self.attack(attack)["draws"]
+        return {**entry, "budgets": [float(parse_distance(budget)) for budget in entry.get("budgets", [])]}
+
+    def static_crafting(self, attack: str) -> dict[str, Any]:
+        """Return what static samples depend on: all training samples are attacked."""
+        return {key: value for key, value in self.crafting(attack).items() if key != "samples"}
+
+    def attack_columns(self, attack: str) -> dict[str, str]:
+        """Return the columns that say in every record what an attack is."""
+        entry = self.attack(attack)
+        access = registry.load("attacks", entry["method"]).ACCESS
+        return {
+            "protocol": entry["protocol"],
+            "access": access,
+            "norm": entry["norm"],
+            "lattice": entry["lattice"],
+            "through": self.through(attack),
+        }
+
+    def is_of_sound(self, attack: str) -> bool:
+        """Return whether an attack changes sound itself instead of features."""
+        return getattr(registry.load("attacks", self.attack(attack)["method"]), "OF_SOUND", False)
+
+    def search_kernels(self, source: str, attack: str) -> str:
+        """Return the kernel set on which an attack searches."""
+        wanted = self.attack(attack)["search_kernels"]
+        return wanted if wanted and source in INTEGER else self.kernels(source)[0]
+
+    def source_module(self, source: str, attack: str) -> str:
+        """Return the module which puts a source precision under attack."""
+        access = registry.load("attacks", self.attack(attack)["method"]).ACCESS
+        return sources.module_for(source, access, self.search_kernels(source, attack))

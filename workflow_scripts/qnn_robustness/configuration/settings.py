@@ -1,0 +1,87 @@
+"""The settings of single entries of a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qnn_robustness.configuration.distance import parse_distance
+from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR, PRECISIONS, PRETRAINED
+from qnn_robustness.data.registry import files, resolve
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The sections of a configuration that was validated, with all defaults filled in."""
+
+    values: dict[str, Any]
+
+    def dataset(self, name: str) -> dict[str, Any]:
+        """Return a data set's entry, completed from the registry of official sources."""
+        return {**resolve(self.values["datasets"][name]), "seed": self.values["seed"]}
+
+    def data_parameters(self, name: str) -> dict[str, Any]:
+        """Return what the splits of a data set depend on: its entry without where the data are."""
+        entry = {key: value for key, value in self.dataset(name).items() if key not in ("urls", "archives", "path")}
+        return {**entry, "checksums": {pool: file["checksum"] for pool, file in self.files(name).items()}}
+
+    def files(self, dataset: str) -> dict[str, dict[str, Any]]:
+        """Return the files of a data set by the pool they hold: archive, urls and checksum of each."""
+        return files(self.dataset(dataset))
+
+    def file(self, dataset: str, archive: str) -> dict[str, Any]:
+        """Return one of the files of a data set by its name."""
+        return next(file for file in self.files(dataset).values() if file["archive"] == archive)
+
+    def dataset_of(self, model: str) -> str:
+        return self.model(model)["dataset"]
+
+    def model(self, name: str) -> dict[str, Any]:
+        return self.values["models"][name]
+
+    def is_imported(self, model: str) -> bool:
+        """Return whether a model is given by files."""
+        return self.model(model)["files"] is not None
+
+    def has(self, model: str, training: str) -> bool:
+        """Return whether a model has this training: `pretrained` if it is given by files, any other otherwise."""
+        return self.is_imported(model) == (training == PRETRAINED)
+
+    def precisions(self, model: str) -> tuple[str, ...]:
+        """Return the precisions that a model can be had in: given by a file, trained, or quantized."""
+        files = self.model(model)["files"]
+        return PRECISIONS if files is None or "float32" in files else tuple(p for p in PRECISIONS if p in files)
+
+    def declaration(self, model: str) -> dict[str, Any]:
+        """Return what is declared about the files of a model."""
+        return {key: self.model(model)[key] for key in ("input", "output", "labels", "minimum_accuracy")}
+
+    def attack(self, name: str) -> dict[str, Any]:
+        return self.values["attacks"][name]
+
+    def preprocessor(self, name: str) -> dict[str, Any]:
+        return {"method": None, "parameters": {}} if name == NO_PREPROCESSOR else self.values["preprocessors"][name]
+
+    def detector(self, name: str) -> dict[str, Any]:
+        return self.values["detectors"][name]
+
+    def squeezed(self, detector: str) -> list[str]:
+        """Return the preprocessors behind which a detector runs the network, `none` first."""
+        return [NO_PREPROCESSOR, *self.detector(detector)["squeezers"]]
+
+    def kernels(self, precision: str) -> list[str]:
+        """Return the kernel sets a precision is evaluated on; float32 runs in TensorFlow."""
+        return self.values["kernels"][precision] if precision in INTEGER else ["tensorflow"]
+
+    @property
+    def reported_kernels(self) -> dict[str, str]:
+        """Return the kernel set on which each precision is reported in the headline."""
+        return {precision: self.kernels(precision)[0] for precision in ("float32", *INTEGER)}
+
+    @property
+    def diagnostics(self) -> dict[str, Any]:
+        """Return the section `diagnostics`, distances as floats."""
+        entry = self.values["diagnostics"]
+        sizes = [float(parse_distance(size)) for size in entry["perturbation_sizes"]]
+        radius = float(parse_distance(entry["surface_radius"]))
+        return {**entry, "perturbation_sizes": sizes, "surface_radius": radius}
