@@ -13,6 +13,8 @@ rule train_model:
         "logs/models/{model}/{training}/float32.log",
     benchmark:
         "logs/models/{model}/{training}/float32.tsv"
+    wildcard_constraints:
+        training="(?!pretrained/)[a-z][a-z0-9_]*",
     conda:
         "../envs/workflow.yaml"
     threads: C.values["training_threads"]

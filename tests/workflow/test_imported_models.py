@@ -43,6 +43,12 @@ def test_what_is_given_is_imported_and_the_rest_is_quantized(repository: Workflo
     assert {job.wildcards["training"] for job in others} == {"standard"}
 
 
+def test_no_other_rule_is_tried_for_a_network_that_is_given(repository: Workflow) -> None:
+    result = repository.quick("--dry-run", change=own("float32", "int8"))
+    assert result.status == 0, result.output
+    assert "Error" not in result.output
+
+
 def test_what_cannot_be_had_is_left_out_with_a_note(repository: Workflow) -> None:
     result = repository.quick("--dry-run", change=own("int8"))
     assert result.status == 0, result.output
