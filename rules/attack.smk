@@ -2,7 +2,7 @@
 rule craft_adversarial:
     input:
         unpack(warm_start),
-        network=lambda w: network_file(w.model, w.training, w.source),
+        network=attacked_files,
         test=data_of("test"),
     output:
         "results/adversarial/{model}/{training}/{source}/{attack}.npz",

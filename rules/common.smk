@@ -10,6 +10,7 @@ from qnn_robustness.common.code_hash import code_hash
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_folder, sha256_path
 from qnn_robustness.common.registry import module_name
+from qnn_robustness.common.vote import MEMBERS, VOTE
 from qnn_robustness.configuration.checks.files import check_files
 from qnn_robustness.configuration.loading import load
 from qnn_robustness.evaluation.records import target_module
@@ -37,7 +38,7 @@ wildcard_constraints:
     dataset="[a-z][a-z0-9_]*",
     model="[a-z][a-z0-9_]*",
     training="[a-z][a-z0-9_]*",
-    source="float32|int16|int8",
+    source="float32|int16|int8|vote",
     target="float32|int16|int8",
     precision="int16|int8",
     attack="[a-z][a-z0-9_]*",
@@ -56,6 +57,13 @@ def data_of(split):
 def network_file(model, training, precision):
     suffix = "keras" if precision == "float32" else "tflite"
     return f"results/models/{model}/{training}/{precision}.{suffix}"
+
+
+def attacked_files(w):
+    """Return the file of the network that is attacked, or those of all that vote."""
+    if w.source == VOTE:
+        return [network_file(w.model, w.training, member) for member in MEMBERS]
+    return network_file(w.model, w.training, w.source)
 
 
 def detections():
@@ -100,21 +108,33 @@ def preprocessor_modules(preprocessor):
 
 
 def deployed_networks():
-    """Return the integer networks that are evaluated, each with its file and its preprocessors."""
+    """Return the integer networks and the votes that are evaluated, each with its files and its defenses."""
     behind = {}
     for model, training, preprocessor, target in C.clean_evaluations():
-        if target != "float32":
-            behind.setdefault((model, training, target), []).append(preprocessor)
+        behind.setdefault((model, training, target), []).append(preprocessor)
+    for d in C.detections():
+        defenses = behind.setdefault((d.model, d.training, d.target), [])
+        defenses += [d.detector] if d.detector not in defenses else []
     return [
         {
             "model": model,
             "training": training,
             "precision": target,
-            "path": network_file(model, training, target),
-            "preprocessors": preprocessors,
+            "paths": [
+                f"results/models/{model}/{training}/{member}.tflite"
+                for member in (MEMBERS if target == VOTE else [target])
+            ],
+            "defenses": defenses,
         }
-        for (model, training, target), preprocessors in behind.items()
+        for (model, training, target), defenses in behind.items()
+        if target != "float32"
     ]
+
+
+def fronts_of_defenses():
+    """Return the entries of the preprocessors behind which each defense runs its network."""
+    names = {defense: C.fronts_of(defense) for network in deployed_networks() for defense in network["defenses"]}
+    return {defense: [C.preprocessor(name) for name in fronts] for defense, fronts in names.items()}
 
 
 def target_modules(w):
@@ -203,6 +223,7 @@ def boundary_records(model, training):
 
 
 def grid_records(model, training):
-    """Return the records of all attacks that the experiments run on an undefended network."""
+    """Return the records of all attacks that the experiments run on an undefended network, from precision to precision."""
     paths = dict.fromkeys(path for experiment in C.experiments for path in records_of(experiment))
-    return [path for path in paths if path.startswith(f"results/evaluations/{model}/{training}/") and "/none/" in path]
+    folder = f"results/evaluations/{model}/{training}/"
+    return [path for path in paths if path.startswith(folder) and "/none/" in path and VOTE not in path.split("/")]

@@ -190,7 +190,7 @@ rule tabulate_integer_model:
 
 rule measure_device_cost:
     input:
-        sorted({network["path"] for network in deployed_networks()}),
+        sorted({path for network in deployed_networks() for path in network["paths"]}),
     output:
         "results/tables/device_cost.csv",
     log:
@@ -201,10 +201,17 @@ rule measure_device_cost:
         "../envs/workflow.yaml"
     params:
         networks=deployed_networks(),
-        preprocessors={name: C.preprocessor(name) for name in C.preprocessors()},
+        fronts=fronts_of_defenses(),
         code=code(
             "measure_device_cost.py",
-            *[module for name in C.preprocessors() for module in preprocessor_modules(name)],
+            *sorted(
+                {
+                    module_name("defenses", front["method"])
+                    for fronts in fronts_of_defenses().values()
+                    for front in fronts
+                    if front["method"]
+                }
+            ),
         ),
     script:
         "../workflow_scripts/measure_device_cost.py"

@@ -43,6 +43,52 @@ rule evaluate_adversarial:
         "../workflow_scripts/evaluate_adversarial.py"
 
 
+# The vote of the three precisions, counted from their records.
+rule evaluate_clean_vote:
+    input:
+        members=expand(
+            "results/evaluations/{model}/{training}/clean/{preprocessor}/{member}.parquet",
+            member=MEMBERS,
+            allow_missing=True,
+        ),
+    output:
+        "results/evaluations/{model}/{training}/clean/{preprocessor}/vote.parquet",
+    log:
+        "logs/evaluations/{model}/{training}/clean/{preprocessor}/vote.log",
+    benchmark:
+        "logs/evaluations/{model}/{training}/clean/{preprocessor}/vote.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        kernels=[C.kernels(member)[0] for member in MEMBERS],
+        code=code("evaluate_vote.py"),
+    script:
+        "../workflow_scripts/evaluate_vote.py"
+
+
+rule evaluate_vote:
+    input:
+        members=expand(
+            "results/evaluations/{model}/{training}/{source}/{attack}/{preprocessor}/{member}.parquet",
+            member=MEMBERS,
+            allow_missing=True,
+        ),
+        clean="results/evaluations/{model}/{training}/clean/{preprocessor}/vote.parquet",
+    output:
+        "results/evaluations/{model}/{training}/{source}/{attack}/{preprocessor}/vote.parquet",
+    log:
+        "logs/evaluations/{model}/{training}/{source}/{attack}/{preprocessor}/vote.log",
+    benchmark:
+        "logs/evaluations/{model}/{training}/{source}/{attack}/{preprocessor}/vote.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        kernels=[C.kernels(member)[0] for member in MEMBERS],
+        code=code("evaluate_vote.py"),
+    script:
+        "../workflow_scripts/evaluate_vote.py"
+
+
 rule tabulate_experiment:
     input:
         records=lambda w: records_of(w.experiment),
@@ -154,7 +200,7 @@ for paired_table, compared in PAIRED_TABLES.items():
             "../envs/workflow.yaml"
         params:
             table="paired_tests",
-            arguments={"kernels": C.reported_kernels, "compared": compared},
+            arguments={"kernels": C.compared_kernels, "compared": compared},
             code=code("make_table.py"),
         script:
             "../workflow_scripts/make_table.py"
@@ -193,7 +239,7 @@ rule tabulate_headline:
         "../envs/workflow.yaml"
     params:
         table="headline",
-        arguments={"kernels": C.reported_kernels},
+        arguments={"kernels": C.compared_kernels},
         code=code("make_table.py"),
     script:
         "../workflow_scripts/make_table.py"

@@ -20,3 +20,21 @@ rule quantize_model:
         code=code("quantize_model.py"),
     script:
         "../workflow_scripts/quantize_model.py"
+
+
+# What float32 takes on a device, where it votes.
+rule convert_float32:
+    input:
+        "results/models/{model}/{training}/float32.keras",
+    output:
+        "results/models/{model}/{training}/float32.tflite",
+    log:
+        "logs/models/{model}/{training}/float32_tflite.log",
+    benchmark:
+        "logs/models/{model}/{training}/float32_tflite.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        code=code("convert_float32.py"),
+    script:
+        "../workflow_scripts/convert_float32.py"

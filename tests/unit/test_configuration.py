@@ -666,3 +666,23 @@ def test_an_attack_through_a_detector_sees_the_network_and_its_squeezers() -> No
     (detection, *rest) = configuration.detections()
     assert detection == ("small", "standard", "float32", "aware", "squeezing", "float32")
     assert len(rest) == 2
+
+
+def test_the_vote_is_attacked_and_evaluated_where_all_precisions_are() -> None:
+    values = copy.deepcopy(VALID)
+    before = loaded(copy.deepcopy(values))
+    own_files("int8")(values)
+    values["experiments"]["audit"] |= {
+        "models": ["own", "small"],
+        "trainings": ["pretrained", "standard"],
+        "sources": ["int8", "vote"],
+        "targets": ["int8", "vote"],
+    }
+    configuration = loaded(values)
+    evaluations = {(e.model, e.source, e.target) for e in configuration.evaluations("audit")}
+    both = {("small", source, target) for source in ("int8", "vote") for target in ("int8", "vote")}
+    assert evaluations == {("own", "int8", "int8")} | both
+    assert configuration.kernels("vote") == ["tensorflow+reference+reference"]
+    assert configuration.source_module("vote", "pgd").endswith(".sources.vote")
+    assert configuration.search_kernels("vote", "pgd") == configuration.compared_kernels["vote"]
+    assert configuration.reported_kernels == before.reported_kernels == before.compared_kernels

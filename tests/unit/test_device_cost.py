@@ -19,7 +19,7 @@ from qnn_robustness.quantization.device import ALIGNMENT, Buffer, cost, lifetime
 from qnn_robustness.quantization.flatbuffer import read_graph
 
 ROOT = Path(__file__).resolve().parents[2]
-RESNET = ROOT / "reference_models" / "cifar10_resnet8" / "standard"
+RESNET = ROOT / "reference_models" / "cifar10_resnet8" / "pgd_adversarial"
 
 
 def convolution(size: int, kernel: int, before: int, after: int) -> int:
@@ -136,17 +136,61 @@ def test_the_plan_is_greedy_by_size_even_where_another_is_smaller():
 
 
 def network(**changes) -> dict:
-    entry = {"model": "m", "training": "t", "precision": "int8", "path": str(RESNET / "int8.tflite")}
-    return {**entry, "preprocessors": ["none", "bits"], **changes}
+    entry = {"model": "m", "training": "t", "precision": "int8", "paths": [str(RESNET / "int8.tflite")]}
+    return {**entry, "defenses": ["none", "bits"], **changes}
+
+
+NONE, BITS = {"method": None, "parameters": {}}, {"method": "bit_depth", "parameters": {"bits": 4}}
+MEDIAN = {"method": "median_smoothing", "parameters": {"window": 2}}
 
 
 def test_the_table_has_a_row_for_each_pipeline():
-    entries = {"none": {"method": None, "parameters": {}}, "bits": {"method": "bit_depth", "parameters": {"bits": 4}}}
-    table = device_cost([network()], entries)
+    table = device_cost([network()], {"none": [NONE], "bits": [BITS]})
+    assert table["inferences"].tolist() == [1, 1]
     assert table["preprocessor"].tolist() == ["none", "bits"]
     assert table["operations"].tolist() == [0, 3 * 32 * 32 * 3]
     assert table["macs"].unique().tolist() == [12501632]
     assert table["fits"].unique().tolist() == ["64 KB / 256 KB"]
+
+
+def test_a_detector_runs_the_network_behind_each_squeezer_and_keeps_the_sample():
+    fronts = {"none": [NONE], "squeezing": [NONE, BITS, MEDIAN]}
+    plain, detector = device_cost([network(defenses=["none", "squeezing"])], fronts).to_dict("records")
+    assert (plain["inferences"], detector["inferences"]) == (1, 3)
+    assert detector["macs"] == 3 * 12501632
+    assert detector["operations"] == 3072 * (3 + 6)  # the median of four by insertion: six comparisons
+    assert detector["flash"] == plain["flash"]
+    assert detector["arena"] == plain["arena"] + 3072
+
+
+def test_a_vote_needs_the_flash_of_all_and_the_arena_of_the_largest():
+    paths = [str(RESNET / name) for name in ("int16.tflite", "int8.tflite")]
+    row = device_cost([network(precision="vote", paths=paths, defenses=["none"])], {"none": [NONE]}).iloc[0]
+    assert row["inferences"] == 2
+    assert row["macs"] == 2 * 12501632
+    assert row["flash"] == sum(Path(path).stat().st_size for path in paths)
+    assert row["arena"] == 3 * 32 * 32 * 16 * 2 + 32 * 32 * 3  # the sample is kept in 8 bits
+
+
+def test_a_float32_network_does_the_same_work_in_four_times_the_memory(tmp_path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    from qnn_robustness.models.float_network import load_network, predict
+    from qnn_robustness.quantization.convert_float import convert_float
+
+    keras_network = load_network(RESNET / "float32.keras")
+    path = tmp_path / "float32.tflite"
+    path.write_bytes(convert_float(keras_network))
+    integer, measured = cost(RESNET / "int8.tflite"), cost(path)
+    assert measured.macs == integer.macs
+    assert measured.arena == 4 * integer.arena
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    sample = np.random.default_rng(0).random((1, 32, 32, 3), dtype=np.float32)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], sample)
+    interpreter.invoke()
+    logits = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(logits, predict(keras_network, sample), rtol=1e-3, atol=1e-3)
 
 
 def test_what_is_beaten_in_every_respect_is_not_on_the_front():

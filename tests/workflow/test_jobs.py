@@ -23,7 +23,7 @@ def weights(path) -> list[np.ndarray]:
 def may_import_tensorflow(job: Job) -> bool:
     """Training and quantization may, and what runs a float32 network or the integer model."""
     return (
-        job.rule in ("train_model", "quantize_model", "diagnose_integer_model")
+        job.rule in ("train_model", "quantize_model", "convert_float32", "diagnose_integer_model")
         or (job.rule == "craft_adversarial" and job.wildcards["source"] == "float32")
         or (job.rule in ("evaluate_clean", "evaluate_adversarial") and job.wildcards["target"] == "float32")
     )

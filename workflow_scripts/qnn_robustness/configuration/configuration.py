@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+from qnn_robustness.common.vote import VOTE
 from qnn_robustness.configuration.points import (
     PRECISIONS,
     PRETRAINED,
@@ -70,8 +71,7 @@ class Configuration(Recipes):
         return [
             point
             for point in points
-            if self.has(point.model, point.training)
-            and {point.source, point.target} <= set(self.precisions(point.model))
+            if self.has(point.model, point.training) and {point.source, point.target} <= set(self.subjects(point.model))
         ]
 
     def crafted_sound(self) -> list[Craft]:
@@ -85,12 +85,8 @@ class Configuration(Recipes):
             point
             for entry in self.experiments.values()
             for point in product(*(entry[axis] for axis in ("models", "trainings", "preprocessors", "targets")))
-            if self.has(point[0], point[1]) and point[3] in self.precisions(point[0])
+            if self.has(point[0], point[1]) and point[3] in self.subjects(point[0])
         )
-
-    def preprocessors(self) -> list[str]:
-        """Return the preprocessors behind which some network is evaluated, `none` among them."""
-        return unique(preprocessor for _, _, preprocessor, _ in self.clean_evaluations())
 
     def detections(self) -> list[Detection]:
         axes = ("models", "trainings", "sources", "attacks", "detectors", "targets")
@@ -98,7 +94,14 @@ class Configuration(Recipes):
             Detection(*point)
             for entry in self.experiments.values()
             for point in product(*(entry[axis] for axis in axes))
+            if point[-1] != VOTE
         )
+
+    @property
+    def compared_kernels(self) -> dict[str, str]:
+        """Return the kernel set on which tables compare each target; the vote is among them where it is run."""
+        voting = any(VOTE in entry["targets"] for entry in self.experiments.values())
+        return {**self.reported_kernels, **({VOTE: self.kernels(VOTE)[0]} if voting else {})}
 
     def figures(self) -> list[str]:
         """Return the figures that some experiment feeds."""

@@ -21,8 +21,7 @@ class Craftings(Settings):
 
     def fronts(self, attack: str) -> list[str]:
         """Return the preprocessors behind which an attack sees the network: several for a detector."""
-        through = self.through(attack)
-        return self.squeezed(through) if through in self.values["detectors"] else [through]
+        return self.fronts_of(self.through(attack))
 
     def crafting(self, attack: str) -> dict[str, Any]:
         """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from qnn_robustness.common.vote import MEMBERS, VOTE, joined
 from qnn_robustness.configuration.distance import parse_distance
 from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR, PRECISIONS, PRETRAINED
 from qnn_robustness.data.registry import files, resolve
@@ -52,6 +53,11 @@ class Settings:
         files = self.model(model)["files"]
         return PRECISIONS if files is None or "float32" in files else tuple(p for p in PRECISIONS if p in files)
 
+    def subjects(self, model: str) -> tuple[str, ...]:
+        """Return what of a model can be attacked and evaluated: its precisions, and the vote where it has all three."""
+        precisions = self.precisions(model)
+        return (*precisions, VOTE) if set(MEMBERS) <= set(precisions) else precisions
+
     def declaration(self, model: str) -> dict[str, Any]:
         """Return what is declared about the files of a model."""
         return {key: self.model(model)[key] for key in ("input", "output", "labels", "minimum_accuracy")}
@@ -69,8 +75,17 @@ class Settings:
         """Return the preprocessors behind which a detector runs the network, `none` first."""
         return [NO_PREPROCESSOR, *self.detector(detector)["squeezers"]]
 
+    def fronts_of(self, defense: str) -> list[str]:
+        """Return the preprocessors behind which a preprocessor or a detector runs the network."""
+        return self.squeezed(defense) if defense in self.values["detectors"] else [defense]
+
     def kernels(self, precision: str) -> list[str]:
-        """Return the kernel sets a precision is evaluated on; float32 runs in TensorFlow."""
+        """Return the kernel sets a precision is evaluated on; float32 runs in TensorFlow.
+
+        The vote has the first kernel set of each of its members, as one word.
+        """
+        if precision == VOTE:
+            return [joined([self.kernels(member)[0] for member in MEMBERS])]
         return self.values["kernels"][precision] if precision in INTEGER else ["tensorflow"]
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -20,26 +21,35 @@ CLASSES = {
     "1 MB / 2 MB": (1024, 2048),
 }
 PIPELINE = ["model", "training", "preprocessor", "precision"]
-COST = [*PIPELINE, "macs", "operations", "flash", "arena", "fits"]
+COST = [*PIPELINE, "inferences", "macs", "operations", "flash", "arena", "fits"]
 
 
-def device_cost(networks: Iterable[Mapping[str, Any]], preprocessors: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
-    """Return the cost of each deployed network behind each preprocessor.
+def device_cost(networks: Iterable[Mapping[str, Any]], fronts: Mapping[str, list[dict[str, Any]]]) -> pd.DataFrame:
+    """Return the cost of each deployed network behind each defense.
 
-    `networks` have model, training, precision, path and preprocessors (names); `preprocessors` are entries of the
-    configuration. macs: multiply-accumulates of the network; operations: elementary operations of the preprocessor;
-    flash and arena: bytes of the file and of the activations; fits: the smallest class (memory / flash) that holds
-    both, empty if none does. The preprocessor works in the arena's input, and the runtime is not counted.
+    `networks` have model, training, precision, paths (several for those that vote) and defenses (names). `fronts` are
+    for each defense the entries of the preprocessors behind which the network is run: one, or all those of a detector.
+    preprocessor: the name of the defense. inferences: how often a network is run for one sample. macs:
+    multiply-accumulates of all these; operations: elementary operations of the preprocessors; flash and arena: bytes of
+    the files and of the activations, which need memory one after the other; fits: the smallest class (memory / flash)
+    that holds both, empty if none does. A preprocessor works in the arena's input. Where a sample is needed again it is
+    kept beside the arena, in the form of the smallest input. The runtime and the comparison of outputs are not counted.
     """
     rows = []
     for network in networks:
-        cost, shape = device.cost(network["path"]), device.input_shape(network["path"])
-        for name in network["preprocessors"]:
-            entry = preprocessors[name]
-            operations = Preprocessor.of(entry).operations(shape) if entry["method"] else 0
+        costs, shape = [device.cost(path) for path in network["paths"]], device.input_shape(network["paths"][0])
+        sample = min(device.input_size(path) for path in network["paths"])
+        for name in network["defenses"]:
+            inferences = len(costs) * len(fronts[name])
+            cost = device.Cost(
+                macs=sum(cost.macs for cost in costs) * len(fronts[name]),
+                flash=sum(cost.flash for cost in costs),
+                arena=max(cost.arena for cost in costs) + (sample if inferences > 1 else 0),
+            )
+            operations = sum(Preprocessor.of(entry).operations(shape) for entry in fronts[name] if entry["method"])
             pipeline = {key: network[key] for key in ("model", "training", "precision")}
-            measured = {"macs": cost.macs, "flash": cost.flash, "arena": cost.arena, "fits": fits(cost)}
-            rows.append({**pipeline, "preprocessor": name, "operations": operations, **measured})
+            measured = {"inferences": inferences, "operations": operations, **asdict(cost), "fits": fits(cost)}
+            rows.append({**pipeline, "preprocessor": name, **measured})
     return pd.DataFrame(rows, columns=COST)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qnn_robustness.common.vote import VOTE
 from qnn_robustness.evaluation.statistics import paired_difference, wilson
 
 NETWORK = ["model", "training", "preprocessor", "target", "kernels"]
@@ -26,11 +27,12 @@ def part(records: pd.DataFrame) -> np.ndarray:
 
     `adaptive`: crafted on the very network that is evaluated, with its preprocessor in front (for a network without
     one these are the attacks on itself). `static`: crafted on the same precision without that preprocessor.
-    `transfer`: crafted on another precision.
+    `transfer`: crafted on another precision. Static for a vote are samples crafted on one of the networks that vote.
     """
-    same = records["source"] == records["target"]
+    vote = (records["target"] == VOTE) & (records["source"] != VOTE)
+    same = (records["source"] == records["target"]) | vote
     knowing = records["through"] == records["preprocessor"]
-    return np.select([same & knowing, same], [ADAPTIVE, STATIC], TRANSFER)
+    return np.select([same & knowing & ~vote, same], [ADAPTIVE, STATIC], TRANSFER)
 
 
 def survivors(records: pd.DataFrame, norm: str, budget: float) -> pd.Series:

@@ -143,6 +143,12 @@ def input_shape(path: str | Path) -> tuple[int, ...]:
     return read_graph(path).inputs[0].shape[1:]
 
 
+def input_size(path: str | Path) -> int:
+    """Return the bytes (aligned) of one input sample of a .tflite file."""
+    graph = read_graph(path)
+    return _size(graph, graph.inputs[0])
+
+
 def _size(graph: Graph, tensor: Tensor) -> int:
     if tensor.type not in BYTES:
         raise UserError(f"{graph.path}: tensor {tensor.index} is of type {tensor.type}; its size is not known")

@@ -76,7 +76,7 @@ def _check_through(configuration: Configuration, attack: str, experiment: dict[s
 
 def _check_source(configuration: Configuration, attack: str, source: str, where: str) -> None:
     """Check that an attack has the estimator and the kernels that it asks for on a source."""
-    if source not in INTEGER and configuration.attack(attack)["estimator"] != "straight_through":
+    if source == "float32" and configuration.attack(attack)["estimator"] != "straight_through":
         raise UserError(
             f"attacks.{attack}.estimator: the gradients of {source} need none; {where} may use it with sources "
             f"{', '.join(INTEGER)} only"

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from qnn_robustness.common.vote import VOTE
 from qnn_robustness.figures.shared import style
 from qnn_robustness.figures.shared.style import Look
 
@@ -21,7 +22,7 @@ UNITS = {"linf": "levels of 1/255", "snr": "signal to noise in dB"}
 def kernel_labels(table: pd.DataFrame) -> dict[str, str]:
     """Return a label for each target that names its kernel set where it has a choice of one."""
     pairs = table.drop_duplicates("target")[["target", "kernels"]].itertuples(index=False)
-    return {t: t if t == "float32" else f"{t} ({kernels} kernels)" for t, kernels in pairs}
+    return {t: t if t in ("float32", VOTE) else f"{t} ({kernels} kernels)" for t, kernels in pairs}
 
 
 def over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Networks under attack as Foolbox models, one module a kind: inputs in [0, 1], outputs logits.
 
 Each module has `load(path, kernels, view) -> foolbox.models.Model`. `integer_model` also has
-`mismatches(path, kernels, inputs)`, the re-check against the interpreter.
+`mismatches(path, kernels, inputs)`, the re-check against the interpreter. `vote` has both; its `path` are the files of
+the three precisions.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
+from qnn_robustness.common.vote import VOTE
 
 BOUNDS = (0.0, 1.0)
 
@@ -29,13 +32,15 @@ class View:
 
 
 def module_for(source: str, access: str, kernels: str) -> str:
-    """Return the dotted name of the module which serves a source precision.
+    """Return the dotted name of the module which serves a source: a precision, or the vote of all.
 
     Gradients of an integer network come from the integer model. It also answers the queries of black-box
     attacks, several times as fast as the interpreter's reference and int16 kernels; the other int8 kernels
     are faster themselves.
     """
-    if source == "float32":
+    if source == VOTE:
+        kind = "vote"
+    elif source == "float32":
         kind = "keras_network"
     elif access == "white_box" or source == "int16" or kernels == "reference":
         kind = "integer_model"
