@@ -32,6 +32,7 @@ TENSORFLOW_SCRIPTS = {
     "quantize_model.py",
     "craft_adversarial.py",
     "craft_static.py",
+    "convert_float32.py",
     "check_integer_model.py",
     "diagnose_network.py",
 }
