@@ -1,4 +1,5 @@
 # Networks given by files: checked, and brought to where trained and quantized networks are.
+from qnn_robustness.quantization import importing
 
 
 ruleorder: import_float_network > train_model
@@ -24,31 +25,15 @@ rule import_float_network:
     params:
         sha256=lambda w: sha256_path(C.imports()[w.network]),
         declaration=lambda w: C.declaration(model_of(w.network)),
-        code=code("import_float_network.py"),
+        kernels=lambda w: C.kernels(precision_of(w.network)),
+        code=lambda w: code("import_network.py", importing.module_for(precision_of(w.network))),
     script:
-        "../workflow_scripts/import_float_network.py"
+        "../workflow_scripts/import_network.py"
 
 
-rule import_integer_network:
-    input:
-        file=ancient(lambda w: C.imports()[w.network]),
-        test=imported_data("test.npz"),
-        summary=imported_data("summary.json"),
+use rule import_float_network as import_integer_network with:
     output:
         network="results/models/{network}.tflite",
         sidecar="results/models/{network}.json",
-    log:
-        "logs/models/{network}.log",
-    benchmark:
-        "logs/models/{network}.tsv"
     wildcard_constraints:
         network=imported_pattern("int8", "int16"),
-    conda:
-        "../envs/workflow.yaml"
-    params:
-        sha256=lambda w: sha256_path(C.imports()[w.network]),
-        declaration=lambda w: C.declaration(model_of(w.network)),
-        kernels=lambda w: C.kernels(precision_of(w.network)),
-        code=code("import_integer_network.py"),
-    script:
-        "../workflow_scripts/import_integer_network.py"

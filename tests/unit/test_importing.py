@@ -21,7 +21,7 @@ from qnn_robustness.data.splits import to_unit
 from qnn_robustness.quantization import trial
 from qnn_robustness.quantization.flatbuffer import precision_of, read_graph, with_scaling
 from qnn_robustness.quantization.importing.declaration import Declaration, nearest_range
-from qnn_robustness.quantization.importing.integer_file import import_integer_file
+from qnn_robustness.quantization.importing.integer_file import import_file
 from qnn_robustness.quantization.tflite_model import TFLiteModel
 
 TEST = brightness_network.images()
@@ -44,7 +44,7 @@ def imported(network: str, precision: str = "int8", summary: dict = SUMMARY, ker
     entry = {**ENTRY, **entry, "input": {**ENTRY["input"], **entry.get("input", {})}}
     target = Path(network).with_name("imported.tflite")
     declaration = Declaration.of("own", precision, entry, summary)
-    import_integer_file(network, precision, declaration, TEST, kernels, target, target.with_suffix(".json"))
+    import_file(network, declaration, TEST, kernels, target, target.with_suffix(".json"))
     return json.loads(target.with_suffix(".json").read_text())
 
 

@@ -19,7 +19,7 @@ from qnn_robustness.common.scaling import InputScaling
 from qnn_robustness.data.splits import to_unit
 from qnn_robustness.models.float_network import load_network, predict
 from qnn_robustness.quantization.importing.declaration import Declaration
-from qnn_robustness.quantization.importing.float_file import import_float_file, without_softmax
+from qnn_robustness.quantization.importing.float_file import import_file, without_softmax
 from qnn_robustness.quantization.importing.keras_file import load_keras_file
 from qnn_robustness.quantization.own_unit import behind_scaling, taken_apart
 from qnn_robustness.quantization.quantize import quantize
@@ -48,7 +48,7 @@ def imported(network: str | Path, output: str = "softmax", **entry) -> tuple[ker
     target = Path(network).with_name("imported.keras")
     entry = {"input": PIXELS, "output": output, "labels": None, "minimum_accuracy": None, **entry}
     declaration = Declaration.of("own", "float32", entry, SUMMARY)
-    import_float_file(network, declaration, TEST, target, target.with_suffix(".json"))
+    import_file(network, declaration, TEST, ["tensorflow"], target, target.with_suffix(".json"))
     return load_network(target), json.loads(target.with_suffix(".json").read_text())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qnn_robustness.common.code_hash import LIBRARY, Import, read_source, third_party
+from qnn_robustness.quantization import importing
 
 SCRIPTS = LIBRARY.parent
 PACKAGE = LIBRARY.name
@@ -28,7 +29,6 @@ LAYERS = (
 # Every other script runs TFLite models or tables only. What a job selects by name is not followed here.
 TENSORFLOW_SCRIPTS = {
     "train_model.py",
-    "import_float_network.py",
     "quantize_model.py",
     "craft_adversarial.py",
     "craft_static.py",
@@ -95,6 +95,12 @@ def test_only_named_scripts_may_load_tensorflow(script: Path) -> None:
         pytest.skip("trains, converts or differentiates a network")
     loaded = third_party(script) & {"tensorflow", "keras"}
     assert not loaded, f"{script.name} reaches {sorted(loaded)}"
+
+
+def test_integer_networks_are_imported_without_tensorflow() -> None:
+    script = SCRIPTS / "import_network.py"
+    assert not third_party(script, importing.module_for("int8")) & {"tensorflow", "keras"}
+    assert "keras" in third_party(script, importing.module_for("float32"))
 
 
 def test_no_script_hides_an_installed_package() -> None:

@@ -19,12 +19,13 @@ CLEARLY = 0.05  # by how much another scaling has to be more accurate to be advi
 
 @dataclass(frozen=True)
 class Declaration:
-    """The declaration for one file. `place` names it in messages (`models.<name>.files.<precision>`).
+    """The declaration for one file of the model `name`.
 
     `output` is `logits` or `softmax`. `classes` are those of the data set, `shape` its [H, W, C].
     """
 
-    place: str
+    name: str
+    precision: str
     scaling: InputScaling
     output: str
     classes: tuple[str, ...]
@@ -49,8 +50,12 @@ class Declaration:
             scaling = InputScaling.declared({**entry["input"], "range": own}, shape[-1])
         except UserError as error:
             raise UserError(f"models.{name}.input.{error}") from None
-        place = f"models.{name}.files.{precision}"
-        return cls(place, scaling, entry["output"], classes, shape, entry["minimum_accuracy"])
+        return cls(name, precision, scaling, entry["output"], classes, shape, entry["minimum_accuracy"])
+
+    @property
+    def place(self) -> str:
+        """Return the key of the file in the configuration, for messages."""
+        return f"models.{self.name}.files.{self.precision}"
 
     def check_ends(self, input_shape: tuple[int, ...], outputs: int) -> None:
         """Raise UserError unless the network takes the data set's images and has an output for each class."""

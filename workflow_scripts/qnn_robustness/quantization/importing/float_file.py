@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -21,8 +22,13 @@ TOLERANCE = 1e-3  # of the sum of probabilities
 SMALLEST_PROBABILITY = 1e-30
 
 
-def import_float_file(
-    file: str | Path, declaration: Declaration, test: Split, network_path: str | Path, sidecar_path: str | Path
+def import_file(
+    file: str | Path,
+    declaration: Declaration,
+    test: Split,
+    kernels: Sequence[str],
+    network_path: str | Path,
+    sidecar_path: str | Path,
 ) -> None:
     """Check a float32 network and write it as .keras with logits for inputs in [0, 1], and a sidecar (JSON).
 
@@ -52,11 +58,11 @@ def import_float_file(
     write_json(
         sidecar_path,
         {
-            "precision": "float32",
+            "precision": declaration.precision,
             "imported_from": Path(file).name,
             "imported_sha256": sha256_path(file),
             "parameters": network.count_params(),
-            "clean_accuracy": {"kernels": "tensorflow", "accuracy": accuracy},
+            "clean_accuracy": {"kernels": kernels[0], "accuracy": accuracy},
             "largest_logit": float(np.abs(logits).max()),
             "sha256": sha256_file(network_path),
         },

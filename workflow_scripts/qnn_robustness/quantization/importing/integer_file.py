@@ -18,9 +18,8 @@ SMALLEST_SHARE = 0.1  # of the range of an input's codes that images have to use
 _LIMITS = {"INT8": (-128, 127), "INT16": (-32768, 32767), "UINT8": (0, 255)}
 
 
-def import_integer_file(
+def import_file(
     file: str | Path,
-    precision: str,
     declaration: Declaration,
     test: Split,
     kernels: Sequence[str],
@@ -40,7 +39,7 @@ def import_integer_file(
         found = precision_of(graph)
     except UserError as error:
         raise UserError(f"{declaration.place}: {error}") from error
-    if found != precision:
+    if found != declaration.precision:
         raise UserError(f"{declaration.place}: {file} is a network in {found}; name it under `{found}`")
     declaration.check_ends(graph.inputs[0].shape[1:], graph.outputs[0].shape[-1] if graph.outputs[0].shape else 0)
     declaration.check_output(ends_in_softmax(graph))
@@ -54,7 +53,7 @@ def import_integer_file(
     write_json(
         sidecar_path,
         {
-            "precision": precision,
+            "precision": declaration.precision,
             "imported_from": Path(file).name,
             "imported_sha256": sha256_file(file),
             "input": {"scale": float(model.input_scale), "zero_point": int(model.input_zero_point)},
