@@ -21,15 +21,7 @@ records = detection_records(
     predictors,
     params.probabilities,
     params.false_positive_rate,
-    {
-        "model": wildcards.model,
-        "training": wildcards.training,
-        "source": wildcards.source,
-        "target": wildcards.target,
-        "attack": wildcards.attack,
-        "detector": wildcards.detector,
-        **params.attack,
-    },
+    {**dict(wildcards.items()), **params.attack},
 )
 with atomic_path(snakemake.output[0]) as partial:  # noqa: F821
     records.to_parquet(partial, index=False)

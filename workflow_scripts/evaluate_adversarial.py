@@ -24,15 +24,7 @@ records = adversarial_records(
     predictors,
     pd.read_parquet(inputs.source_clean),
     pd.read_parquet(inputs.target_clean),
-    {
-        "model": wildcards.model,
-        "training": wildcards.training,
-        "source": wildcards.source,
-        "target": wildcards.target,
-        "attack": wildcards.attack,
-        "preprocessor": wildcards.preprocessor,
-        **params.attack,
-    },
+    {**dict(wildcards.items()), **params.attack},
 )
 with atomic_path(snakemake.output[0]) as partial:  # noqa: F821
     records.to_parquet(partial, index=False)
