@@ -2,6 +2,7 @@
 rule craft_adversarial:
     input:
         unpack(warm_start),
+        unpack(watched),
         network=attacked_files,
         test=data_of("test"),
     output:

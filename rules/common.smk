@@ -190,6 +190,12 @@ def warm_start(w):
     return {"warm_start": path.format(model=w.model, training=w.training, **start)} if start else {}
 
 
+def watched(w):
+    """Return the split on which the threshold of the detector is fixed that an attack has to evade, or nothing."""
+    dataset = C.dataset_of(w.model)
+    return {"validation": f"results/data/{dataset}/validation.npz"} if C.meets_rejection(w.attack) else {}
+
+
 def training_code(model, training):
     method, architecture = (
         C.recipe(model, training)["method"],

@@ -146,6 +146,7 @@ rule tabulate_clean_accuracy:
 rule tabulate_worst_case:
     input:
         records=[path for experiment in C.experiments for path in records_of(experiment)],
+        detections=detections(),
     output:
         "results/tables/worst_case.csv",
     log:
@@ -164,6 +165,7 @@ rule tabulate_worst_case:
 rule tabulate_defenses:
     input:
         records=[path for experiment in C.experiments for path in records_of(experiment)],
+        detections=detections(),
     output:
         "results/tables/defenses.csv",
     log:

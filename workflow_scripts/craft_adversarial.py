@@ -17,7 +17,8 @@ from qnn_robustness.common.distances import to_unit  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import read_arrays, write_arrays  # noqa: E402
 from qnn_robustness.data.splits import Sound, load_sound, load_split, stratified  # noqa: E402
-from qnn_robustness.defenses.shared.pipeline import defended, runs_of  # noqa: E402
+from qnn_robustness.defenses.shared.detector import threshold_at  # noqa: E402
+from qnn_robustness.defenses.shared.pipeline import defended, detector_scores, rejecting, runs_of  # noqa: E402
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor  # noqa: E402
 
 params, inputs = snakemake.params, snakemake.input  # noqa: F821
@@ -37,7 +38,12 @@ warm_starts = read_arrays(inputs.warm_start)["adversarial"] if inputs.get("warm_
 setting = Setting.of(attack, warm_starts, max(len(runs), 1))
 view = View(setting.on_lattice and not runs, clean, attack["temperature"], attack["estimator"])
 model = source.load(inputs.network, params.kernels, view)
-if runs:
+metadata = {"attack": attack, "kernels": params.kernels, "network": inputs.network}
+if setting.rejection:
+    scores = detector_scores(model, runs, load_split(inputs.validation).samples)
+    metadata["threshold"] = threshold_at(scores, attack["false_positive_rate"])
+    model = rejecting(model, runs, metadata["threshold"], setting.on_lattice)
+elif runs:
     model = defended(model, runs, setting.on_lattice)
 extra = {}
 if getattr(setting.method, "OF_SOUND", False):
@@ -47,7 +53,6 @@ if getattr(setting.method, "OF_SOUND", False):
     )
 else:
     crafted = craft(setting, model, samples, labels, chosen)
-metadata = {"attack": attack, "kernels": params.kernels, "network": inputs.network}
 if hasattr(source, "mismatches"):  # an emulated network answers for itself: every job checks it
     inputs_checked = to_unit(sample_of(crafted.adversarial, test.samples, RECHECKED)).astype(np.float32)
     metadata["rechecked"] = len(inputs_checked)

@@ -224,6 +224,10 @@ MISTAKES = {
         change("attacks.pgd.through", "bit"),
         r"^attacks\.pgd\.through: unknown preprocessor or detector 'bit'; did you mean 'bits'\?",
     ),
+    "attack that evades a detector, but none is named": (
+        change("attacks.pgd.method", "detector_aware_pgd"),
+        r"^attacks\.pgd\.through: detector_aware_pgd evades a detector; name one",
+    ),
     "attack through a preprocessor that is not evaluated": (
         change("attacks.pgd.through", "bits"),
         r"^experiments\.white_box\.preprocessors: pgd is crafted through 'bits', which is not among them; add it",
@@ -663,6 +667,10 @@ def test_an_attack_through_a_detector_sees_the_network_and_its_squeezers() -> No
     configuration = loaded(values)
     assert configuration.fronts("aware") == ["none", "bits"]
     assert [entry["method"] for entry in configuration.crafting("aware")["through"]] == [None, "bit_depth"]
+    assert "false_positive_rate" not in configuration.crafting("aware")
+    values["attacks"]["aware"]["method"] = "detector_aware_pgd"
+    values["detectors"]["squeezing"]["false_positive_rate"] = 0.1
+    assert loaded(values).crafting("aware")["false_positive_rate"] == 0.1
     (detection, *rest) = configuration.detections()
     assert detection == ("small", "standard", "float32", "aware", "squeezing", "float32")
     assert len(rest) == 2
@@ -680,8 +688,8 @@ def test_the_vote_is_attacked_and_evaluated_where_all_precisions_are() -> None:
     }
     configuration = loaded(values)
     evaluations = {(e.model, e.source, e.target) for e in configuration.evaluations("audit")}
-    both = {("small", source, target) for source in ("int8", "vote") for target in ("int8", "vote")}
-    assert evaluations == {("own", "int8", "int8")} | both
+    small = {("small", source, target) for source in ("int8", "vote") for target in ("int8", "vote")}
+    assert evaluations == {("own", "int8", "int8")} | small
     assert configuration.kernels("vote") == ["tensorflow+reference+reference"]
     assert configuration.source_module("vote", "pgd").endswith(".sources.vote")
     assert configuration.search_kernels("vote", "pgd") == configuration.compared_kernels["vote"]

@@ -8,7 +8,9 @@ import pytest
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.data.splits import Split
-from qnn_robustness.evaluation.detection import detection, detection_records, roc, squeezing_scores, threshold_at
+from qnn_robustness.defenses.shared.detector import squeezing_scores, threshold_at
+from qnn_robustness.evaluation.detection import as_defense, detection, detection_records, roc
+from qnn_robustness.evaluation.worst_case import defenses
 
 CONSTANTS = {
     "model": "m", "training": "standard", "source": "float32", "target": "int8", "attack": "a", "detector": "d",
@@ -77,6 +79,7 @@ def test_rates_are_counted_by_hand(records) -> None:
     assert row["accepted_clean_accuracy"] == pytest.approx(3 / 5)
     assert (row["samples"], row["successes"]) == (4, 3)  # the last one stays right
     assert row["accuracy"] == pytest.approx(1 / 4)
+    assert row["success_rate"] == pytest.approx(2 / 3)  # 230 and 10, of three that are right and accepted when clean
     assert row["detection_rate"] == pytest.approx(1 / 3)  # 140 is 115 from white; 230 and 10 look certain
     # 140 is rejected under attack; the last one is right under attack, but rejected when clean
     assert row["accuracy_with_rejection"] == pytest.approx(1 / 4)
@@ -92,3 +95,17 @@ def test_the_curve_rises_from_nothing_to_everything(records) -> None:
     assert curve["detection_rate"].is_monotonic_increasing
     at = curve.set_index(curve["false_positive_rate"].round(2))["detection_rate"]
     assert at[0.2] == pytest.approx(1 / 3)  # above 100: the score of 115
+
+
+def test_a_detector_is_a_defense_whose_rejections_count_as_robust(records) -> None:
+    static = as_defense(records)
+    assert static["target_correct"].tolist() == [True, True, True, False]  # 100 is rejected when clean
+    assert static["adversarial_correct"].tolist() == [True, False, False, True]  # 140 is rejected, 5 stays right
+    assert static["linf"].tolist() == pytest.approx([140 / 255, 210 / 255, 240 / 255, 95 / 255])
+    assert static["preprocessor"].tolist() == ["d"] * 4
+    near = static.assign(linf=0.1, source="int8")
+    knowing = near.assign(attack="b", through="d", adversarial_correct=[False, True, True, True])
+    table = defenses(pd.concat([near, knowing])).set_index("part")
+    shares = {"static": 1 / 4, "adaptive": 2 / 4, "worst": 0.0}
+    assert table["accuracy"].to_dict() == pytest.approx(shares)
+    assert table.loc["worst", "attacks"] == 2

@@ -27,7 +27,8 @@ class Craftings(Settings):
         """Return what the samples of an attack depend on, budgets as floats; none for attacks that minimise.
 
         `through` are the entries of the preprocessors, and `draws` is there for randomised ones only: attacks that do
-        not know the defense have neither.
+        not know the defense have neither. Those that count what a detector rejects as failed have its
+        `false_positive_rate`.
         """
         left_out = ("protocol", "search_kernels", "through", "draws")
         entry = {key: value for key, value in self.attack(attack).items() if key not in left_out}
@@ -35,6 +36,8 @@ class Craftings(Settings):
             entry["through"] = [self.preprocessor(name) for name in self.fronts(attack)]
             if any(Preprocessor.of(front).randomised for front in entry["through"] if front["method"]):
                 entry["draws"] = self.attack(attack)["draws"]
+        if self.meets_rejection(attack):
+            entry["false_positive_rate"] = self.detector(self.through(attack))["false_positive_rate"]
         return {**entry, "budgets": [float(parse_distance(budget)) for budget in entry.get("budgets", [])]}
 
     def static_crafting(self, attack: str) -> dict[str, Any]:
@@ -52,6 +55,10 @@ class Craftings(Settings):
             "lattice": entry["lattice"],
             "through": self.through(attack),
         }
+
+    def meets_rejection(self, attack: str) -> bool:
+        """Return whether an attack has to evade the detector that it is crafted through, too."""
+        return getattr(registry.load("attacks", self.attack(attack)["method"]), "REJECTION", False)
 
     def is_of_sound(self, attack: str) -> bool:
         """Return whether an attack changes sound itself instead of features."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 
-from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.distances import NORMS, distance
+from qnn_robustness.defenses.shared.detector import squeezing_scores, threshold_at
 from qnn_robustness.evaluation.statistics import wilson
 
 if TYPE_CHECKING:  # the tables of detection depend on neither
@@ -21,32 +21,10 @@ ATTACK = ["source", "attack", "protocol", "access", "norm", "budget", "lattice",
 SETTING = [*NETWORK, *ATTACK]
 RATES = [
     "threshold", "false_positive_rate", "realised_false_positive_rate", "clean_accuracy", "accepted_clean_accuracy",
-    "samples", "accuracy", "accuracy_with_rejection", "ci_low", "ci_high", "successes", "detection_rate",
-    "detection_low", "detection_high", "area_under_curve",
+    "samples", "accuracy", "accuracy_with_rejection", "ci_low", "ci_high", "success_rate", "successes",
+    "detection_rate", "detection_low", "detection_high", "area_under_curve",
 ]  # fmt: skip
-TOLERANCE = 1e-9
 POINTS = np.linspace(0, 1, 51)  # false-positive rates at which a curve is given
-
-
-def squeezing_scores(outputs: Sequence[np.ndarray], probabilities: bool) -> np.ndarray:
-    """Return the score [N] of each sample: the largest L1 distance of its softmax output from a squeezed one.
-
-    `outputs` [N, K] are those of the network on the samples themselves, then on the samples squeezed in each way:
-    logits, or `probabilities` where the network ends in softmax.
-    """
-    plain, *squeezed = outputs if probabilities else [softmax(logits, axis=1) for logits in outputs]
-    return np.max([np.abs(plain - other).sum(axis=1) for other in squeezed], axis=0)
-
-
-def threshold_at(scores: np.ndarray, false_positive_rate: float) -> float:
-    """Return the lowest of the `scores` of clean samples above which at most that share of them lies.
-
-    Raises UserError when there are none.
-    """
-    if not len(scores):
-        raise UserError("the validation split is empty: no threshold for a detector; set validation_samples")
-    allowed = int(np.floor(false_positive_rate * len(scores) + TOLERANCE))
-    return float(np.sort(scores)[len(scores) - 1 - allowed])
 
 
 def detection_records(
@@ -62,7 +40,8 @@ def detection_records(
 
     `predictors` are, for each kernel set, the network and the network behind each squeezer. The threshold is fixed
     on the clean `validation` split. Returns one row for each test sample (`clean`, seed and budget empty) and for
-    each adversarial one: the constants, kernels, sample, correct, score, threshold, false_positive_rate.
+    each adversarial one: the constants, kernels, sample, correct, score, threshold, false_positive_rate, and the
+    distance in each norm from the clean sample.
     """
     parts = []
     for kernels, predict in predictors.items():
@@ -76,16 +55,31 @@ def detection_records(
         everywhere = {**constants, "kernels": kernels, **fixed}
         indices = np.arange(len(test))
         classes, scores = judged(test.samples, indices)
-        clean = {"clean": True, "seed": -1, "budget": np.nan, "sample": indices}
+        clean = {"clean": True, "seed": -1, "budget": np.nan, "sample": indices, **dict.fromkeys(NORMS, 0.0)}
         parts.append(pd.DataFrame({**everywhere, **clean, "correct": classes == test.labels, "score": scores}))
         indices = crafted["samples"]
         for s, seed in enumerate(crafted["seeds"]):
             for e, budget in enumerate(crafted["budgets"]):
-                classes, scores = judged(crafted["adversarial"][s, e], indices)
-                attacked = {"clean": False, "seed": seed, "budget": budget, "sample": indices}
+                adversarial = crafted["adversarial"][s, e]
+                classes, scores = judged(adversarial, indices)
+                distances = {norm: distance(norm, adversarial, test.samples[indices]) for norm in NORMS}
+                attacked = {"clean": False, "seed": seed, "budget": budget, "sample": indices, **distances}
                 right = classes == test.labels[indices]
                 parts.append(pd.DataFrame({**everywhere, **attacked, "correct": right, "score": scores}))
     return pd.concat(parts, ignore_index=True)
+
+
+def as_defense(records: pd.DataFrame) -> pd.DataFrame:
+    """Return records of detection as those of a defense, for its worst case: the detector stands for a preprocessor.
+
+    target_correct: right and accepted when clean. adversarial_correct: right or rejected under attack, since an attack
+    has failed on what is rejected.
+    """
+    keys = [*NETWORK, "sample"]
+    accepted = records["score"] <= records["threshold"]
+    clean = records[keys].assign(target_correct=records["correct"] & accepted)[records["clean"]].drop_duplicates(keys)
+    attacked = records.assign(adversarial_correct=records["correct"] | ~accepted, preprocessor=records["detector"])
+    return attacked[~records["clean"]].merge(clean, on=keys, validate="many_to_one")
 
 
 def detection(records: pd.DataFrame) -> pd.DataFrame:
@@ -94,8 +88,9 @@ def detection(records: pd.DataFrame) -> pd.DataFrame:
     realised_false_positive_rate: share of all clean test samples that are rejected. accepted_clean_accuracy: share
     that is right and accepted. accuracy: share of the attacked samples that are right clean and under attack, without
     the detector; accuracy_with_rejection: share that is right and accepted when clean and, under attack, right or
-    rejected (Tramer et al. 2020), with Wilson's interval. detection_rate: share rejected among successes, which are
-    samples that are right when clean and wrong under attack. area_under_curve: of detecting successes against all
+    rejected (Tramer et al. 2020), with Wilson's interval. success_rate: share wrong and accepted under attack among
+    those that are right and accepted when clean. detection_rate: share rejected among successes, which are samples that
+    are right when clean and wrong under attack. area_under_curve: of detecting successes against all
     clean test samples.
     """
     rows = [{**key, **_rates(clean, attacked)} for key, clean, attacked in _settings(records)]
@@ -132,7 +127,8 @@ def _rates(clean: pd.DataFrame, attacked: pd.DataFrame) -> dict[str, float]:
     accepted = clean["score"] <= threshold
     before = clean.loc[attacked["sample"]]
     right, rejected = attacked["correct"].to_numpy(), attacked["score"].to_numpy() > threshold
-    robust = before["correct"].to_numpy() & accepted.loc[attacked["sample"]].to_numpy() & (right | rejected)
+    eligible = before["correct"].to_numpy() & accepted.loc[attacked["sample"]].to_numpy()
+    robust = eligible & (right | rejected)
     successes = _successes(clean, attacked)
     caught = int((successes["score"] > threshold).sum())
     intervals = wilson(int(robust.sum()), len(robust)), wilson(caught, len(successes))
@@ -147,6 +143,7 @@ def _rates(clean: pd.DataFrame, attacked: pd.DataFrame) -> dict[str, float]:
         "accuracy_with_rejection": robust.mean(),
         "ci_low": intervals[0][0],
         "ci_high": intervals[0][1],
+        "success_rate": 1 - robust.sum() / eligible.sum() if eligible.any() else np.nan,
         "successes": len(successes),
         "detection_rate": caught / len(successes) if len(successes) else np.nan,
         "detection_low": intervals[1][0],

@@ -16,6 +16,14 @@ def _records(paths: Iterable[str]) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(path) for path in dict.fromkeys(paths)], ignore_index=True)
 
 
+def _defended(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return the records of attacks on networks, behind a preprocessor or not, and on those watched by a detector."""
+    records = _records(inputs["records"])
+    if not inputs["detections"]:
+        return records
+    return pd.concat([records, detectors.as_defense(_records(inputs["detections"]))], ignore_index=True)
+
+
 def clean_accuracy(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     """Return the clean accuracy of every network, preprocessor, precision and kernel set."""
     return metrics.clean_accuracy(_records(inputs["records"]))
@@ -33,12 +41,12 @@ def concatenation(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
 
 def worst_case(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     """Return the robust accuracy against all attacks together."""
-    return worst.worst_case(_records(inputs["records"]))
+    return worst.worst_case(_defended(inputs))
 
 
 def defenses(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     """Return the worst case beside static, transferred and adaptive attacks, with the flag for masked gradients."""
-    return worst.defenses(_records(inputs["records"]))
+    return worst.defenses(_defended(inputs))
 
 
 def paired_tests(inputs: Mapping[str, list[str]], kernels: dict[str, str], compared: str) -> pd.DataFrame:

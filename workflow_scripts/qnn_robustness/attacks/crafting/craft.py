@@ -44,7 +44,8 @@ class Setting:
 
     `budgets` are distances for inputs in [0, 1]; none means that the attack minimises the distance. `runs` is
     how often the model runs its network for one input. `warm_starts` [S, E, N, H, W, C] are the adversarial samples
-    of another run, where this one begins; methods with WARM_START take them.
+    of another run, where this one begins; methods with WARM_START take them. Methods with REJECTION attack a network
+    whose last class stands for rejection: what it rejects has not fooled it.
     """
 
     method: ModuleType
@@ -57,6 +58,10 @@ class Setting:
     runs: int = 1
     parameters: dict[str, Any] = field(default_factory=dict)
     warm_starts: np.ndarray | None = None
+
+    @property
+    def rejection(self) -> bool:
+        return getattr(self.method, "REJECTION", False)
 
     @classmethod
     def of(cls, attack: dict[str, Any], warm_starts: np.ndarray | None = None, runs: int = 1) -> Setting:
@@ -202,7 +207,10 @@ def _stored(
     """Return the samples as they are stored, and which of them the model misclassifies."""
 
     def fooled(candidate: np.ndarray) -> np.ndarray:
-        return _predictions(model, to_unit(candidate).astype(np.float32)) != block.labels
+        logits = _logits(model, to_unit(candidate).astype(np.float32))
+        predictions = logits.argmax(axis=1)
+        rejected = setting.rejection & (predictions == logits.shape[1] - 1)
+        return (predictions != block.labels) & ~rejected
 
     if setting.on_lattice and budget is None:
         return lattice.smallest_on_lattice(adversarial, block.images, fooled)
@@ -224,4 +232,8 @@ def _native(model: Model, values: np.ndarray) -> Any:
 
 
 def _predictions(model: Model, inputs: np.ndarray) -> np.ndarray:
-    return ep.astensor(model(_native(model, inputs))).numpy().argmax(axis=1)
+    return _logits(model, inputs).argmax(axis=1)
+
+
+def _logits(model: Model, inputs: np.ndarray) -> np.ndarray:
+    return ep.astensor(model(_native(model, inputs))).numpy()

@@ -30,6 +30,8 @@ def complete_attacks(configuration: Configuration, given: dict[str, dict[str, An
         _check_attack(entry, f"attacks.{name}")
         if entry["through"] is not None:
             check_known(entry["through"], defenses, f"attacks.{name}.through", "preprocessor or detector")
+        if configuration.meets_rejection(name) and entry["through"] not in configuration.values["detectors"]:
+            raise UserError(f"attacks.{name}.through: {entry['method']} evades a detector; name one")
 
 
 def _take_from_warm_start(name: str, attacks: dict[str, dict[str, Any]], given: Collection[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import eagerpy as ep
@@ -12,6 +12,7 @@ import numpy as np
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.sources import BOUNDS
+from qnn_robustness.common.distances import to_unit
 from qnn_robustness.defenses.shared.preprocessor import DEFENDER, Preprocessor
 
 ATTACKER = DEFENDER + 1  # the attacker does not know the random numbers of the deployed defense
@@ -45,6 +46,52 @@ def defended(model: Model, runs: Sequence[Front], on_lattice: bool) -> Model:
         return _mean(model(front.outputs(inputs, front.randomness(inputs))), len(runs))
 
     return foolbox.NumPyModel(scores, BOUNDS, data_format="channels_last")
+
+
+def rejecting(model: Model, runs: Sequence[Front], threshold: float, on_lattice: bool) -> foolbox.TensorFlowModel:
+    """Return a network watched by a feature-squeezing detector as one network with one class more: `rejected`.
+
+    Its logits [R, K + 1] are those of `model` and, last, the largest of them plus the score of the detector less the
+    `threshold`: so the arg-max is `rejected` where the detector rejects (Carlini and Wagner 2017, section 3, combine a
+    classifier and a detector likewise). `runs` are None, for the network itself, and the squeezers; gradients of the
+    score pass these as those of `defended` do. The score is that of softmax outputs, also where deployed networks
+    round these. `model` needs gradients, and must not round its own inputs.
+    """
+    import tensorflow as tf  # not needed where the network is a .tflite file
+
+    judged = _judged(model, runs, on_lattice)
+
+    def logits(inputs: tf.Tensor) -> tf.Tensor:
+        plain, scores = judged(inputs)
+        rejected = tf.reduce_max(plain, axis=1) + scores - threshold
+        return tf.concat([plain, rejected[:, None]], axis=1)
+
+    return foolbox.TensorFlowModel(logits, BOUNDS)
+
+
+def detector_scores(model: Model, runs: Sequence[Front], samples: np.ndarray, batch_size: int = 250) -> np.ndarray:
+    """Return the scores [N] of the detector of `rejecting` for samples (uint8 or float in [0, 1], [N, H, W, C])."""
+    import tensorflow as tf
+
+    judged = _judged(model, runs, False)
+    batches = (to_unit(samples[i : i + batch_size]).astype(np.float32) for i in range(0, len(samples), batch_size))
+    return np.concatenate(
+        [np.empty(0, np.float32), *(judged(tf.convert_to_tensor(batch))[1].numpy() for batch in batches)]
+    )
+
+
+def _judged(model: Model, runs: Sequence[Front], on_lattice: bool) -> Callable[[Any], tuple[Any, Any]]:
+    """Return a function from inputs to the logits [R, K] of the first run and the detector's scores [R]."""
+    import tensorflow as tf
+
+    differentiable = _differentiable(_Fronts(runs, on_lattice))
+
+    def judged(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        plain, *squeezed = tf.split(model(differentiable(inputs)), len(runs))
+        distances = [tf.reduce_sum(tf.abs(tf.nn.softmax(plain) - tf.nn.softmax(other)), axis=1) for other in squeezed]
+        return plain, tf.reduce_max(distances, axis=0)
+
+    return judged
 
 
 def _number(image: np.ndarray) -> int:

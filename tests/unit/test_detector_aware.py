@@ -1,0 +1,146 @@
+"""Attacks that have to evade a detector: the watched network, the loss, and a network where all others are caught."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import eagerpy as ep
+import foolbox
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qnn_robustness.attacks.crafting.craft import Crafted, Setting, craft
+from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.detector_aware_pgd import loss
+from qnn_robustness.common import registry
+from qnn_robustness.defenses.shared.detector import squeezing_scores, threshold_at
+from qnn_robustness.defenses.shared.pipeline import defended, detector_scores, rejecting
+from qnn_robustness.defenses.shared.preprocessor import Preprocessor
+
+SHAPE, CLASSES, SAMPLES = (6, 6, 1), 3, 24
+WEIGHTS = np.random.default_rng(0).normal(size=(36, CLASSES)).astype(np.float32)
+IMAGES = np.random.default_rng(1).integers(0, 256, (SAMPLES, *SHAPE), dtype=np.uint8)
+INPUTS = (IMAGES / 255).astype(np.float32)
+SQUEEZERS = [
+    Preprocessor.of({"method": "bit_depth", "parameters": {"bits": 2}}),
+    Preprocessor.of({"method": "median_smoothing", "parameters": {"window": 2}}),
+]
+
+
+def curved(inputs: tf.Tensor) -> tf.Tensor:
+    return 2 * tf.tanh(tf.reshape(inputs, (-1, 36)) @ WEIGHTS / 2)
+
+
+def network() -> foolbox.Model:
+    return foolbox.TensorFlowModel(curved, (0, 1))
+
+
+def outputs() -> list[np.ndarray]:
+    """Return the logits of the network on the samples, and on the squeezed ones."""
+    return [curved(inputs).numpy() for inputs in (INPUTS, *(squeezer.apply(INPUTS) for squeezer in SQUEEZERS))]
+
+
+def test_a_watched_network_says_rejected_where_the_detector_does() -> None:
+    scores = squeezing_scores(outputs(), False)
+    threshold = float(np.median(scores)) + 1e-4
+    logits = rejecting(network(), [None, *SQUEEZERS], threshold, False)(tf.constant(INPUTS)).numpy()
+    np.testing.assert_allclose(logits[:, :-1], outputs()[0], rtol=1e-5, atol=1e-6)
+    wanted = np.where(scores > threshold, CLASSES, outputs()[0].argmax(axis=1))
+    np.testing.assert_array_equal(logits.argmax(axis=1), wanted)
+    found = detector_scores(network(), [None, *SQUEEZERS], IMAGES, batch_size=7)
+    np.testing.assert_allclose(found, scores, atol=1e-5)
+    assert len(detector_scores(network(), [None, *SQUEEZERS], IMAGES[:0])) == 0
+
+
+def test_the_loss_is_counted_by_hand() -> None:
+    logits = np.array([[2.0, 0.5, -1.0, 1.75], [2.0, 0.5, -1.0, 2.5], [0.0, 3.0, 1.0, 3.25]])
+    values, slopes = loss(logits, np.array([0, 0, 0]), 4.0)
+    assert values == pytest.approx([-1.5, -1.5 - 4 * 0.5, 3 - 4 * 0.25])  # accepted, rejected, rejected
+    assert slopes.tolist() == [[-1, 1, 0, 0], [-1 + 4, 1, 0, -4], [-1, 1 + 4, 0, -4]]
+
+
+def test_gradients_of_the_loss_are_finite_differences() -> None:
+    """Behind the median, which has an exact gradient; on samples that the detector accepts, and on rejected ones."""
+    levels = np.random.default_rng(2).permuted(np.tile(np.arange(3, 255, 7), (SAMPLES, 1)), axis=1)
+    inputs = (levels.reshape(SAMPLES, *SHAPE) / 255).astype(np.float32)  # values of a sample differ by more than a step
+    labels, step = np.arange(SAMPLES) % CLASSES, 0.25 / 255
+    runs = [None, SQUEEZERS[1]]
+    threshold = float(np.median(detector_scores(network(), runs, inputs)))
+    watched = Network(rejecting(network(), runs, threshold, False), ep.astensor(tf.constant(inputs)))
+    logits, gradient = watched.slope(inputs, lambda z: loss(z, labels, 5.0)[1])
+    direction = np.random.default_rng(3).choice([-1, 1], inputs.shape).astype(np.float32)
+    sides = [watched.logits(inputs + sign * step * direction) for sign in (1, -1)]
+    rejected = [side.argmax(axis=1) == CLASSES for side in (logits, *sides)]
+    tops = [side[:, :-1].argmax(axis=1) for side in (logits, *sides)]
+    smooth = (np.ptp(np.int64(rejected), axis=0) == 0) & (np.ptp(tops, axis=0) == 0)  # no corner between the sides
+    assert smooth[rejected[0]].sum() > 5
+    assert smooth[~rejected[0]].sum() > 5
+    up, down = (loss(side, labels, 5.0)[0] for side in sides)
+    along = (gradient * direction).reshape(SAMPLES, -1).sum(axis=1)
+    np.testing.assert_allclose(along[smooth], ((up - down) / (2 * step))[smooth], rtol=0.02, atol=0.02)
+
+
+# --- a network where attackers who do not know the threshold are always caught ---------------------------------------
+
+GREY, BUDGET = 128 / 255, 20 / 255
+FRAGILE, SMOOTH = 4.0, 1.6  # what a whole budget on either pixel takes from a lead of 1
+HIDDEN = SimpleNamespace(  # a squeezer that hides the fragile pixel; its gradient is exact
+    apply=lambda samples: np.concatenate([np.full_like(samples[:, :, :1], GREY), samples[:, :, 1:]], axis=2),
+    pull_back=lambda gradients, samples: gradients * np.array([0, 1], np.float32)[:, None],
+)
+DETECTOR = [None, Preprocessor(HIDDEN, {})]
+THRESHOLD = 0.3
+CLEAN = np.stack([np.array([[[128], [128 + i]]], np.uint8) for i in range(-3, 4)])
+
+
+def lead(inputs: np.ndarray | tf.Tensor) -> np.ndarray | tf.Tensor:
+    """Return the logit of class 0 over class 1: the smooth pixel alone can make it negative."""
+    return 1 - FRAGILE * (inputs[:, 0, 0, 0] - GREY) / BUDGET - SMOOTH * (inputs[:, 0, 1, 0] - GREY) / BUDGET
+
+
+def two_pixels(inputs: tf.Tensor) -> tf.Tensor:
+    return tf.stack([lead(inputs), tf.zeros_like(inputs[:, 0, 0, 0])], axis=1)
+
+
+def attacked(method: str, model: foolbox.Model, **parameters: float) -> Crafted:
+    parameters = {"steps": 30, "relative_step_size": 0.1, "restarts": 1, **parameters}
+    setting = Setting(registry.load("attacks", method), "linf", [BUDGET], [0], True, 7, parameters=parameters)
+    return craft(setting, model, CLEAN, np.zeros(7, np.int64))
+
+
+def judged(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which images are misclassified, and the detector's score, in closed form: with two classes twice |dp|."""
+    inputs = images / 255
+    plain, squeezed = (1 / (1 + np.exp(-lead(seen))) for seen in (inputs, HIDDEN.apply(inputs)))
+    return lead(inputs) < 0, 2 * np.abs(plain - squeezed)
+
+
+def test_an_attacker_who_knows_the_threshold_evades_where_others_are_caught() -> None:
+    plain = foolbox.TensorFlowModel(two_pixels, (0, 1))
+    for model in (plain, defended(plain, DETECTOR, True)):
+        fooled, scores = judged(attacked("pgd", model).adversarial[0, 0])
+        assert fooled.all()
+        assert (scores > THRESHOLD).all()
+    crafted = attacked("detector_aware_pgd", rejecting(plain, DETECTOR, THRESHOLD, True), restarts=5, weight=10)
+    fooled, scores = judged(crafted.adversarial[0, 0])
+    assert (fooled & (scores <= THRESHOLD)).all()
+    assert crafted.found.all()
+    assert np.abs(crafted.adversarial[0, 0].astype(int) - CLEAN).max() <= 20
+
+
+def test_what_is_rejected_is_not_found() -> None:
+    """Without a weight on the detector the attack is PGD: caught, but for a sample that is accepted on its way."""
+    watched = rejecting(foolbox.TensorFlowModel(two_pixels, (0, 1)), DETECTOR, 1e-6, True)
+    crafted = attacked("detector_aware_pgd", watched, weight=0)
+    fooled, scores = judged(crafted.adversarial[0, 0])
+    assert fooled.all()
+    assert (scores > 1e-6).sum() > 3
+    assert crafted.found[0, 0].tolist() == (scores <= 1e-6).tolist()
+
+
+def test_thresholds_of_clean_samples_leave_their_share() -> None:
+    scores = detector_scores(network(), [None, *SQUEEZERS], IMAGES)
+    threshold = threshold_at(scores, 0.25)
+    logits = rejecting(network(), [None, *SQUEEZERS], threshold + 1e-6, False)(tf.constant(INPUTS)).numpy()
+    assert (logits.argmax(axis=1) == CLASSES).sum() == SAMPLES // 4

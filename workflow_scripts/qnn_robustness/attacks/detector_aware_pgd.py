@@ -1,0 +1,73 @@
+"""Projected gradient descent on a network that a detector watches: what counts is misclassified and not rejected.
+
+The loss is that of Carlini and Wagner (2017, Adversarial examples are not easily detected, section 3) for an attacker
+with full knowledge: one that rises towards misclassification, less a penalty while the detector rejects.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from foolbox.attacks.base import Attack
+
+from qnn_robustness.attacks.crafting import balls, losses
+from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.crafting.survivors import Outcome, SurvivorsAttack, Task, in_turn
+
+ACCESS = "white_box"
+NORMS = balls.NORMS
+BUDGETED = True
+REJECTION = True  # the last class of the network stands for rejection
+
+
+def loss(logits: np.ndarray, labels: np.ndarray, weight: float) -> losses.Losses:
+    """Return margin(z, y) - weight x max(0, s) and its derivative by the logits, float64 [N] and [N, K + 1].
+
+    `logits` are those of a network with the class `rejected` last: z are the others, and s, how far the detector's
+    score is above its threshold, is the last less the largest of the others. The margin is max over i != y of z_i,
+    less z_y: it rises beyond the boundary too, where the squeezed networks have to follow.
+    """
+    rows, classes = np.arange(len(labels)), logits[:, :-1]
+    largest = classes.argmax(axis=1)
+    excess = logits[:, -1].astype(np.float64) - classes[rows, largest]
+    values, slopes = losses.margin(classes, labels, labels)
+    penalty = weight * (excess > 0)
+    slopes = np.concatenate([slopes, -penalty[:, None]], axis=1)
+    slopes[rows, largest] += penalty
+    return values - penalty * excess, slopes
+
+
+class DetectorAwarePGD(SurvivorsAttack):
+    """Steps along the gradient of `loss` from random points within the ball; a sample that evades is left alone.
+
+    A run costs 1 + steps queries, and looking at the clean samples one. Samples that are misclassified or rejected
+    when clean come back as they are.
+    """
+
+    def __init__(self, norm: str, *, steps: int, relative_step_size: float, restarts: int, weight: float):
+        super().__init__(norm)
+        self.steps, self.relative_step_size, self.restarts, self.weight = steps, relative_step_size, restarts, weight
+
+    def search(self, network: Network, task: Task, epsilon: float) -> Outcome:
+        return in_turn(network, task, [lambda *left: self._climb(*left, epsilon)] * self.restarts)
+
+    def _climb(self, network: Network, task: Task, epsilon: float) -> Outcome:
+        result, left = Outcome(task.clean.copy(), np.zeros(len(task), bool)), np.arange(len(task))
+        points = balls.random_points(self.norm, network, task.clean, epsilon)
+        for step in range(self.steps + 1):
+            labels, clean = task.labels[left], task.clean[left]
+            with network.only(left):
+                logits, gradients = network.slope(points, lambda z, y=labels: loss(z, y, self.weight)[1])
+            predictions = logits.argmax(axis=1)
+            evading = (predictions != labels) & (predictions != logits.shape[1] - 1)
+            result.points[left], result.fooled[left] = points, evading
+            left, going = left[~evading], ~evading
+            if step == self.steps or not len(left):
+                break
+            ahead = points[going] + self.relative_step_size * epsilon * balls.steepest(self.norm, gradients[going])
+            points = balls.project(self.norm, ahead, clean[going], epsilon)
+        return result
+
+
+def build(norm: str, *, steps: int, relative_step_size: float, restarts: int, weight: float) -> Attack:
+    """Return the attack; `relative_step_size` is a share of the budget."""
+    return DetectorAwarePGD(norm, steps=steps, relative_step_size=relative_step_size, restarts=restarts, weight=weight)
