@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tflite_builder import save_logistic
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.checks.files import check_files
+from qnn_robustness.configuration.checks.operators import check_operators
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.distance import parse_distance
 from qnn_robustness.configuration.documentation import SCHEMA
@@ -542,6 +545,33 @@ def test_a_model_given_by_files_has_what_is_given_and_what_follows_from_float32(
     configuration = loaded(values)
     assert configuration.precisions("own") == ("float32", "int16", "int8")
     assert configuration.notes() == []
+
+
+@pytest.mark.parametrize(
+    ("attack", "kernels", "diagnose", "emulated"),
+    [
+        ("pgd", "xnnpack", False, True),
+        ("jump", "reference", False, True),
+        ("jump", "xnnpack", False, False),
+        ("jump", "xnnpack", True, True),
+    ],
+)
+def test_a_file_is_looked_into_where_the_integer_model_stands_for_it(
+    tmp_path: Path, attack: str, kernels: str, diagnose: bool, emulated: bool
+) -> None:
+    values, network = copy.deepcopy(VALID), save_logistic(tmp_path / "own.tflite")
+    own_files(*(["float32"] if diagnose else []))(values)
+    values["models"]["own"]["files"] |= dict.fromkeys(("int16", "int8") if diagnose else ("int8",), network)
+    values["attacks"]["jump"]["search_kernels"] = kernels
+    values["diagnostics"] = {"attacks": ["deepfool"]}
+    values["experiments"]["audit"] |= {"sources": ["int8"], "attacks": [attack], "diagnose": diagnose}
+    values["run"] = ["audit"]
+    configuration = loaded(values)
+    if not emulated:
+        return check_operators(configuration)
+    line = r"^models\.own\.files\.int(8|16): .*own\.tflite: operator 1 \(LOGISTIC\): is not supported; supported: ADD, "
+    with pytest.raises(UserError, match=line):
+        check_operators(configuration)
 
 
 def test_the_hash_of_a_recipe_covers_what_a_network_is_fine_tuned_from() -> None:

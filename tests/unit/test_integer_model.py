@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from converted_networks import NETWORKS, convert, randomize
-from tflite_builder import Builder
+from tflite_builder import Builder, save_logistic
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.quantization.integer_model import arithmetic
+from qnn_robustness.quantization.integer_model import arithmetic, operators
 from qnn_robustness.quantization.integer_model.exactness import (
     check_exactness,
     exactness_table,
@@ -22,7 +22,7 @@ from qnn_robustness.quantization.integer_model.exactness import (
     mismatch_message,
     random_inputs,
 )
-from qnn_robustness.quantization.integer_model.model import KERNELS, IntegerModel, as_foolbox
+from qnn_robustness.quantization.integer_model.model import KERNELS, LAYERS, IntegerModel, as_foolbox
 
 VARIANTS = [
     ("residual", "int8", None, False),
@@ -240,16 +240,13 @@ def test_foolbox_attacks_the_integer_network(network):
 
 
 def test_unsupported_operator_is_named_with_its_position(tmp_path):
-    builder = Builder()
-    first = builder.tensor(np.int8, [1, 2, 2, 1], 0.1, 0)
-    second = builder.tensor(np.int8, [1, 2, 2, 1], 0.1, 0)
-    third = builder.tensor(np.int8, [1, 2, 2, 1], 0.1, 0)
-    options = {"filterHeight": 1, "filterWidth": 1, "strideH": 1, "strideW": 1}
-    builder.operator("MAX_POOL_2D", [first], [second], "Pool2DOptions", **options)
-    builder.operator("LOGISTIC", [second], [third])
-    path = builder.save(tmp_path / "logistic.tflite", [first], [third])
+    path = save_logistic(tmp_path / "logistic.tflite")
     with pytest.raises(UserError, match=r"logistic\.tflite: operator 1 \(LOGISTIC\): is not supported"):
         IntegerModel.from_file(path)
+
+
+def test_what_is_told_without_tensorflow_is_what_the_model_has():
+    assert set(LAYERS) == set(operators.LAYERS)
 
 
 def test_float_network_is_refused(tmp_path):

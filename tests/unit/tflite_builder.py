@@ -96,3 +96,13 @@ class Builder:
         builder.Finish(self.model.Pack(builder), file_identifier=b"TFL3")
         Path(path).write_bytes(bytes(builder.Output()))
         return str(path)
+
+
+def save_logistic(path: Path) -> str:
+    """Write an int8 network whose second operator, LOGISTIC, the integer model does not have; return its path."""
+    builder = Builder()
+    first, second, third = (builder.tensor(np.int8, [1, 2, 2, 1], 0.1, 0) for _ in range(3))
+    options = {"filterHeight": 1, "filterWidth": 1, "strideH": 1, "strideW": 1}
+    builder.operator("MAX_POOL_2D", [first], [second], "Pool2DOptions", **options)
+    builder.operator("LOGISTIC", [second], [third])
+    return builder.save(path, [first], [third])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # its makers of small networks
 sys.path.insert(0, str(Path(__file__).parent))
 
 from plan import Finished, Plan, Workflow, copy_repository

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import brightness_network
 import pytest
 from plan import Workflow, copy_repository, of_rules
+from tflite_builder import save_logistic
 
 pytestmark = pytest.mark.workflow
 OWN = "results/models/own/pretrained"
@@ -14,8 +16,8 @@ OWN = "results/models/own/pretrained"
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     workflow = copy_repository(tmp_path_factory.mktemp("imported"))
-    for name in ("float32.keras", "int8.tflite"):
-        workflow.path(name).write_bytes(name.encode())
+    workflow.path("float32.keras").write_bytes(b"float32.keras")
+    brightness_network.save(workflow.path("int8.tflite"))
     return workflow
 
 
@@ -68,3 +70,14 @@ def test_a_missing_file_ends_in_one_line_before_any_job(repository: Workflow, tm
     assert result.output.splitlines()[-1] == (
         f"error: configuration: models.own.files.int8: {tmp_path / 'none.tflite'}: no such file or folder"
     )
+
+
+def test_an_operator_that_cannot_be_emulated_ends_in_one_line_before_any_job(
+    repository: Workflow, tmp_path: Path
+) -> None:
+    change = own("int8")
+    change["models"]["own"]["files"]["int8"] = save_logistic(tmp_path / "own.tflite")
+    result = repository.quick("--cores", "1", change=change)
+    assert result.status != 0
+    place = f"models.own.files.int8: {tmp_path / 'own.tflite'}: operator 1 (LOGISTIC)"
+    assert result.output.splitlines()[-1].startswith(f"error: configuration: {place}: is not supported; supported: ADD")

@@ -7,6 +7,7 @@ from typing import Any
 
 from qnn_robustness.common.vote import VOTE
 from qnn_robustness.configuration.points import (
+    INTEGER,
     PRECISIONS,
     PRETRAINED,
     Craft,
@@ -73,6 +74,13 @@ class Configuration(Recipes):
             for point in points
             if self.has(point.model, point.training) and {point.source, point.target} <= set(self.subjects(point.model))
         ]
+
+    def emulated(self) -> set[tuple[str, str]]:
+        """Return the (model, precision) that the integer model stands for in an attack or a diagnosis."""
+        points = [e for name in self.experiments for e in self.evaluations(name)]
+        attacked = {(e.model, e.source) for e in points if self.is_emulated(e.source, e.attack)}
+        whole = {e.model for e in points if e.source == VOTE} | {network.model for network in self.diagnosed()}
+        return attacked | set(product(whole, INTEGER))
 
     def crafted_sound(self) -> list[Craft]:
         """Return the crafting jobs whose adversarial samples can be heard."""

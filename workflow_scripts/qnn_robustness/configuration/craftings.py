@@ -73,3 +73,7 @@ class Craftings(Settings):
         """Return the module which puts a source precision under attack."""
         access = registry.load("attacks", self.attack(attack)["method"]).ACCESS
         return sources.module_for(source, access, self.search_kernels(source, attack))
+
+    def is_emulated(self, source: str, attack: str) -> bool:
+        """Return whether the integer model answers an attack on a source precision."""
+        return self.source_module(source, attack).endswith(".integer_model")

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from qnn_robustness.common.errors import UserError, did_you_mean
 from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
+from qnn_robustness.quantization.integer_model import operators
 from qnn_robustness.quantization.integer_model.addition import Add
 from qnn_robustness.quantization.integer_model.estimators import gate_named, rounded_and_clipped
 from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits
@@ -32,8 +33,6 @@ LAYERS: dict[str, type[Layer]] = {
     "QUANTIZE": Requantize,
     "RESHAPE": Reshape,
 }
-_SHAPE_OPERATORS = ("SHAPE", "STRIDED_SLICE", "PACK")
-_BORDER_OPERATORS = ("QUANTIZE", "DEQUANTIZE", "SOFTMAX")
 KERNELS = {"int8": ("reference", "builtin", "xnnpack"), "int16": ("reference", "builtin")}
 _X86 = ("x86_64", "amd64", "i386", "i686", "x86")
 _BATCH = 256  # samples evaluated at a time: larger batches only take more memory
@@ -51,14 +50,14 @@ class IntegerModel:
         self.path, self.kernels, self.estimator = graph.path, kernels, estimator
         self.scaling = graph.scaling
         self._gate = gate_named(estimator)
-        operators = list(graph.operators)
+        remaining = list(graph.operators)
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
             raise UserError(
                 f"{graph.path}: has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; 1 each works"
             )
         self.float_input = graph.inputs[0].type == "FLOAT32"
         self.float_output = graph.outputs[0].type == "FLOAT32"
-        self._input, self._output = self._strip_float_borders(graph, operators)
+        self._input, self._output = self._strip_float_borders(graph, remaining)
         if self._input.type not in LIMITS or len(self._input.scales) != 1:
             raise UserError(
                 f"{graph.path}: the input has type {self._input.type}; it needs a network quantized to "
@@ -67,10 +66,10 @@ class IntegerModel:
         self.precision = self._input.type.lower()
         _check_kernels(graph.path, self.precision, kernels)
         self._context = Context(graph.path, kernels)
-        self._softmax = self._take_softmax(operators)
+        self._softmax = self._take_softmax(remaining)
         self._logits = self._softmax.operator.inputs[0] if self._softmax else self._output
-        self.layers = [self._layer(operator) for operator in operators if operator.name not in _SHAPE_OPERATORS]
-        _check_order(self._context, operators, self.layers, self._input, self._logits)
+        self.layers = [self._layer(operator) for operator in remaining if operator.name not in operators.SHAPE]
+        _check_order(self._context, self.layers, self._input, self._logits)
         self.input_shape = self._input.shape[1:]
         self.input_scale, self.input_zero_point = self._input.scale, self._input.zero_point
         self.output_scale = self._output.scale
@@ -97,36 +96,34 @@ class IntegerModel:
 
     # -- building ----------------------------------------------------------------------------------
 
-    def _strip_float_borders(self, graph: Graph, operators: list[Operator]) -> tuple[Tensor, Tensor]:
+    def _strip_float_borders(self, graph: Graph, remaining: list[Operator]) -> tuple[Tensor, Tensor]:
         """Take QUANTIZE off a float32 input and DEQUANTIZE off a float32 output; return the integer ends."""
         source, target = graph.inputs[0], graph.outputs[0]
         if self.float_input:
-            takers = [operator for operator in operators if source in operator.inputs]
+            takers = [operator for operator in remaining if source in operator.inputs]
             if len(takers) != 1 or takers[0].name != "QUANTIZE":
                 raise UserError(
                     f"{graph.path}: the float32 input is not quantized first; the integer model needs one "
                     "quantized to INT8 or INT16 (for a float32 network attack the network itself)"
                 )
-            operators.remove(takers[0])
+            remaining.remove(takers[0])
             source = takers[0].outputs[0]
         if self.float_output:
-            makers = [operator for operator in operators if target in operator.outputs]
+            makers = [operator for operator in remaining if target in operator.outputs]
             if len(makers) != 1 or makers[0].name != "DEQUANTIZE" or makers[0].inputs[0] is None:
                 raise UserError(f"{graph.path}: the float32 output does not come from DEQUANTIZE of an integer tensor")
-            operators.remove(makers[0])
+            remaining.remove(makers[0])
             target = makers[0].inputs[0]
         return source, target
 
-    def _take_softmax(self, operators: list[Operator]) -> Softmax | None:
-        if not operators or operators[-1].name != "SOFTMAX" or operators[-1].outputs[0] is not self._output:
+    def _take_softmax(self, remaining: list[Operator]) -> Softmax | None:
+        if not remaining or remaining[-1].name != "SOFTMAX" or remaining[-1].outputs[0] is not self._output:
             return None
-        return Softmax(operators.pop(), self._context)
+        return Softmax(remaining.pop(), self._context)
 
     def _layer(self, operator: Operator) -> Layer:
         if operator.name not in LAYERS:
-            known = sorted({*LAYERS, *_SHAPE_OPERATORS, *_BORDER_OPERATORS})
-            where = " in this place" if operator.name in known else ""
-            raise self._context.refuse(operator, f"is not supported{where}; supported: {', '.join(known)}")
+            raise operators.unsupported(self.path, operator)
         if not operator.outputs or not operator.inputs or operator.inputs[0] is None:
             raise self._context.refuse(operator, "lacks an input or output")
         return LAYERS[operator.name](operator, self._context)
@@ -227,9 +224,7 @@ def _check_kernels(path: str, precision: str, kernels: str) -> None:
         raise UserError(f"{path}: kernels '{kernels}' do not exist for {precision}; {did_you_mean(kernels, known)}")
 
 
-def _check_order(
-    context: Context, operators: list[Operator], layers: list[Layer], source: Tensor, logits: Tensor
-) -> None:
+def _check_order(context: Context, layers: list[Layer], source: Tensor, logits: Tensor) -> None:
     """Each layer reads what an earlier one wrote; shape operators feed nothing but RESHAPE."""
     ready = {source.index}
     for layer in layers:

@@ -1,0 +1,29 @@
+"""Checks of the user's own networks that are emulated by the integer model."""
+
+from __future__ import annotations
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.configuration import Configuration
+
+
+def check_operators(configuration: Configuration) -> None:
+    """Check that the integer model has the operators of the .tflite files that are attacked or diagnosed on it.
+
+    Raises UserError, with one line, for the first that it lacks, and for a file that cannot be read.
+    """
+    emulated = configuration.emulated()
+    for key, file in configuration.imports().items():
+        model, _, precision = key.split("/")
+        if (model, precision) in emulated:
+            try:
+                _check_file(file)
+            except UserError as error:
+                raise UserError(f"models.{model}.files.{precision}: {error}") from None
+
+
+def _check_file(file: str) -> None:
+    # here, because every job reads the configuration, and few have a file to look into
+    from qnn_robustness.quantization.flatbuffer import read_graph
+    from qnn_robustness.quantization.integer_model import operators
+
+    operators.check_operators(read_graph(file))
