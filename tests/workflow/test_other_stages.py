@@ -1,0 +1,104 @@
+"""Plans of the stages that the run of this folder leaves out: static samples for ensembles, and the diagnosis."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from plan import Plan, Workflow, copy_repository, of_rules, with_dependents, with_needs
+
+pytestmark = pytest.mark.workflow
+MODEL = "results/models/digits_cnn"
+STATIC = "results/static/digits_cnn/standard/static.npz"
+NETWORK = f"{MODEL}/ensemble/float32.keras"
+DATA = tuple(f"results/data/digits/{split}.npz" for split in ("train", "validation"))
+ENSEMBLE = {
+    "attacks": {"static": {"method": "fgsm", "norm": "linf", "budgets": ["16/255"]}},
+    "trainings": {
+        "ensemble": {
+            "method": "ensemble_adversarial",
+            "initial": "standard",
+            "parameters": {"sources": ["digits_cnn/standard"], "static_attacks": ["static"]},
+        }
+    },
+    "experiments": {"white_box": {"trainings": ["standard", "pgd_adversarial", "ensemble"]}},
+}
+DIAGNOSED = {
+    "diagnostics": {"attacks": ["deepfool_l2"]},
+    "experiments": {"white_box": {"diagnose": True}},
+}
+QUESTIONS = ("gradients", "gradient_alignment", "quantization_shift", "loss_surfaces", "boundary_distance", "transfer")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    return copy_repository(tmp_path_factory.mktemp("stages"))
+
+
+@pytest.fixture
+def trained(tmp_path) -> Workflow:
+    """A copy in which files stand for the data, the network that is attacked and its static samples."""
+    workflow = copy_repository(tmp_path)
+    for name in (*DATA, f"{MODEL}/standard/float32.keras", f"{MODEL}/standard/training.csv", STATIC):
+        workflow.path(name).parent.mkdir(parents=True, exist_ok=True)
+        np.savez(workflow.path(name).open("wb"), name=name)
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def diagnosis(repository: Workflow) -> Plan:
+    return repository.plan(change=DIAGNOSED)
+
+
+def test_static_samples_are_made_once_of_the_network_and_all_training_samples(repository: Workflow) -> None:
+    plan = repository.plan(change=ENSEMBLE)
+    (job,) = of_rules(plan, "craft_static")
+    assert job.outputs == (STATIC,)
+    assert set(job.inputs) == {f"{MODEL}/standard/float32.keras", DATA[0]}
+    (ensemble,) = of_rules(plan, "train_model", training="ensemble")
+    assert {STATIC, f"{MODEL}/standard/float32.keras"} <= set(ensemble.inputs)
+    assert not of_rules(with_dependents(plan, [job]), "train_model", training="standard")
+    assert of_rules(with_dependents(plan, [job]), "craft_adversarial", training="ensemble")
+
+
+def test_a_run_goes_on_from_static_samples_that_are_there(trained: Workflow) -> None:
+    plan = trained.plan(NETWORK, change=ENSEMBLE)
+    assert {job.outputs[0] for job in plan} == {NETWORK}
+    trained.path(STATIC).unlink()
+    plan = trained.plan(NETWORK, change=ENSEMBLE)
+    assert {job.outputs[0] for job in plan} == {STATIC, NETWORK}
+
+
+def test_every_question_is_asked_of_every_network_that_is_diagnosed(diagnosis: Plan) -> None:
+    for training in ("standard", "pgd_adversarial"):
+        asked = {job.rule for job in of_rules(diagnosis, "diagnose_*", training=training)}
+        assert asked >= {f"diagnose_{question}" for question in QUESTIONS}
+        for question in QUESTIONS[:4]:
+            (job,) = of_rules(diagnosis, f"diagnose_{question}", training=training)
+            networks = {f"{MODEL}/{training}/{file}" for file in ("float32.keras", "int16.tflite", "int8.tflite")}
+            assert networks <= set(job.inputs)
+
+
+def test_the_distances_to_the_boundary_come_from_attacks_of_each_precision_on_itself(diagnosis: Plan) -> None:
+    (job,) = of_rules(diagnosis, "diagnose_boundary_distance", training="standard")
+    assert set(job.inputs) == {
+        f"results/evaluations/digits_cnn/standard/{precision}/deepfool_l2/none/{precision}.parquet"
+        for precision in ("float32", "int16", "int8")
+    }
+    needed = with_needs(diagnosis, *job.outputs)
+    assert {crafted.wildcards["source"] for crafted in of_rules(needed, "craft_adversarial")} == {
+        "float32",
+        "int16",
+        "int8",
+    }
+
+
+def test_tables_and_figures_of_the_diagnosis_are_made_where_it_is_asked_for(
+    repository: Workflow, diagnosis: Plan
+) -> None:
+    made = {output for job in diagnosis for output in job.outputs}
+    figures = {"gradient_magnitudes", "gradient_alignment", "quantization_shift", "boundary_distance", "loss_surfaces"}
+    assert {f"results/figures/{figure}.svg" for figure in figures} <= made
+    assert {f"results/tables/{table}.csv" for table in ("masking", "gradient_shares", "transfer_bins")} <= made
+    without = repository.plan()
+    assert of_rules(without, "diagnose_*") == of_rules(without, "diagnose_integer_model")
+    assert not of_rules(without, "tabulate_masking", "plot_gradient_alignment")
