@@ -227,6 +227,16 @@ MISTAKES = {
         change("attacks.pgd.through", "bit"),
         r"^attacks\.pgd\.through: unknown preprocessor or detector 'bit'; did you mean 'bits'\?",
     ),
+    "attack that evades a detector at another temperature": (
+        both(
+            change("detectors", {"squeezing": {"squeezers": ["bits"]}}),
+            change(
+                "attacks.pgd",
+                {**VALID["attacks"]["pgd"], "method": "detector_aware_pgd", "through": "squeezing", "temperature": 20},
+            ),
+        ),
+        r"^attacks\.pgd\.temperature: the detector scores the softmax at 1; remove the key",
+    ),
     "attack that evades a detector, but none is named": (
         change("attacks.pgd.method", "detector_aware_pgd"),
         r"^attacks\.pgd\.through: detector_aware_pgd evades a detector; name one",

@@ -1,7 +1,7 @@
 """Projected gradient descent on a network that a detector watches: what counts is misclassified and not rejected.
 
-The loss is that of Carlini and Wagner (2017, Adversarial examples are not easily detected, section 3) for an attacker
-with full knowledge: one that rises towards misclassification, less a penalty while the detector rejects.
+The attacker with full knowledge of Carlini and Wagner (2017, Adversarial examples are not easily detected) takes the
+detector into the loss: here one that rises towards misclassification, less a penalty while the detector rejects.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ def complete_attacks(configuration: Configuration, given: dict[str, dict[str, An
         _check_attack(entry, f"attacks.{name}")
         if entry["through"] is not None:
             check_known(entry["through"], defenses, f"attacks.{name}.through", "preprocessor or detector")
-        if configuration.meets_rejection(name) and entry["through"] not in configuration.values["detectors"]:
-            raise UserError(f"attacks.{name}.through: {entry['method']} evades a detector; name one")
+        if configuration.meets_rejection(name):
+            _check_detector(entry, configuration.values["detectors"], f"attacks.{name}")
 
 
 def _take_from_warm_start(name: str, attacks: dict[str, dict[str, Any]], given: Collection[str]) -> None:
@@ -62,6 +62,14 @@ def _check_attack(entry: dict[str, Any], where: str) -> None:
     _check_access(entry, method, where)
     for position, budget in enumerate(entry.get("budgets") or []):
         _check_budget(budget, entry, f"{where}.budgets.{position}")
+
+
+def _check_detector(entry: dict[str, Any], detectors: Collection[str], where: str) -> None:
+    """Check that an attack that has to evade a detector has one, and sees its scores as they are."""
+    if entry["through"] not in detectors:
+        raise UserError(f"{where}.through: {entry['method']} evades a detector; name one")
+    if entry["temperature"] != 1:
+        raise UserError(f"{where}.temperature: the detector scores the softmax at 1; remove the key")
 
 
 def _check_kind(entry: dict[str, Any], method: ModuleType, where: str) -> None:

@@ -52,10 +52,10 @@ def rejecting(model: Model, runs: Sequence[Front], threshold: float, on_lattice:
     """Return a network watched by a feature-squeezing detector as one network with one class more: `rejected`.
 
     Its logits [R, K + 1] are those of `model` and, last, the largest of them plus the score of the detector less the
-    `threshold`: so the arg-max is `rejected` where the detector rejects (Carlini and Wagner 2017, section 3, combine a
-    classifier and a detector likewise). `runs` are None, for the network itself, and the squeezers; gradients of the
-    score pass these as those of `defended` do. The score is that of softmax outputs, also where deployed networks
-    round these. `model` needs gradients, and must not round its own inputs.
+    `threshold`: so the arg-max is `rejected` where the detector rejects (Carlini and Wagner 2017 combine a classifier
+    and a detector likewise). `runs` are None, for the network itself, and the squeezers; gradients of the score pass
+    these as those of `defended` do. The score is that of softmax outputs, also where deployed networks round these.
+    `model` needs gradients, and must not round its own inputs.
     """
     import tensorflow as tf  # not needed where the network is a .tflite file
 

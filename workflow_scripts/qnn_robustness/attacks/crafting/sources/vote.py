@@ -30,9 +30,9 @@ def load(paths: Sequence[str], kernels: str, view: View) -> Model:
 def voted(members: Sequence[Logits]) -> Logits:
     """Return logits [N, K] whose arg-max is the majority of the three `members` (see common.vote).
 
-    They are the mean of the members' logits, an attacker's view of an ensemble (Liu et al. 2017, section 4). Where its
-    arg-max is another class than the majority, the logit of the latter is raised above it by a constant; so attacks go
-    on until the vote itself is wrong, and gradients are those of the mean.
+    They are the mean of the members' logits, an attacker's view of an ensemble (Dong et al. 2018, momentum, fuse the
+    logits likewise). Where its arg-max is another class than the majority, the logit of the latter is raised above it
+    by a constant; so attacks go on until the vote itself is wrong, and gradients are those of the mean.
     """
 
     def logits(inputs: tf.Tensor) -> tf.Tensor:
