@@ -39,6 +39,7 @@ def code(script, *modules):
 
 wildcard_constraints:
     dataset="[a-z][a-z0-9_]*",
+    density="[a-z][a-z0-9_]*",
     model="[a-z][a-z0-9_]*",
     training="[a-z][a-z0-9_]*",
     source="float32|int16|int8|vote",

@@ -3,6 +3,7 @@ rule detect_adversarial:
     input:
         adversarial="results/adversarial/{model}/{training}/{source}/{attack}.npz",
         network=lambda w: network_file(w.model, w.training, w.target),
+        densities=lambda w: C.density_files(C.squeezed(w.detector)),
         validation=data_of("validation"),
         test=data_of("test"),
     output:

@@ -191,6 +191,12 @@ rule tabulate_integer_model:
 rule measure_device_cost:
     input:
         sorted({path for network in deployed_networks() for path in network["paths"]}),
+        densities=C.density_files(
+            front
+            for network in deployed_networks()
+            for defense in network["defenses"]
+            for front in C.fronts_of(defense)
+        ),
     output:
         "results/tables/device_cost.csv",
     log:

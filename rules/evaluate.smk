@@ -2,6 +2,7 @@
 rule evaluate_clean:
     input:
         network=lambda w: network_file(w.model, w.training, w.target),
+        densities=lambda w: C.density_files([w.preprocessor]),
         test=data_of("test"),
     output:
         "results/evaluations/{model}/{training}/clean/{preprocessor}/{target}.parquet",
@@ -23,6 +24,7 @@ rule evaluate_adversarial:
     input:
         adversarial="results/adversarial/{model}/{training}/{source}/{attack}.npz",
         network=lambda w: network_file(w.model, w.training, w.target),
+        densities=lambda w: C.density_files([w.preprocessor]),
         test=data_of("test"),
         source_clean=lambda w: clean_file(w.model, w.training, C.fronts(w.attack)[0], w.source),
         target_clean="results/evaluations/{model}/{training}/clean/{preprocessor}/{target}.parquet",

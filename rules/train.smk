@@ -30,6 +30,29 @@ rule train_model:
         "../workflow_scripts/train_model.py"
 
 
+# What is likely to be an image of a data set.
+rule train_density_model:
+    input:
+        train=lambda w: f"results/data/{C.density(w.density)['dataset']}/train.npz",
+        validation=lambda w: f"results/data/{C.density(w.density)['dataset']}/validation.npz",
+    output:
+        density="results/densities/{density}/density.npz",
+        history="results/densities/{density}/training.csv",
+    log:
+        "logs/densities/{density}.log",
+    benchmark:
+        "logs/densities/{density}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: C.values["training_threads"]
+    params:
+        recipe=lambda w: {key: value for key, value in C.density(w.density).items() if key != "dataset"},
+        seed=C.values["seed"],
+        code=code("train_density_model.py"),
+    script:
+        "../workflow_scripts/train_density_model.py"
+
+
 # Adversarial versions of all training samples, for ensemble adversarial training: made once for each static network.
 rule craft_static:
     input:

@@ -6,6 +6,7 @@ import foolbox
 import numpy as np
 import pytest
 import tensorflow as tf
+from density_builder import density_file
 
 from qnn_robustness.attacks.crafting.craft import Crafted, Setting, craft
 from qnn_robustness.common import registry
@@ -22,6 +23,8 @@ ENTRIES = {
     "median_smoothing": {"window": 2},
     "jpeg": {"quality": 50},
     "random_resize_pad": {"smallest": 0.5},
+    "pixel_defend": {"density": density_file(1), "epsilon": 40 / 255},
+    "pixel_defend_one_pass": {"density": density_file(1), "epsilon": 40 / 255},
 }
 PARAMETERS = {
     "pgd": {"steps": 10, "relative_step_size": 0.25, "restarts": 1},
@@ -76,7 +79,7 @@ def test_gradients_through_exact_defenses_are_finite_differences(method: str) ->
     np.testing.assert_allclose(along, (sides[0] - sides[1]) / (2 * step), rtol=0.01, atol=0.01)
 
 
-@pytest.mark.parametrize("method", ["bit_depth", "jpeg"])
+@pytest.mark.parametrize("method", ["bit_depth", "jpeg", "pixel_defend", "pixel_defend_one_pass"])
 @pytest.mark.parametrize("on_lattice", [True, False])
 def test_gradients_through_rounding_are_those_of_the_network_at_the_defended_input(method, on_lattice) -> None:
     front = preprocessor(method)

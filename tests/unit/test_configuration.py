@@ -93,6 +93,17 @@ def two_classes(attack: dict[str, Any]) -> Callable[[dict], None]:
     return apply
 
 
+def modelled(dataset: dict[str, Any]) -> Callable[[dict], None]:
+    """Return a function that lets the preprocessor use a density model of another data set."""
+
+    def apply(values: dict) -> None:
+        values["datasets"]["large"] = dataset
+        values["densities"] = {"pixels": {"dataset": "large"}}
+        values["preprocessors"]["bits"] = {"method": "pixel_defend", "parameters": {"density": "pixels"}}
+
+    return apply
+
+
 WARM = {
     "method": "pgd",
     "norm": "linf",
@@ -210,6 +221,22 @@ MISTAKES = {
     "misspelt training": (
         change("experiments.white_box.trainings", ["standart"]),
         r"^experiments\.white_box\.trainings: unknown training 'standart'; did you mean 'standard'\?",
+    ),
+    "density model of a misspelt data set": (
+        change("densities", {"pixels": {"dataset": "digit"}}),
+        r"^densities\.pixels\.dataset: unknown data set 'digit'; did you mean 'digits'\?",
+    ),
+    "density model of sound": (
+        modelled({"format": "speech_commands", "source": "speech_commands", "image_shape": [49, 10, 1]}),
+        r"^densities\.pixels\.dataset: the samples of 'large' are features; name a data set of images",
+    ),
+    "preprocessor of a misspelt density model": (
+        change("preprocessors.bits", {"method": "pixel_defend", "parameters": {"density": "pixel"}}),
+        r"^preprocessors\.bits\.parameters\.density: unknown density model 'pixel'",
+    ),
+    "density model of larger images": (
+        modelled({"format": "digits", "image_shape": [16, 16, 1]}),
+        r"^experiments\.decision\.preprocessors: the density model 'pixels' of 'bits' is of 'large', .* on 'digits'$",
     ),
     "misspelt preprocessor": (
         change("experiments.white_box.preprocessors", ["bit"]),

@@ -29,6 +29,7 @@ LAYERS = (
 # Every other script runs TFLite models or tables only. What a job selects by name is not followed here.
 TENSORFLOW_SCRIPTS = {
     "train_model.py",
+    "train_density_model.py",
     "quantize_model.py",
     "craft_adversarial.py",
     "craft_static.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from density_builder import density_file, random_density
 from scipy.fft import dctn, idctn
 
 from qnn_robustness.common import registry
@@ -18,6 +19,8 @@ ENTRIES = {
     "median_smoothing": {"window": 3},
     "jpeg": {"quality": 50},
     "random_resize_pad": {"smallest": 0.5},
+    "pixel_defend": {"density": density_file(3), "epsilon": 12 / 255},
+    "pixel_defend_one_pass": {"density": density_file(3), "epsilon": 12 / 255},
 }
 # The luminance table of the JPEG standard (ITU-T T.81, table K.1): what quality 50 divides by.
 LUMINANCE = np.array(
@@ -104,6 +107,30 @@ def test_every_size_and_place_is_drawn() -> None:
     assert (draws[:, 0] == draws[:, 1]).all()
     small = draws[draws[:, 0] == 4]
     assert set(small[:, 2]) == set(small[:, 3]) == set(range(5))
+
+
+@pytest.mark.parametrize("method", ["pixel_defend", "pixel_defend_one_pass"])
+def test_purified_samples_are_8_bit_images_in_the_ball_of_the_rounded_ones(method: str) -> None:
+    front, images = preprocessor(method), np.rint(SAMPLES * 255).astype(np.uint8)
+    result = front.apply(SAMPLES)
+    purified = np.rint(result * 255).astype(np.uint8)
+    np.testing.assert_array_equal(result, purified / np.float32(255))
+    assert np.abs(purified.astype(int) - images).max() == 12
+    np.testing.assert_array_equal(front.apply(images / np.float32(255)), result)
+    density = random_density(3)
+    expected = {"pixel_defend": density.purified, "pixel_defend_one_pass": density.purified_one_pass}[method]
+    np.testing.assert_array_equal(purified, expected(images, 12))
+    with pytest.raises(UserError, match="of images of 3 channels; these have 1"):
+        front.apply(SAMPLES[..., :1])
+
+
+def test_purification_uses_each_weight_once_a_pixel() -> None:
+    front, weights = preprocessor("pixel_defend"), random_density(3).parameters
+    none = Preprocessor(front.method, {**front.parameters, "epsilon": 0.0})
+    assert none.operations((8, 6, 3)) > 2 * 8 * 6 * weights
+    per_value = front.operations((8, 6, 3)) - none.operations((8, 6, 3))
+    assert per_value == 8 * 6 * 3 * 24 * 3 * 14  # 24 more values are tried, under each of 3 components
+    assert front.operations((8, 12, 3)) == 2 * front.operations((8, 6, 3))
 
 
 @pytest.mark.parametrize("method", ["median_smoothing", "random_resize_pad"])

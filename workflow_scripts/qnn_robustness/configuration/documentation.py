@@ -32,6 +32,7 @@ SECTIONS = {
     "attack": "`attacks.<name>`",
     "preprocessor": "`preprocessors.<name>`",
     "detector": "`detectors.<name>`",
+    "density": "`densities.<name>`",
     "experiment": "`experiments.<name>`",
 }
 PARAMETERS = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from qnn_robustness.configuration.checks.attacks import complete_attacks
 from qnn_robustness.configuration.checks.datasets import check_datasets
+from qnn_robustness.configuration.checks.densities import check_densities
 from qnn_robustness.configuration.checks.diagnostics import check_diagnostics
 from qnn_robustness.configuration.checks.experiments import check_experiments, check_run
 from qnn_robustness.configuration.checks.methods import PACKAGES, complete_method
@@ -26,6 +27,7 @@ def load(given: dict[str, Any], schema_path: Path) -> Configuration:
     schema = load_schema(schema_path)
     configuration = Configuration(_with_defaults(given, schema))
     check_datasets(configuration)
+    check_densities(configuration)
     complete_models(configuration, schema)
     check_trainings(configuration)
     complete_attacks(configuration, given["attacks"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from qnn_robustness.common.vote import MEMBERS, VOTE, joined
 from qnn_robustness.configuration.distance import parse_distance
-from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR, PRECISIONS, PRETRAINED
+from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR, PRECISIONS, PRETRAINED, unique
 from qnn_robustness.data.registry import files, resolve
 
 
@@ -66,7 +67,29 @@ class Settings:
         return self.values["attacks"][name]
 
     def preprocessor(self, name: str) -> dict[str, Any]:
-        return {"method": None, "parameters": {}} if name == NO_PREPROCESSOR else self.values["preprocessors"][name]
+        """Return the entry of a preprocessor, with the file of its density model if it has one."""
+        if name == NO_PREPROCESSOR:
+            return {"method": None, "parameters": {}}
+        entry = self.values["preprocessors"][name]
+        files = {key: self.density_file(value) for key, value in entry["parameters"].items() if key == "density"}
+        return {**entry, "parameters": {**entry["parameters"], **files}}
+
+    def densities_of(self, defense: str) -> list[str]:
+        """Return the names of the density models that a preprocessor or a detector uses."""
+        fronts = [self.values["preprocessors"].get(name, {}) for name in self.fronts_of(defense)]
+        return unique(front["parameters"]["density"] for front in fronts if "density" in front.get("parameters", {}))
+
+    def density(self, name: str) -> dict[str, Any]:
+        return self.values["densities"][name]
+
+    def density_file(self, name: str) -> str:
+        return f"results/densities/{name}/density.npz"
+
+    def density_files(self, preprocessors: Iterable[str]) -> list[str]:
+        """Return the files of the density models that preprocessors need."""
+        return [
+            self.density_file(density) for density in unique(d for p in preprocessors for d in self.densities_of(p))
+        ]
 
     def detector(self, name: str) -> dict[str, Any]:
         return self.values["detectors"][name]

@@ -7,6 +7,7 @@ from typing import Any
 
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.densities import check_shapes
 from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.checks.samples import check_classes, check_features
 from qnn_robustness.configuration.configuration import Configuration
@@ -34,6 +35,7 @@ def check_experiments(configuration: Configuration) -> None:
             check_classes(configuration, attack, model, f"{where}.attacks")
         for model in entry["models"]:
             check_features(configuration, model, entry, where)
+            check_shapes(configuration, model, entry, where)
 
 
 def check_run(configuration: Configuration) -> None:

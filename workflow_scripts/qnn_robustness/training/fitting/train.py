@@ -12,7 +12,8 @@ from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import atomic_path, read_arrays, write_text
 from qnn_robustness.data.splits import Split
-from qnn_robustness.training.fitting.fit import fit, make_deterministic
+from qnn_robustness.training.fitting.epochs import make_deterministic
+from qnn_robustness.training.fitting.fit import fit
 from qnn_robustness.training.fitting.objective import Material
 from qnn_robustness.training.fitting.resume import ResumeFile
 

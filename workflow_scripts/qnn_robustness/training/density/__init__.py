@@ -1,0 +1,1 @@
+"""How the density models of `models.density` are trained."""
