@@ -112,11 +112,16 @@ def preprocessor_modules(preprocessor):
 
 
 def deployed_networks():
-    """Return the integer networks and the votes that are evaluated, each with its files and its defenses."""
+    """Return the integer networks and the votes that are evaluated, each with its files and its defenses.
+
+    A detector that asks how likely a sample is costs the same for every network, and is none of these.
+    """
     behind = {}
     for model, training, preprocessor, target in C.clean_evaluations():
         behind.setdefault((model, training, target), []).append(preprocessor)
     for d in C.detections():
+        if C.detector_density(d.detector):
+            continue
         defenses = behind.setdefault((d.model, d.training, d.target), [])
         defenses += [d.detector] if d.detector not in defenses else []
     return [

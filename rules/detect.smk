@@ -3,7 +3,7 @@ rule detect_adversarial:
     input:
         adversarial="results/adversarial/{model}/{training}/{source}/{attack}.npz",
         network=lambda w: network_file(w.model, w.training, w.target),
-        densities=lambda w: C.density_files(C.squeezed(w.detector)),
+        densities=lambda w: C.density_files([w.detector]),
         validation=data_of("validation"),
         test=data_of("test"),
     output:
@@ -19,6 +19,7 @@ rule detect_adversarial:
         kernels=lambda w: C.kernels(w.target),
         probabilities=lambda w: w.target != "float32" and C.model(w.model)["output"] == "softmax",
         preprocessors=lambda w: [C.preprocessor(name) for name in C.squeezed(w.detector)],
+        density=lambda w: C.detector_density(w.detector),
         false_positive_rate=lambda w: C.detector(w.detector)["false_positive_rate"],
         code=lambda w: code(
             "detect_adversarial.py",

@@ -104,6 +104,12 @@ def modelled(dataset: dict[str, Any]) -> Callable[[dict], None]:
     return apply
 
 
+def through_likelihood(values: dict) -> None:
+    values["densities"] = {"pixels": {"dataset": "digits"}}
+    values["detectors"] = {"likelihood": {"density": "pixels"}}
+    values["attacks"]["pgd"]["through"] = "likelihood"
+
+
 WARM = {
     "method": "pgd",
     "norm": "linf",
@@ -299,6 +305,22 @@ MISTAKES = {
     "detector and preprocessor of one name": (
         change("detectors", {"bits": {"squeezers": ["bits"]}}),
         r"^detectors\.bits: is the name of a preprocessor, too; rename one of them",
+    ),
+    "detector of two kinds": (
+        change("detectors", {"both": {"squeezers": ["bits"], "density": "pixels"}}),
+        r"^detectors\.both: needs either squeezers or a density model",
+    ),
+    "detector of no kind": (
+        change("detectors", {"nothing": {}}),
+        r"^detectors\.nothing: needs either squeezers or a density model",
+    ),
+    "misspelt density model of a detector": (
+        change("detectors", {"likelihood": {"density": "pixel"}}),
+        r"^detectors\.likelihood\.density: unknown density model 'pixel'",
+    ),
+    "attack through a detector by likelihood": (
+        through_likelihood,
+        r"^attacks\.pgd\.through: 'likelihood' asks how likely a sample is",
     ),
     "unknown detector": (
         change("experiments.decision.detectors", ["squeezing"]),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
+from density_builder import random_density
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.data.splits import Split
 from qnn_robustness.defenses.shared.detector import squeezing_scores, threshold_at
+from qnn_robustness.defenses.shared.likelihood import likelihood_scores
 from qnn_robustness.evaluation.detection import as_defense, detection, detection_records, roc
 from qnn_robustness.evaluation.worst_case import defenses
 
@@ -24,6 +28,15 @@ def test_the_score_is_the_largest_distance_of_softmax_outputs() -> None:
     assert squeezing_scores([plain, near, far], False) == pytest.approx([0.2, 1.4])
     assert squeezing_scores([plain + 7, near - 3, far], False) == pytest.approx([0.2, 1.4])
     assert squeezing_scores([np.exp(plain), np.exp(near), np.exp(far)], True) == pytest.approx([0.2, 1.4])
+
+
+def test_the_score_of_a_density_model_are_the_bits_of_the_nearest_8_bit_image() -> None:
+    samples = np.random.default_rng(0).integers(0, 256, (4, 3, 3, 1), dtype=np.uint8)
+    bits = random_density(1).bits_per_dimension(samples)
+    score = partial(likelihood_scores, random_density(1))
+    np.testing.assert_array_equal(score(samples), bits)
+    np.testing.assert_array_equal(score((samples / 255 + 0.4 / 255).astype(np.float32)), bits)
+    assert (np.abs(score(255 - samples) - bits) > 1e-3).all()
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.2, 0.5])
@@ -67,7 +80,11 @@ def records() -> pd.DataFrame:
     validation = Split(images(*range(0, 100)), np.zeros(100, np.int64))
     test = Split(images(0, 20, 250, 100, 120), np.array([0, 0, 1, 0, 0]))
     networks = {"reference": [plain, squeezed]}
-    return detection_records(crafted, validation, test, networks, True, 0.05, CONSTANTS)
+
+    def score(samples: np.ndarray, outputs: list[np.ndarray]) -> np.ndarray:
+        return squeezing_scores(outputs, True)
+
+    return detection_records(crafted, validation, test, networks, score, 0.05, CONSTANTS)
 
 
 def test_rates_are_counted_by_hand(records) -> None:

@@ -77,7 +77,9 @@ class Settings:
     def densities_of(self, defense: str) -> list[str]:
         """Return the names of the density models that a preprocessor or a detector uses."""
         fronts = [self.values["preprocessors"].get(name, {}) for name in self.fronts_of(defense)]
-        return unique(front["parameters"]["density"] for front in fronts if "density" in front.get("parameters", {}))
+        own = self.values["detectors"].get(defense, {}).get("density")
+        used = [front["parameters"]["density"] for front in fronts if "density" in front.get("parameters", {})]
+        return unique([*used, *([own] if own else [])])
 
     def density(self, name: str) -> dict[str, Any]:
         return self.values["densities"][name]
@@ -85,18 +87,21 @@ class Settings:
     def density_file(self, name: str) -> str:
         return f"results/densities/{name}/density.npz"
 
-    def density_files(self, preprocessors: Iterable[str]) -> list[str]:
-        """Return the files of the density models that preprocessors need."""
-        return [
-            self.density_file(density) for density in unique(d for p in preprocessors for d in self.densities_of(p))
-        ]
+    def density_files(self, defenses: Iterable[str]) -> list[str]:
+        """Return the files of the density models that preprocessors and detectors need."""
+        return [self.density_file(density) for density in unique(d for p in defenses for d in self.densities_of(p))]
 
     def detector(self, name: str) -> dict[str, Any]:
         return self.values["detectors"][name]
 
     def squeezed(self, detector: str) -> list[str]:
-        """Return the preprocessors behind which a detector runs the network, `none` first."""
+        """Return the preprocessors behind which a detector runs the network, `none` first and perhaps alone."""
         return [NO_PREPROCESSOR, *self.detector(detector)["squeezers"]]
+
+    def detector_density(self, detector: str) -> str | None:
+        """Return the file of the density model that a detector asks, if it has one."""
+        density = self.detector(detector)["density"]
+        return density and self.density_file(density)
 
     def fronts_of(self, defense: str) -> list[str]:
         """Return the preprocessors behind which a preprocessor or a detector runs the network."""

@@ -1,15 +1,15 @@
-"""Detection of adversarial samples by feature squeezing (Xu et al. 2018, section V)."""
+"""Detection of adversarial samples by feature squeezing (Xu et al. 2018, section V) or by likelihood."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from qnn_robustness.common.distances import NORMS, distance
-from qnn_robustness.defenses.shared.detector import squeezing_scores, threshold_at
+from qnn_robustness.defenses.shared.detector import threshold_at
 from qnn_robustness.evaluation.statistics import wilson
 
 if TYPE_CHECKING:  # the tables of detection depend on neither
@@ -32,23 +32,24 @@ def detection_records(
     validation: Split,
     test: Split,
     predictors: dict[str, Sequence[Predictor]],
-    probabilities: bool,
+    score: Callable[[np.ndarray, list[np.ndarray]], np.ndarray],
     false_positive_rate: float,
     constants: dict[str, Any],
 ) -> pd.DataFrame:
     """Score clean and stored adversarial samples on each kernel set of the target.
 
-    `predictors` are, for each kernel set, the network and the network behind each squeezer. The threshold is fixed
-    on the clean `validation` split. Returns one row for each test sample (`clean`, seed and budget empty) and for
-    each adversarial one: the constants, kernels, sample, correct, score, threshold, false_positive_rate, and the
-    distance in each norm from the clean sample.
+    `predictors` are, for each kernel set, the network and the network behind each squeezer; `score` makes of samples
+    and of the outputs of these the scores [N]. The threshold is fixed on the clean `validation` split.
+
+    Returns one row for each test sample (`clean`, seed and budget empty) and for each adversarial one: the constants,
+    kernels, sample, correct, score, threshold, false_positive_rate, and the distance in each norm from the clean one.
     """
     parts = []
     for kernels, predict in predictors.items():
 
         def judged(samples: np.ndarray, indices: np.ndarray, networks=predict) -> tuple[np.ndarray, np.ndarray]:
             outputs = [network(samples, indices) for network in networks]
-            return outputs[0].argmax(axis=1), squeezing_scores(outputs, probabilities)
+            return outputs[0].argmax(axis=1), score(samples, outputs)
 
         _, scores = judged(validation.samples, np.arange(len(validation)))
         fixed = {"threshold": threshold_at(scores, false_positive_rate), "false_positive_rate": false_positive_rate}

@@ -64,6 +64,10 @@ def _check_detectors(values: dict[str, Any]) -> None:
     for name, entry in values["detectors"].items():
         if name in (NO_PREPROCESSOR, *values["preprocessors"]):
             raise UserError(f"detectors.{name}: is the name of a preprocessor, too; rename one of them")
+        if bool(entry["squeezers"]) == (entry["density"] is not None):
+            raise UserError(f"detectors.{name}: needs either squeezers or a density model")
+        if entry["density"] is not None:
+            check_known(entry["density"], values["densities"], f"detectors.{name}.density", "density model")
         for squeezer in entry["squeezers"]:
             check_known(squeezer, values["preprocessors"], f"detectors.{name}.squeezers", "preprocessor")
 
@@ -71,6 +75,11 @@ def _check_detectors(values: dict[str, Any]) -> None:
 def _check_through(configuration: Configuration, attack: str, experiment: dict[str, Any], where: str) -> None:
     """Check that an adaptive attack meets the defense that it knows of."""
     through = configuration.through(attack)
+    if configuration.values["detectors"].get(through, {}).get("density"):
+        raise UserError(
+            f"attacks.{attack}.through: '{through}' asks how likely a sample is, and has no gradient here; name a "
+            "preprocessor or a detector with squeezers"
+        )
     axis = "detectors" if through in configuration.values["detectors"] else "preprocessors"
     if through not in (NO_PREPROCESSOR, *experiment[axis]):
         raise UserError(f"{where}.{axis}: {attack} is crafted through '{through}', which is not among them; add it")
