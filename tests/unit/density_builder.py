@@ -28,7 +28,7 @@ def random_density(channels: int, **sizes: int) -> PixelCNN:
 
 
 @cache
-def density_file(channels: int) -> str:
-    path = Path(FOLDER.name) / f"density_{channels}.npz"
-    write_arrays(path, **random_weights(channels))
+def density_file(channels: int, width: int = 4) -> str:
+    path = Path(FOLDER.name) / f"density_{channels}_{width}.npz"
+    write_arrays(path, **random_weights(channels, width))
     return str(path)

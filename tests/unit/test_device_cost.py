@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from density_builder import density_file, random_density
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tflite_builder import Builder
@@ -161,6 +162,19 @@ def test_a_detector_runs_the_network_behind_each_squeezer_and_keeps_the_sample()
     assert detector["operations"] == 3072 * (3 + 6)  # the median of four by insertion: six comparisons
     assert detector["flash"] == plain["flash"]
     assert detector["arena"] == plain["arena"] + 3072
+
+
+def test_a_density_model_needs_flash_and_memory_of_its_own():
+    pixels = {"method": "pixel_defend", "parameters": {"density": density_file(3), "epsilon": 0.1}}
+    plain, behind = device_cost([network(defenses=["none", "pixels"])], {"none": [NONE], "pixels": [pixels]}).to_dict(
+        "records"
+    )
+    assert behind["flash"] == plain["flash"] + 4 * random_density(3).parameters
+    assert behind["arena"] == plain["arena"]  # two layers of four features fit into what the network needs later
+    wide = {"method": "pixel_defend", "parameters": {"density": density_file(3, width=80), "epsilon": 0.1}}
+    row = device_cost([network(defenses=["pixels"])], {"pixels": [wide]}).iloc[0]
+    rows = 2 * 80 * (32 + 64 + 1) * 4  # for each of two layers its inputs above and left, and its links
+    assert row["arena"] == 32 * 32 * 3 + rows > plain["arena"]
 
 
 def test_a_vote_needs_the_flash_of_all_and_the_arena_of_the_largest():

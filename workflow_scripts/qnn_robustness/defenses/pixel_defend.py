@@ -25,3 +25,8 @@ def apply(samples: np.ndarray, *, density: str, epsilon: float) -> np.ndarray:
 def operations(shape: tuple[int, ...], *, density: str, epsilon: float) -> int:
     """Return the work for one sample of `shape` (H, W, C), with what earlier pixels have left in memory."""
     return purification.operations(shape, density, epsilon)
+
+
+def storage(shape: tuple[int, ...], *, density: str, epsilon: float) -> tuple[int, int]:
+    """Return the bytes of the weights and of the activations kept, both float32."""
+    return purification.storage(shape, density)

@@ -32,8 +32,9 @@ def device_cost(networks: Iterable[Mapping[str, Any]], fronts: Mapping[str, list
     preprocessor: the name of the defense. inferences: how often a network is run for one sample. macs:
     multiply-accumulates of all these; operations: elementary operations of the preprocessors; flash and arena: bytes of
     the files and of the activations, which need memory one after the other; fits: the smallest class (memory / flash)
-    that holds both, empty if none does. A preprocessor works in the arena's input. Where a sample is needed again it is
-    kept beside the arena, in the form of the smallest input. The runtime and the comparison of outputs are not counted.
+    that holds both, empty if none does. A preprocessor works in the arena's input before the network runs; what it
+    stores beside that counts. Where a sample is needed again it is kept beside the arena, in the form of the smallest
+    input. The runtime and the comparison of outputs are not counted.
     """
     rows = []
     for network in networks:
@@ -41,12 +42,15 @@ def device_cost(networks: Iterable[Mapping[str, Any]], fronts: Mapping[str, list
         sample = min(device.input_size(path) for path in network["paths"])
         for name in network["defenses"]:
             inferences = len(costs) * len(fronts[name])
+            preprocessors = [Preprocessor.of(entry) for entry in fronts[name] if entry["method"]]
+            stored = [preprocessor.storage(shape) for preprocessor in preprocessors]
+            kept = sample if inferences > 1 else 0
             cost = device.Cost(
                 macs=sum(cost.macs for cost in costs) * len(fronts[name]),
-                flash=sum(cost.flash for cost in costs),
-                arena=max(cost.arena for cost in costs) + (sample if inferences > 1 else 0),
+                flash=sum(cost.flash for cost in costs) + sum(flash for flash, _ in stored),
+                arena=max([*(cost.arena for cost in costs), *(sample + memory for _, memory in stored)]) + kept,
             )
-            operations = sum(Preprocessor.of(entry).operations(shape) for entry in fronts[name] if entry["method"])
+            operations = sum(preprocessor.operations(shape) for preprocessor in preprocessors)
             pipeline = {key: network[key] for key in ("model", "training", "precision")}
             measured = {"inferences": inferences, "operations": operations, **asdict(cost), "fits": fits(cost)}
             rows.append({**pipeline, "preprocessor": name, **measured})

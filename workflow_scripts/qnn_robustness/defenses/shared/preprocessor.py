@@ -9,7 +9,8 @@ A method is a module of `qnn_robustness.defenses` with
   gradients by the outputs, float32 [N, H, W, C], with the Jacobian of `apply` or of a smooth stand-in for it.
   Without one, gradients pass as they are (the identity of Athalye et al. 2018, section 4.1).
 - `operations(shape, **parameters)`, its work for one sample of `shape` (H, W, C) on a microcontroller, in additions,
-  multiplications, comparisons and copies.
+  multiplications, comparisons and copies;
+- if it keeps more than the sample, `storage(shape, **parameters)`, its bytes of flash and of memory.
 
 None of these needs TensorFlow.
 """
@@ -65,6 +66,10 @@ class Preprocessor:
     def operations(self, shape: tuple[int, ...]) -> int:
         """Return the work for one sample of `shape` (H, W, C)."""
         return self.method.operations(shape, **self.parameters)
+
+    def storage(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return the bytes of flash and of memory that it needs for samples of `shape` (H, W, C)."""
+        return self.method.storage(shape, **self.parameters) if hasattr(self.method, "storage") else (0, 0)
 
     def deployed(self, samples: np.ndarray, indices: Sequence[int]) -> np.ndarray:
         """Return the inputs of the network as the deployed defense makes them.

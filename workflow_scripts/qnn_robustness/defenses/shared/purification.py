@@ -10,6 +10,7 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.models.density.logistic_mixture import TOP
 from qnn_robustness.models.density.pixel_cnn import load_density
 
+FLOAT = 4  # bytes
 PER_COMPONENT = 14  # operations for a value under a component: two edges in common with its neighbours, and the sum
 
 
@@ -42,3 +43,14 @@ def operations(shape: tuple[int, ...], density: str, epsilon: float) -> int:
     tried = channels * (2 * levels(epsilon) + 1) * network.mixtures * PER_COMPONENT
     gates = 2 * network.layers * 4 * network.width
     return height * width * (2 * network.parameters + gates + tried)
+
+
+def storage(shape: tuple[int, ...], density: str) -> tuple[int, int]:
+    """Return the bytes of the weights and of the activations kept from pixel to pixel, both float32.
+
+    Each layer keeps its inputs in the row above and in the pixel to the left, and what the vertical stack gives to the
+    horizontal one in the whole row, which is twice as wide. The image is purified in its place.
+    """
+    network = load_density(density)
+    activations = network.layers * network.width * (shape[1] + 2 * shape[1] + 1)
+    return FLOAT * network.parameters, FLOAT * activations
