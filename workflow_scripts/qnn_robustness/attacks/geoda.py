@@ -10,13 +10,14 @@ import eagerpy as ep
 import numpy as np
 from foolbox import distances
 from foolbox.attacks import LinearSearchBlendedUniformNoiseAttack
-from foolbox.attacks.base import Attack, MinimizationAttack, get_criterion, raise_if_kwargs
+from foolbox.attacks.base import Attack, MinimizationAttack
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting import balls
-from qnn_robustness.attacks.crafting.active import narrowed
-from qnn_robustness.attacks.crafting.array_model import ArrayModel, rounds_at_once
+from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
+from qnn_robustness.attacks.crafting.array_model import rounds_at_once
 from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.common.distances import distance
 
 ACCESS = "decision"
@@ -33,7 +34,7 @@ Ray = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (rows, distances from th
 class _Search:
     """The search for N samples; every array has them as its first axis."""
 
-    model: ArrayModel
+    network: Network
     goal: Goal
     norm: str
     clean: np.ndarray  # [N, H, W, C]
@@ -44,8 +45,8 @@ class _Search:
 
     def ask(self, rows: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Return whether `points` of the samples `rows` are adversarial; keep those that are nearer."""
-        with narrowed(self.model.model, rows):
-            adversarial = self.goal.only(rows).reached(self.model.logits(points))
+        with self.network.only(rows):
+            adversarial = self.goal.only(rows).reached(self.network.logits(points))
         self.left[rows] -= 1
         lengths = distance(self.norm, points, self.clean[rows])
         better = adversarial & (lengths < self.lengths[rows])
@@ -65,7 +66,8 @@ class _Search:
             low, high = np.where(adversarial, low, middle), np.where(adversarial, middle, high)
 
 
-class GeoDA(MinimizationAttack):
+@dataclass(kw_only=True, repr=False, eq=False)
+class GeoDA(ArrayAttack):
     """Estimates the normal at a boundary point from the labels of probes, and moves to the boundary along it.
 
     Probes are Gaussian in the span of the `subspace` lowest frequencies of each image axis (DCT, channel by
@@ -81,49 +83,30 @@ class GeoDA(MinimizationAttack):
     known up to `tolerance`, a distance in the attack's norm.
     """
 
-    def __init__(
-        self,
-        *,
-        norm: str,
-        queries: int,
-        query_ratio: float,
-        sigma: float,
-        tolerance: float,
-        subspace: int,
-        init_attack: MinimizationAttack,
-    ):
-        self.norm = norm
-        self.queries = queries
-        self.query_ratio = query_ratio
-        self.sigma = sigma
-        self.tolerance = tolerance
-        self.subspace = subspace
-        self.init_attack = init_attack
+    norm: str
+    queries: int
+    query_ratio: float
+    sigma: float
+    tolerance: float
+    subspace: int
+    init_attack: MinimizationAttack
 
     @property
     def distance(self) -> distances.Distance:
         return NORMS[self.norm]
 
-    def run(
-        self,
-        model: Model,
-        inputs: Any,
-        criterion: Any,
-        *,
-        early_stop: float | None = None,
-        starting_points: Any = None,
-        **kwargs: Any,
-    ) -> Any:
+    def run(self, model: Model, inputs: Any, criterion: Any, *, starting_points: Any = None, **arguments: Any) -> Any:
         """Return the nearest adversarial inputs found; `starting_points` have to be adversarial."""
-        raise_if_kwargs(kwargs)
-        x, restore_type = ep.astensor_(inputs)
-        criterion = get_criterion(criterion)
         if starting_points is None:
-            starting_points = self.init_attack.run(model, x, criterion)
-        clean, start = x.numpy(), ep.astensor(starting_points).numpy()
+            starting_points = self.init_attack.run(model, inputs, criterion)
+        start = ep.astensor(starting_points).numpy()
+        return super().run(model, inputs, criterion, start=start, **arguments)
+
+    def search(self, network: Network, clean: np.ndarray, goal: Goal, *, start: np.ndarray) -> np.ndarray:
+        """Return the nearest adversarial inputs found from `start`, adversarial points [N, H, W, C]."""
         search = _Search(
-            ArrayModel(model, x),
-            Goal.of(criterion, len(x)),
+            network,
+            goal,
             self.norm,
             clean,
             nearest=start.copy(),
@@ -138,17 +121,17 @@ class GeoDA(MinimizationAttack):
             if len(rows):
                 self._estimate(search, rows, probes)
                 self._follow(search, rows)
-        return restore_type(ep.from_numpy(x, search.nearest))
+        return search.nearest
 
     def _estimate(self, search: _Search, rows: np.ndarray, probes: int) -> None:
         """Add the estimate from `probes` queries of each of the samples `rows` to their normals."""
         shape = (len(rows), *search.clean.shape[1:])
         points, goal = search.nearest[rows], search.goal.only(rows)
         weighted, plain, balance = np.zeros(shape), np.zeros(shape), np.zeros(len(rows))
-        with narrowed(search.model.model, rows):
-            for noise in self._noise(search.model.like, shape, probes):
+        with search.network.only(rows):
+            for noise in self._noise(search.network.like, shape, probes):
                 perturbed = np.clip(points + noise, 0.0, 1.0)
-                logits = search.model.logits(perturbed.reshape(-1, *shape[1:]))
+                logits = search.network.logits(perturbed.reshape(-1, *shape[1:]))
                 signs = np.where(goal.repeated(len(noise)).reached(logits), 1.0, -1.0)
                 for sign, probe in zip(signs.reshape(len(noise), -1), noise, strict=True):
                     weighted += balls.column(sign, probe) * probe
@@ -254,23 +237,7 @@ def _greedy(clean: np.ndarray, normal: np.ndarray) -> Ray:
     return points
 
 
-def build(
-    norm: str,
-    *,
-    queries: int,
-    query_ratio: float,
-    sigma: float,
-    tolerance: float,
-    subspace: int,
-    initial_draws: int,
-) -> Attack:
+def build(norm: str, *, initial_draws: int, **parameters: Any) -> Attack:
     """Return the attack; it starts from a random image blended with the sample."""
-    return GeoDA(
-        norm=norm,
-        queries=queries,
-        query_ratio=query_ratio,
-        sigma=sigma,
-        tolerance=tolerance,
-        subspace=subspace,
-        init_attack=LinearSearchBlendedUniformNoiseAttack(directions=initial_draws, steps=50),
-    )
+    init_attack = LinearSearchBlendedUniformNoiseAttack(directions=initial_draws, steps=50)
+    return GeoDA(norm=norm, init_attack=init_attack, **parameters)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import eagerpy as ep
 import numpy as np
-from foolbox.attacks.base import Attack, MinimizationAttack, get_criterion, raise_if_kwargs
+from foolbox.attacks.base import Attack
 from foolbox.distances import l0
-from foolbox.models import Model
 
-from qnn_robustness.attacks.crafting.active import narrowed
-from qnn_robustness.attacks.crafting.array_model import ArrayModel
+from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
 from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.network import Network
 
 ACCESS = "white_box"
 NORMS = ("l0",)
@@ -20,7 +20,8 @@ BUDGETED = False
 PAIRS = 2**24  # candidate pairs in memory at once
 
 
-class JSMA(MinimizationAttack):
+@dataclass(kw_only=True, repr=False, eq=False)
+class JSMA(ArrayAttack):
     """Changes the two most salient input values by `theta` again and again until the goal is reached.
 
     The paper defines the attack towards a target class t: the pair maximises -(sum dZ_t)(sum of the other
@@ -39,59 +40,44 @@ class JSMA(MinimizationAttack):
 
     distance = l0
 
-    def __init__(self, *, theta: float, largest_share: float, aim: str):
-        self.theta = theta
-        self.largest_share = largest_share
-        self.aim = aim
+    theta: float
+    largest_share: float
+    aim: str
 
-    def run(
-        self,
-        model: Model,
-        inputs: Any,
-        criterion: Any,
-        *,
-        early_stop: float | None = None,
-        **kwargs: Any,
-    ) -> Any:
+    def search(self, network: Network, clean: np.ndarray, goal: Goal) -> np.ndarray:
         """Return the perturbed inputs; those of a failure are where the search ended."""
-        raise_if_kwargs(kwargs)
-        x, restore_type = ep.astensor_(inputs)
-        goal = Goal.of(get_criterion(criterion), len(x))
-        arrays, clean = ArrayModel(model, x), x.numpy()
         if goal.targeted or self.aim == "none":
-            result = self._search(arrays, clean, goal, goal)
-        elif self.aim == "random":
-            target = _random_others(goal.classes, self._classes(arrays, clean), x)
-            result = self._search(arrays, clean, Goal(target, True), Goal(target, True))
-        else:
-            result = self._best_target(arrays, clean, goal)
-        return restore_type(ep.from_numpy(x, result))
+            return self._change_pairs(network, clean, goal, goal)
+        if self.aim == "random":
+            target = Goal(_random_others(goal.classes, self._classes(network, clean), network.like), True)
+            return self._change_pairs(network, clean, target, target)
+        return self._best_target(network, clean, goal)
 
     @staticmethod
-    def _classes(model: ArrayModel, clean: np.ndarray) -> int:
-        return model.logits(clean).shape[1]
+    def _classes(network: Network, clean: np.ndarray) -> int:
+        return network.logits(clean).shape[1]
 
-    def _best_target(self, model: ArrayModel, clean: np.ndarray, goal: Goal) -> np.ndarray:
+    def _best_target(self, network: Network, clean: np.ndarray, goal: Goal) -> np.ndarray:
         """Return each sample's misclassified result with the fewest changed values over all targets."""
         result, fewest = clean.copy(), np.full(len(clean), np.inf)
-        classes = self._classes(model, clean)
+        classes = self._classes(network, clean)
         for step in range(1, classes):
             aim = Goal((goal.classes + step) % classes, True)
-            found = self._search(model, clean, goal, aim)
+            found = self._change_pairs(network, clean, goal, aim)
             changed = (found != clean).reshape(len(clean), -1).sum(axis=1)
-            better = goal.reached(model.logits(found)) & (changed < fewest)
+            better = goal.reached(network.logits(found)) & (changed < fewest)
             result[better], fewest[better] = found[better], changed[better]
         return result
 
-    def _search(self, model: ArrayModel, clean: np.ndarray, goal: Goal, aim: Goal) -> np.ndarray:
+    def _change_pairs(self, network: Network, clean: np.ndarray, goal: Goal, aim: Goal) -> np.ndarray:
         """Change pairs that favour `aim` until `goal` is reached."""
         result = clean.copy()
         values = result.reshape(len(result), -1)
         limit = 1.0 if self.theta > 0 else 0.0
         active = np.arange(len(clean))
         for _ in range(int(values.shape[1] * self.largest_share / 2)):
-            with narrowed(model.model, active):
-                logits, wanted, others = _gradients(model, result[active], aim.only(active))
+            with network.only(active):
+                logits, wanted, others = _gradients(network, result[active], aim.only(active))
             remaining = ~goal.only(active).reached(logits)
             sign = np.sign(self.theta) * (1.0 if aim.targeted else -1.0)
             is_open = values[active] != limit
@@ -105,14 +91,14 @@ class JSMA(MinimizationAttack):
         return result
 
 
-def _gradients(model: ArrayModel, inputs: np.ndarray, aim: Goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _gradients(network: Network, inputs: np.ndarray, aim: Goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return logits [N, K] and the gradients [N, D] of the aim's logit and of the sum of the others."""
     count = len(inputs)
 
     def loss(logits: ep.Tensor) -> ep.Tensor:
         return aim.own(logits[:count]).sum() + logits[count:].sum()
 
-    logits, gradient = model.gradient(np.concatenate([inputs, inputs]), loss)
+    logits, gradient = network.gradient(np.concatenate([inputs, inputs]), loss)
     own, total = gradient.reshape(2, count, -1).astype(np.float64)
     return logits[:count], own, total - own
 
@@ -166,6 +152,6 @@ def _random_others(labels: np.ndarray, classes: int, like: ep.Tensor) -> np.ndar
     return (labels + steps) % classes
 
 
-def build(norm: str, *, theta: float, largest_share: float, aim: str) -> Attack:
+def build(norm: str, **parameters: Any) -> Attack:
     """Return the attack; `theta` is the change of a value (negative: darker), for inputs in [0, 1]."""
-    return JSMA(theta=theta, largest_share=largest_share, aim=aim)
+    return JSMA(**parameters)

@@ -8,19 +8,19 @@ from typing import Any
 
 import eagerpy as ep
 import numpy as np
-from foolbox.attacks.base import Attack, MinimizationAttack, get_criterion, raise_if_kwargs
+from foolbox.attacks.base import Attack
 from foolbox.distances import l2
-from foolbox.models import Model
 
-from qnn_robustness.attacks.crafting.active import narrowed
+from qnn_robustness.attacks.crafting import adam
+from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
 from qnn_robustness.attacks.crafting.array_model import ArrayModel, rounds_at_once
 from qnn_robustness.attacks.crafting.goals import Goal, margins
+from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.common.distances import distance
 
 ACCESS = "score"
 NORMS = ("l2",)
 BUDGETED = False
-DECAY_OF_MEAN, DECAY_OF_SQUARE, TINY = 0.9, 0.999, 1e-8  # Adam, as published
 IMPORTANCE_REGIONS = 8  # the attack space is divided into so many regions along each image axis
 LEAST_IMPORTANCE = 1e-3  # of an untouched region, relative to the most important one
 PROGRESS_CHECKS = 10  # times in a run at which a sample without progress stops
@@ -33,28 +33,24 @@ class _Descent:
 
     space: AttackSpace
     changes: np.ndarray  # perturbation in the attack space, [N, d]
-    mean: np.ndarray  # Adam's first moment, [N, d]
-    square: np.ndarray  # Adam's second moment, [N, d]
+    moments: adam.Moments  # of Adam, [N, d]
     updates: np.ndarray  # how often a coordinate was updated, [N, d]
 
     @classmethod
     def start(cls, space: AttackSpace, changes: np.ndarray) -> _Descent:
-        return cls(space, changes, *(np.zeros_like(changes) for _ in range(3)))
+        return cls(space, changes, adam.Moments(changes), np.zeros_like(changes))
 
     def forget(self, rows: np.ndarray) -> None:
         """Reset Adam for some samples."""
-        for moments in (self.mean, self.square, self.updates):
-            moments[rows] = 0
+        for values in (self.moments.mean, self.moments.square, self.updates):
+            values[rows] = 0
 
     def update(self, rows: np.ndarray, coordinates: np.ndarray, slopes: np.ndarray, rate: float) -> None:
         """Make one step of Adam (algorithm 2) in `coordinates` [n, B] of the samples `rows` [n]."""
         at = (rows[:, None], coordinates)
         self.updates[at] += 1
-        self.mean[at] += (1 - DECAY_OF_MEAN) * (slopes - self.mean[at])
-        self.square[at] += (1 - DECAY_OF_SQUARE) * (slopes**2 - self.square[at])
-        mean = self.mean[at] / (1 - DECAY_OF_MEAN ** self.updates[at])
-        square = self.square[at] / (1 - DECAY_OF_SQUARE ** self.updates[at])
-        self.changes[at] -= rate * mean / (np.sqrt(square) + TINY)
+        mean, root = self.moments.update(at, slopes, self.updates[at])
+        self.changes[at] -= rate * mean / root
 
 
 class AttackSpace:
@@ -120,7 +116,8 @@ class AttackSpace:
         return between.images(changes).reshape(len(changes), -1)
 
 
-class ZOO(MinimizationAttack):
+@dataclass(kw_only=True, repr=False, eq=False)
+class ZOO(ArrayAttack):
     """Minimises |d|^2 + c * max(margin of the logits + confidence, 0) by coordinate Adam, c found by bisection.
 
     Each of `steps` steps draws `coordinates` coordinates, estimates the derivative in each from two queries
@@ -138,57 +135,31 @@ class ZOO(MinimizationAttack):
 
     distance = l2
 
-    def __init__(
-        self,
-        *,
-        binary_search_steps: int,
-        steps: int,
-        step_size: float,
-        confidence: float,
-        initial_constant: float,
-        difference: float,
-        coordinates: int,
-        attack_spaces: Sequence[int],
-        importance_sampling: bool,
-        abort_early: bool,
-    ):
-        self.binary_search_steps = binary_search_steps
-        self.steps = steps
-        self.step_size = step_size
-        self.confidence = confidence
-        self.initial_constant = initial_constant
-        self.difference = difference
-        self.coordinates = coordinates
-        self.attack_spaces = attack_spaces
-        self.importance_sampling = importance_sampling
-        self.abort_early = abort_early
+    binary_search_steps: int
+    steps: int
+    step_size: float
+    confidence: float
+    initial_constant: float
+    difference: float
+    coordinates: int
+    attack_spaces: Sequence[int]
+    importance_sampling: bool
+    abort_early: bool
 
-    def run(
-        self,
-        model: Model,
-        inputs: Any,
-        criterion: Any,
-        *,
-        early_stop: float | None = None,
-        **kwargs: Any,
-    ) -> Any:
+    def search(self, network: Network, clean: np.ndarray, goal: Goal) -> np.ndarray:
         """Return the nearest adversarial inputs found; the inputs themselves where none was."""
-        raise_if_kwargs(kwargs)
-        x, restore_type = ep.astensor_(inputs)
-        goal = Goal.of(get_criterion(criterion), len(x))
-        arrays, clean = ArrayModel(model, x), x.numpy()
         best, nearest = clean.copy(), np.full(len(clean), np.inf)
         constants = np.full(len(clean), self.initial_constant)
         low, high = np.zeros(len(clean)), np.full(len(clean), np.inf)
         for _ in range(self.binary_search_steps):
-            found = self._descend(arrays, clean, goal, constants, best, nearest)
+            found = self._descend(network, clean, goal, constants, best, nearest)
             high, low = np.where(found, constants, high), np.where(found, low, constants)
             constants = np.where(np.isinf(high), 10 * constants, (low + high) / 2)
-        return restore_type(ep.from_numpy(x, best))
+        return best
 
     def _descend(
         self,
-        model: ArrayModel,
+        network: Network,
         clean: np.ndarray,
         goal: Goal,
         constants: np.ndarray,
@@ -205,15 +176,15 @@ class ZOO(MinimizationAttack):
             space = spaces[step * len(spaces) // self.steps]
             if space is not descent.space:
                 descent = _Descent.start(space, descent.space.resized(descent.changes, space))
-            with narrowed(model.model, active):
-                coordinates = self._draw(model.like, descent, active, clean.shape[1:])
+            with network.only(active):
+                coordinates = self._draw(network.like, descent, active, clean.shape[1:])
                 slopes = self.slopes(
-                    model, space, clean[active], points[active], goal.only(active), constants[active], coordinates
+                    network, space, clean[active], points[active], goal.only(active), constants[active], coordinates
                 )
                 descent.update(active, coordinates, slopes, self.step_size)
                 points[active] = self._moved(descent, clean, active)
                 missed, losses = self._evaluate(
-                    model, clean[active], points[active], goal.only(active), constants[active]
+                    network, clean[active], points[active], goal.only(active), constants[active]
                 )
             lengths = distance("l2", points[active], clean[active])
             better = ~missed & (lengths < nearest[active])
@@ -302,30 +273,6 @@ def interpolation(size: int, larger: int) -> np.ndarray:
     return np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(size)[None]))
 
 
-def build(
-    norm: str,
-    *,
-    binary_search_steps: int,
-    steps: int,
-    step_size: float,
-    confidence: float,
-    initial_constant: float,
-    difference: float,
-    coordinates: int,
-    attack_spaces: Sequence[int],
-    importance_sampling: bool,
-    abort_early: bool,
-) -> Attack:
+def build(norm: str, **parameters: Any) -> Attack:
     """Return the attack; `difference` and `step_size` are for inputs in [0, 1]."""
-    return ZOO(
-        binary_search_steps=binary_search_steps,
-        steps=steps,
-        step_size=step_size,
-        confidence=confidence,
-        initial_constant=initial_constant,
-        difference=difference,
-        coordinates=coordinates,
-        attack_spaces=attack_spaces,
-        importance_sampling=importance_sampling,
-        abort_early=abort_early,
-    )
+    return ZOO(**parameters)
