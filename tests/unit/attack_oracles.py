@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import eagerpy as ep
@@ -14,6 +15,7 @@ from foolbox.attacks.base import Attack
 from foolbox.models import Model
 from scipy.optimize import linprog, minimize
 
+from qnn_robustness.attacks.crafting.craft import Crafted, Setting, craft
 from qnn_robustness.attacks.crafting.queries import QueryCounter
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 
@@ -62,6 +64,49 @@ def attacked(
     with SampleStreams(seed, indices, samples.shape[1:]).serving_eagerpy():
         _, points, found = attack(counter, inputs, foolbox.criteria.Misclassification(wanted), epsilons=budget)
     return Run(ep.astensor(points).numpy(), ep.astensor(found).numpy(), counter.queries, recorder.calls)
+
+
+def attacked_some(
+    attack: Attack,
+    model: foolbox.Model,
+    network: Linear,
+    budget: float | None,
+    chosen: list[int],
+    *,
+    norm: str,
+    seed: int,
+) -> Run:
+    """Attack some of a classifier's samples, each with the random stream of its place among all."""
+    samples, labels = network.samples[chosen], network.labels[chosen]
+    return attacked(attack, model, samples, labels, budget, norm=norm, seed=seed, indices=chosen)
+
+
+def check_independence(run: Callable[[list[int]], Run]) -> Run:
+    """Check that each of eight samples ends the same, bit by bit, whichever others `run` attacks; return all eight."""
+    everything = list(range(8))
+    together = run(everything)
+    for chosen in ([3], [5, 1], [7, 6, 2, 0]):
+        apart = run(chosen)
+        np.testing.assert_array_equal(apart.points, together.points[chosen])
+        np.testing.assert_array_equal(apart.queries, together.queries[chosen])
+    np.testing.assert_array_equal(run(everything).points, together.points)
+    return together
+
+
+def crafted_in_batches(
+    method: ModuleType,
+    norm: str,
+    problem: Linear,
+    model: foolbox.Model,
+    sizes: Sequence[int],
+    parameters: dict[str, Any],
+    budgets: Sequence[float] = (),
+) -> list[Crafted]:
+    """Craft for two seeds on the samples of a problem, rounded to 8 bits, in batches of each of the sizes."""
+    samples = np.rint(problem.samples * 255).astype(np.uint8)
+    labels = problem.logits(samples / np.float32(255)).argmax(axis=1)
+    settings = [Setting(method, norm, budgets, [0, 1], False, size, parameters=parameters) for size in sizes]
+    return [craft(setting, model, samples, labels) for setting in settings]
 
 
 def rowwise_model(network: Linear) -> foolbox.TensorFlowModel:

@@ -7,6 +7,7 @@ import foolbox
 import numpy as np
 import pytest
 from attack_models import Linear, linear, perturbed
+from attack_oracles import crafted_in_batches
 from scipy.optimize import minimize
 
 from qnn_robustness.attacks import (
@@ -20,7 +21,6 @@ from qnn_robustness.attacks import (
     hop_skip_jump,
     mi_fgsm,
 )
-from qnn_robustness.attacks.crafting.craft import Setting, craft
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common.distances import distance
 
@@ -230,17 +230,7 @@ def test_a_sample_does_not_depend_on_its_batch(name: str, problem: Linear) -> No
     else:
         method, norm, parameters = MINIMAL_NORM[name]
         parameters, budgets = {**parameters, "steps": 20}, []
-    samples = np.rint(problem.samples * 255).astype(np.uint8)
-    labels = problem.logits(samples / np.float32(255)).argmax(axis=1)
-    runs = [
-        craft(
-            Setting(method, norm, budgets, [0], False, size, parameters=parameters),
-            problem.tensorflow_model(),
-            samples,
-            labels,
-        )
-        for size in (6, 1)
-    ]
+    runs = crafted_in_batches(method, norm, problem, problem.tensorflow_model(), (6, 1), parameters, budgets)
     np.testing.assert_allclose(runs[0].adversarial, runs[1].adversarial, atol=1e-5)
     np.testing.assert_array_equal(runs[0].queries, runs[1].queries)
 

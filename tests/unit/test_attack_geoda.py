@@ -9,12 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from attack_models import Linear, linear, perturbed
+from attack_oracles import crafted_in_batches
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.fft import dctn, idctn
 
 from qnn_robustness.attacks import geoda
-from qnn_robustness.attacks.crafting.craft import Setting, craft
 from qnn_robustness.attacks.crafting.queries import QueryCounter
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common.distances import distance
@@ -100,18 +100,8 @@ def test_l1_fills_the_largest_values_up_to_the_box() -> None:
 @pytest.mark.parametrize("subspace", [2, 4])
 def test_a_sample_does_not_depend_on_its_batch(norm: str, subspace: int) -> None:
     problem = linear(8, samples=7, shape=SHAPE, classes=3, margin=0.2)
-    samples = np.rint(problem.samples * 255).astype(np.uint8)
-    labels = problem.logits(samples / np.float32(255)).argmax(axis=1)
     parameters = {**SETTINGS, "queries": 300, "subspace": subspace, "initial_draws": 20}
-    runs = [
-        craft(
-            Setting(geoda, norm, [], [0, 1], False, size, parameters=parameters),
-            problem.numpy_model(),
-            samples,
-            labels,
-        )
-        for size in (7, 7, 3, 1)
-    ]
+    runs = crafted_in_batches(geoda, norm, problem, problem.numpy_model(), (7, 7, 3, 1), parameters)
     assert runs[0].found.all()
     for other in runs[1:]:
         np.testing.assert_array_equal(runs[0].adversarial, other.adversarial)

@@ -6,6 +6,7 @@ import foolbox
 import numpy as np
 import pytest
 from attack_models import Linear, linear, perturbed
+from attack_oracles import crafted_in_batches
 
 from qnn_robustness.attacks import zoo
 from qnn_robustness.attacks.crafting.array_model import ArrayModel
@@ -234,18 +235,8 @@ def test_coordinates_are_drawn_in_proportion_to_their_importance() -> None:
 )
 def test_a_sample_does_not_depend_on_its_batch(changes: dict) -> None:
     problem = linear(8, samples=6, shape=(4, 4, 1), classes=3, margin=0.2)
-    samples = np.rint(problem.samples * 255).astype(np.uint8)
-    labels = problem.logits(samples / np.float32(255)).argmax(axis=1)
     parameters = {**SETTINGS, "steps": 15, "binary_search_steps": 2, "coordinates": 5, **changes}
-    runs = [
-        craft(
-            Setting(zoo, "l2", [], [0, 1], False, size, parameters=parameters),
-            problem.numpy_model(),
-            samples,
-            labels,
-        )
-        for size in (6, 6, 4, 1)
-    ]
+    runs = crafted_in_batches(zoo, "l2", problem, problem.numpy_model(), (6, 6, 4, 1), parameters)
     assert runs[0].found.any()
     for other in runs[1:]:
         np.testing.assert_array_equal(runs[0].adversarial, other.adversarial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import zipfile
@@ -11,13 +10,11 @@ from pathlib import Path
 import brightness_network
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
+from ready_configurations import loaded
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.audit import MOST_IMAGES, audit, name_of
-from qnn_robustness.configuration.documentation import ROOT, SCHEMA
-from qnn_robustness.configuration.loading import load
 
 
 @pytest.fixture
@@ -37,24 +34,8 @@ def network(tmp_path: Path) -> str:
     return brightness_network.save(tmp_path / "My Network-8.tflite")
 
 
-def merged(base: dict, overlay: dict) -> dict:
-    """Return `overlay` merged over `base` key by key, as Snakemake merges configuration files."""
-    result = dict(base)
-    for key, value in overlay.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if both else value
-    return result
-
-
-def loaded(overlay: dict):
-    values: dict = {}
-    for path in (ROOT / "config.yaml", ROOT / "config" / "audit.yaml"):
-        values = merged(values, yaml.safe_load(path.read_text(encoding="utf-8")))
-    return load(merged(values, copy.deepcopy(overlay)), SCHEMA)
-
-
 def test_an_integer_network_is_audited_as_it_is(network: str, folder: Path) -> None:
-    configuration = loaded(audit(network, str(folder)))
+    configuration = loaded("audit.yaml", audit(network, str(folder)))
     assert configuration.networks() == [("my_network_8", "pretrained")]
     model = configuration.model("my_network_8")
     assert model["files"] == {"int8": network}
@@ -76,7 +57,7 @@ def test_a_float_network_brings_all_precisions(tmp_path: Path, folder: Path) -> 
     ]
     with zipfile.ZipFile(tmp_path / "own.keras", "w") as archive:
         archive.writestr("config.json", json.dumps({"class_name": "Functional", "config": {"layers": layers}}))
-    configuration = loaded(audit(str(tmp_path / "own.keras"), str(folder), "-1..1"))
+    configuration = loaded("audit.yaml", audit(str(tmp_path / "own.keras"), str(folder), "-1..1"))
     assert configuration.precisions("own") == ("float32", "int16", "int8")
     assert configuration.model("own")["input"]["range"] == [-1, 1]
     assert configuration.model("own")["output"] == "softmax"

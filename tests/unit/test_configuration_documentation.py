@@ -8,24 +8,15 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from ready_configurations import loaded
 
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration import documentation
-from qnn_robustness.configuration.loading import load
 from qnn_robustness.configuration.schema import load_schema
 
 ROOT = documentation.ROOT
 SCHEMA = load_schema(documentation.SCHEMA)
-
-
-def merged(base: dict, overlay: dict) -> dict:
-    """Return `overlay` merged over `base` key by key, as Snakemake merges configuration files."""
-    result = dict(base)
-    for key, value in overlay.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if both else value
-    return result
 
 
 def properties(part: object, where: str = "") -> Iterator[tuple[str, dict]]:
@@ -116,11 +107,8 @@ def test_every_described_method_exists(definition: str, package: str) -> None:
 
 @pytest.mark.parametrize("overlay", [None, *sorted(path.name for path in (ROOT / "config").glob("*.yaml"))], ids=str)
 def test_the_configurations_of_the_project_are_valid(overlay: str | None) -> None:
-    values = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    if overlay:
-        values = merged(values, yaml.safe_load((ROOT / "config" / overlay).read_text(encoding="utf-8")))
-    configuration = load(values, documentation.SCHEMA)
-    assert list(configuration.experiments) == values["run"]
+    configuration = loaded(overlay)
+    assert list(configuration.experiments) == configuration.values["run"]
 
 
 def test_entries_of_the_paper_protocol_write_every_parameter_out() -> None:
