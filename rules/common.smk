@@ -241,4 +241,4 @@ def grid_records(model, training):
     """Return the records of all attacks that the experiments run on an undefended network, from precision to precision."""
     paths = dict.fromkeys(path for experiment in C.experiments for path in records_of(experiment))
     folder = f"results/evaluations/{model}/{training}/"
-    return [path for path in paths if path.startswith(folder) and "/none/" in path and VOTE not in path.split("/")]
+    return [path for path in paths if path.startswith(folder) and "/none/" in path and VOTE not in Path(path).parts]
