@@ -13,6 +13,7 @@ include: "rules/attack.smk"
 include: "rules/evaluate.smk"
 include: "rules/detect.smk"
 include: "rules/diagnose.smk"
+include: "rules/tabulate.smk"
 include: "rules/report.smk"
 include: "rules/reference.smk"
 

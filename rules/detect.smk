@@ -28,25 +28,3 @@ rule detect_adversarial:
         ),
     script:
         "../workflow_scripts/detect_adversarial.py"
-
-
-for table in ("detection", "detection_roc"):
-
-    rule:
-        name:
-            f"tabulate_{table}"
-        input:
-            records=detections(),
-        output:
-            f"results/tables/{table}.csv",
-        log:
-            f"logs/tables/{table}.log",
-        benchmark:
-            f"logs/tables/{table}.tsv"
-        conda:
-            "../envs/workflow.yaml"
-        params:
-            table=table,
-            code=code("make_table.py"),
-        script:
-            "../workflow_scripts/make_table.py"

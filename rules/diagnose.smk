@@ -165,29 +165,6 @@ rule diagnose_integer_model:
         "../workflow_scripts/check_integer_model.py"
 
 
-rule tabulate_integer_model:
-    input:
-        tables=[
-            f"results/diagnostics/{network.model}/{network.training}/integer_model_{precision}.csv"
-            for network in C.networks()
-            for precision in ("int8", "int16")
-            if precision in C.precisions(network.model)
-        ],
-    output:
-        "results/tables/integer_model_exactness.csv",
-    log:
-        "logs/tables/integer_model_exactness.log",
-    benchmark:
-        "logs/tables/integer_model_exactness.tsv"
-    conda:
-        "../envs/workflow.yaml"
-    params:
-        table="concatenation",
-        code=code("make_table.py"),
-    script:
-        "../workflow_scripts/make_table.py"
-
-
 rule measure_device_cost:
     input:
         sorted({path for network in deployed_networks() for path in network["paths"]}),

@@ -1,0 +1,89 @@
+# From records to tables, and from tables to tables of the whole run.
+rule tabulate_experiment:
+    input:
+        records=lambda w: records_of(w.experiment),
+    output:
+        "results/tables/experiments/{experiment}.csv",
+    log:
+        "logs/tables/experiments/{experiment}.log",
+    benchmark:
+        "logs/tables/experiments/{experiment}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        table="robust_accuracy",
+        code=code("make_table.py"),
+    script:
+        "../workflow_scripts/make_table.py"
+
+
+RECORDS = [path for experiment in C.experiments for path in records_of(experiment)]
+# Targets under the same attack; white-box against transferred samples; attacks against each other.
+PAIRED_TABLES = {"paired_tests": "target", "paired_sources": "source", "paired_attacks": "attack"}
+# Each table with the function of evaluation.tables that makes it, its inputs and its arguments.
+MADE_TABLES = {
+    "robust_accuracy": (
+        "concatenation",
+        {"tables": expand("results/tables/experiments/{experiment}.csv", experiment=C.experiments)},
+        {},
+    ),
+    "clean_accuracy": ("clean_accuracy", {"records": [clean_file(*point) for point in C.clean_evaluations()]}, {}),
+    "worst_case": ("worst_case", {"records": RECORDS, "detections": detections()}, {}),
+    "defenses": ("defenses", {"records": RECORDS, "detections": detections()}, {}),
+    **{
+        table: ("paired_tests", {"records": RECORDS}, {"kernels": C.compared_kernels, "compared": compared})
+        for table, compared in PAIRED_TABLES.items()
+    },
+    **{table: (table, {"records": detections()}, {}) for table in ("detection", "detection_roc")},
+    "integer_model_exactness": (
+        "concatenation",
+        {
+            "tables": [
+                f"results/diagnostics/{network.model}/{network.training}/integer_model_{precision}.csv"
+                for network in C.networks()
+                for precision in ("int8", "int16")
+                if precision in C.precisions(network.model)
+            ]
+        },
+        {},
+    ),
+    "cost_and_robustness": (
+        "cost_and_robustness",
+        {
+            "device_cost": "results/tables/device_cost.csv",
+            "worst_case": "results/tables/worst_case.csv",
+        },
+        {},
+    ),
+    "headline": (
+        "headline",
+        {
+            "clean_accuracy": "results/tables/clean_accuracy.csv",
+            "worst_case": "results/tables/worst_case.csv",
+        },
+        {"kernels": C.compared_kernels},
+    ),
+}
+
+
+for table, (function, inputs, arguments) in MADE_TABLES.items():
+
+    rule:
+        name:
+            f"tabulate_{table}"
+        input:
+            **inputs,
+        output:
+            f"results/tables/{table}.csv",
+        log:
+            f"logs/tables/{table}.log",
+        benchmark:
+            f"logs/tables/{table}.tsv"
+        conda:
+            "../envs/workflow.yaml"
+        params:
+            table=function,
+            arguments=arguments,
+            code=code("make_table.py"),
+        script:
+            "../workflow_scripts/make_table.py"
