@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qnn_robustness.common.code_hash import LIBRARY, Import, read_source, third_party
+from qnn_robustness.common.registry import names
 from qnn_robustness.quantization import importing
 
 SCRIPTS = LIBRARY.parent
@@ -102,6 +103,11 @@ def test_integer_networks_are_imported_without_tensorflow() -> None:
     script = SCRIPTS / "import_network.py"
     assert not third_party(script, importing.module_for("int8")) & {"tensorflow", "keras"}
     assert "keras" in third_party(script, importing.module_for("float32"))
+
+
+@pytest.mark.parametrize("method", names("defenses"))
+def test_no_preprocessor_loads_tensorflow(method: str) -> None:
+    assert not third_party(SCRIPTS / "evaluate_clean.py", f"{PACKAGE}.defenses.{method}") & {"tensorflow", "keras"}
 
 
 def test_no_script_hides_an_installed_package() -> None:
