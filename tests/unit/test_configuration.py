@@ -765,7 +765,7 @@ def test_an_attack_through_a_detector_sees_the_network_and_its_squeezers() -> No
     assert len(rest) == 2
 
 
-def test_the_vote_is_attacked_and_evaluated_where_all_precisions_are() -> None:
+def test_only_what_exists_is_attacked_evaluated_and_detected() -> None:
     values = copy.deepcopy(VALID)
     before = loaded(copy.deepcopy(values))
     own_files("int8")(values)
@@ -775,7 +775,12 @@ def test_the_vote_is_attacked_and_evaluated_where_all_precisions_are() -> None:
         "sources": ["int8", "vote"],
         "targets": ["int8", "vote"],
     }
+    values["detectors"] = {"squeezing": {"squeezers": ["bits"]}}
+    values["experiments"]["audit"]["detectors"] = ["squeezing"]
     configuration = loaded(values)
+    detections = {(d.model, d.training, d.source, d.target) for d in configuration.detections()}
+    detected = {("small", "standard", source, "int8") for source in ("int8", "vote")}
+    assert detections == {("own", "pretrained", "int8", "int8")} | detected
     evaluations = {(e.model, e.source, e.target) for e in configuration.evaluations("audit")}
     small = {("small", source, target) for source in ("int8", "vote") for target in ("int8", "vote")}
     assert evaluations == {("own", "int8", "int8")} | small

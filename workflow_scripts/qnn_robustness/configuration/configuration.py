@@ -69,11 +69,11 @@ class Configuration(Recipes):
         entry = self.values["experiments"][experiment]
         axes = ("models", "trainings", "sources", "attacks", "preprocessors", "targets")
         points = [Evaluation(*point) for point in product(*(entry[axis] for axis in axes))]
-        return [
-            point
-            for point in points
-            if self.has(point.model, point.training) and {point.source, point.target} <= set(self.subjects(point.model))
-        ]
+        return [point for point in points if self._exists(point)]
+
+    def _exists(self, point: Evaluation | Detection) -> bool:
+        subjects = self.subjects(point.model)
+        return self.has(point.model, point.training) and {point.source, point.target} <= set(subjects)
 
     def emulated(self) -> set[tuple[str, str]]:
         """Return the (model, precision) that the integer model stands for in an attack or a diagnosis."""
@@ -98,12 +98,12 @@ class Configuration(Recipes):
 
     def detections(self) -> list[Detection]:
         axes = ("models", "trainings", "sources", "attacks", "detectors", "targets")
-        return unique(
+        points = [
             Detection(*point)
             for entry in self.experiments.values()
             for point in product(*(entry[axis] for axis in axes))
-            if point[-1] != VOTE
-        )
+        ]
+        return unique(point for point in points if self._exists(point) and point.target != VOTE)
 
     @property
     def compared_kernels(self) -> dict[str, str]:
