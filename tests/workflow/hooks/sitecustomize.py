@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+import uuid
 from pathlib import Path
 
 _replace = os.replace
@@ -24,7 +25,7 @@ def _record() -> None:
     job = getattr(sys.modules["__main__"], "snakemake", None)
     if job is not None or "ipykernel" in sys.modules:
         content = {"output": job.output[0] if job else "kernel", "modules": sorted(sys.modules)}
-        Path(os.environ["TEST_RECORD"], f"{os.getpid()}.json").write_text(json.dumps(content))
+        Path(os.environ["TEST_RECORD"], f"{uuid.uuid4().hex}.json").write_text(json.dumps(content))
 
 
 def _stall_or_fail(source, destination, **arguments) -> None:
