@@ -45,7 +45,7 @@ rule figures:
 
 rule audit:
     input:
-        "results/reports/audit.html",
+        expand("results/reports/{report}.html", report=["audit", *(["sound"] if SOUND else [])]),
         "results/tables/headline.csv",
 
 

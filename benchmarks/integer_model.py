@@ -30,8 +30,8 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from qnn_robustness.quantization.integer_model.exactness import InterpreterRunner  # noqa: E402
 from qnn_robustness.quantization.integer_model.model import KERNELS, IntegerModel  # noqa: E402
+from qnn_robustness.quantization.tflite_model import TFLiteModel  # noqa: E402
 
 BATCH = 256
 # TFLite's slow kernels are measured on fewer samples.
@@ -151,8 +151,8 @@ def table(network: keras.Model, paths: dict[str, Path], repeats: int) -> list[tu
 
 
 def _interpreter(model: IntegerModel, path: Path, codes: np.ndarray) -> Callable[[], np.ndarray]:
-    run = InterpreterRunner(model, path)
-    return lambda: run(codes)
+    network, inputs = TFLiteModel(path, model.kernels), model.as_file_input(codes)
+    return lambda: network.run(inputs)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,7 @@ TABLES = [
 ]
 # A figure named after a table of the whole run draws that table; any other draws the experiments that feed it.
 TABLES_OF_FIGURES = {"clean_accuracy": {"clean_accuracy": ["results/tables/clean_accuracy.csv"]}}
-if any(
-    attack["norm"] == "linf" and "budgets" in attack and (attack["protocol"], attack["lattice"]) == ("sound", "uint8")
-    for experiment in C.experiments.values()
-    for attack in map(C.attack, experiment["attacks"])
-):
+if C.has_worst_case():
     TABLES_OF_FIGURES["worst_case"] = {"worst_case": ["results/tables/worst_case.csv"]}
 FIGURES_OF_DIAGNOSTICS = {
     "gradient_magnitudes": ["gradient_magnitudes"],

@@ -1,14 +1,12 @@
 """Settings of the whole suite: quiet TensorFlow, one thread, hypothesis without deadlines and with fixed draws."""
 
 import os
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 # A deadline is a timed test, and a busy machine fails it. `--hypothesis-profile=thorough` searches anew.
@@ -17,10 +15,3 @@ settings.register_profile(
 )
 settings.register_profile("thorough", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for parallel runs: those of the workflow share one run of it, those of a file its fixtures."""
-    for item in items:
-        folder = Path(item.path).parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "workflow" else item.path.name))

@@ -32,6 +32,10 @@ def main(arguments: argparse.Namespace) -> int:
     command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
     command += ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", str(arguments.cores)]
     command += ["--configfile", str(ROOT / "config/audit.yaml"), str(folder / "audit.yaml"), "--", "audit"]
+    for name, model in overlay["models"].items():
+        if "input" in model:
+            black, white = model["input"]["range"]
+            print(f"{name}: black is {black:g} and white {white:g}; RANGE=... says otherwise")
     print(" ".join(command), flush=True)
     status = subprocess.run([sys.executable, "-m", *command]).returncode
     if status == 0:
@@ -51,5 +55,5 @@ if __name__ == "__main__":
     parser.add_argument("--cores", type=int, default=2)
     try:
         sys.exit(main(parser.parse_args()))
-    except UserError as error:
+    except (UserError, OSError) as error:  # OSError: what cannot be read or written, with its name
         sys.exit(f"error: {error}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import eagerpy as ep
 import foolbox
 import numpy as np
@@ -81,6 +83,35 @@ def test_deepfool_finds_the_nearest_of_several_classes(norm: str) -> None:
     reached, exact = distance(norm, found, problem.samples), problem.distances(norm)
     assert (reached >= exact * (1 - 1e-4)).all()
     assert (reached <= TOLERANCE["deepfool"] * (exact + STABILISER["deepfool"])).all()
+
+
+@pytest.mark.parametrize("name", ["deepfool_linf", "deepfool_l2", "ddn_l2", "fmn_l2", "fmn_linf", "fmn_l1"])
+def test_a_sample_whose_scores_tie_is_on_the_boundary_and_not_out_of_reach(name: str) -> None:
+    """Integer networks tie. The arg-max is the label then: the smallest perturbation is next to nothing."""
+    weights = np.array([[1, -1, 0], [-1, 1, 0]] * 8, np.float32)
+    tied = Linear(np.full((2, 4, 4, 1), 0.5, np.float32), weights, np.array([0, 0, -5], np.float32))
+    assert (tied.labels == 0).all()
+    method, norm, parameters = MINIMAL_NORM[name]
+    found = perturbed(method.build(norm, **parameters), tied.tensorflow_model(), tied.samples, tied.labels)
+    assert (tied.logits(found).argmax(axis=1) == 1).all()
+    assert (distance("linf", found, tied.samples) < 1 / 255).all()
+
+
+@pytest.mark.parametrize("method", [carlini_wagner, elastic_net])
+def test_a_failure_comes_back_clean_and_not_black(method: ModuleType) -> None:
+    """The network takes the black image for another class, so that it would count as adversarial."""
+    problem = Linear(
+        np.ones((2, 4, 4, 1), np.float32), np.array([[1, 0]] * 16, np.float32), np.array([0, 1], np.float32)
+    )
+    norm = next(iter(method.NORMS))
+    parameters = dict(binary_search_steps=1, steps=2, confidence=0.0, initial_constant=1e-3, abort_early=False)
+    parameters |= (
+        dict(step_size=0.01)
+        if method is carlini_wagner
+        else dict(initial_step_size=0.01, regularization=0.01, decision_rule="EN")
+    )
+    found = perturbed(method.build(norm, **parameters), problem.tensorflow_model(), problem.samples, problem.labels)
+    np.testing.assert_array_equal(found, problem.samples)
 
 
 def elastic_net_optimum(problem: Linear, beta: float) -> np.ndarray:
@@ -200,16 +231,19 @@ def test_mi_fgsm_succeeds_beyond_the_exact_distance_and_never_below(norm: str, p
             assert distance(norm, found.numpy(), problem.samples[one])[0] <= exact * share * (1 + 1e-4)
 
 
-def test_mi_fgsm_accumulates_gradients_of_equal_length() -> None:
-    """Equation 6: a gradient a thousand times as long must not outweigh those that come after it."""
-    import tensorflow as tf
+def test_mi_fgsm_accumulates_gradients_of_equal_length_and_not_their_signs() -> None:
+    """Equations 6 and 7 by hand: the second gradient, of which the third value is a tenth, must not turn it around."""
+    lengths_one = iter([[0.3, 0.1, 0.6], [0.5, -0.4, -0.1]])
+
+    def value_and_grad(loss: object, x: ep.Tensor) -> tuple[None, ep.Tensor]:
+        return None, ep.astensor(1000 * np.array(next(lengths_one), np.float32).reshape(1, 1, 1, 3))
 
     attack = mi_fgsm.build("linf", steps=2, relative_step_size=0.5, momentum=1.0)
-    x = ep.astensor(tf.constant([[[[0.2], [0.4]]], [[[0.3], [0.1]]]], tf.float32))
-    _, gradient = attack.value_and_grad(lambda z: (z * z * 1000).sum(), x)
-    np.testing.assert_allclose(np.abs(gradient.numpy()).sum(axis=(1, 2, 3)), 1, rtol=1e-6)
-    expected = x.numpy() / x.numpy().sum(axis=(1, 2, 3), keepdims=True)
-    np.testing.assert_allclose(gradient.numpy(), expected, rtol=1e-6)
+    attack.value_and_grad = value_and_grad
+    clean = np.full((1, 1, 1, 3), 0.5, np.float32)
+    model = foolbox.NumPyModel(lambda x: np.zeros((len(x), 2), np.float32), bounds=(0, 1))
+    _, found, _ = attack(model, clean, np.array([0]), epsilons=0.2)
+    np.testing.assert_allclose((found - clean).ravel(), [0.2, 0.0, 0.2], atol=1e-6)
 
 
 def test_fmn_projects_onto_the_ball() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from qnn_robustness.attacks import sound_pgd
 from qnn_robustness.attacks.crafting.craft import Setting
+from qnn_robustness.attacks.crafting.lattice import whole_levels
 from qnn_robustness.attacks.crafting.sound import craft_sound, largest_noise
 from qnn_robustness.common.distances import signal_to_noise
 from qnn_robustness.common.errors import UserError
@@ -115,7 +116,19 @@ def test_a_failure_uses_nearly_all_of_the_noise_allowed(sound, crafted):
     assert len(failed)
     noise = np.linalg.norm(clips[0, 0][failed].astype(float) - sound.clips[failed], axis=1)
     limit = largest_noise(sound.clips[failed], 60)
-    assert (noise > 0.5 * limit).all(), "cutting to whole levels takes the rest"
+    assert (noise > 0.9 * limit).all(), "whole levels take the rest"
+
+
+@pytest.mark.parametrize("length", [2.0, 60.0, 5000.0])
+def test_noise_of_a_level_or_less_is_not_lost_in_rounding(length):
+    """Noise of 16,000 values and length 60 has half a level each: cut towards zero, nothing would be left of it."""
+    wanted = np.random.default_rng(0).normal(size=(3, RATE))
+    wanted *= length / np.linalg.norm(wanted, axis=1, keepdims=True)
+    levels = whole_levels(wanted, "l2", np.full((3, 1), length))
+    kept = np.linalg.norm(levels, axis=1)
+    assert (kept <= length).all()
+    assert length < 10 or (kept > 0.6 * length).all()
+    assert ((levels == 0) | (np.sign(levels) == np.sign(wanted))).all()
 
 
 def test_a_clip_does_not_depend_on_its_batch(sound, model, labels, crafted):

@@ -14,7 +14,8 @@ from PIL import Image
 from ready_configurations import loaded
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.configuration.audit import MOST_IMAGES, audit, name_of
+from qnn_robustness.configuration.audit import MOST_SAMPLES, audit, name_of
+from qnn_robustness.data.formats import speech_commands
 
 
 @pytest.fixture
@@ -34,6 +35,17 @@ def network(tmp_path: Path) -> str:
     return brightness_network.save(tmp_path / "My Network-8.tflite")
 
 
+def keras_file(path: Path, shape: list[int]) -> str:
+    """Write as much of a Keras file as says what the network takes, and return its path."""
+    layers = [
+        {"class_name": "InputLayer", "config": {"batch_shape": [None, *shape]}},
+        {"class_name": "Dense", "config": {"activation": "softmax"}},
+    ]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Functional", "config": {"layers": layers}}))
+    return str(path)
+
+
 def test_an_integer_network_is_audited_as_it_is(network: str, folder: Path) -> None:
     configuration = loaded("audit.yaml", audit(network, str(folder)))
     assert configuration.networks() == [("my_network_8", "pretrained")]
@@ -51,32 +63,30 @@ def test_an_integer_network_is_audited_as_it_is(network: str, folder: Path) -> N
 
 
 def test_a_float_network_brings_all_precisions(tmp_path: Path, folder: Path) -> None:
-    layers = [
-        {"class_name": "InputLayer", "config": {"batch_shape": [None, 4, 4, 3]}},
-        {"class_name": "Dense", "config": {"activation": "softmax"}},
-    ]
-    with zipfile.ZipFile(tmp_path / "own.keras", "w") as archive:
-        archive.writestr("config.json", json.dumps({"class_name": "Functional", "config": {"layers": layers}}))
-    configuration = loaded("audit.yaml", audit(str(tmp_path / "own.keras"), str(folder), "-1..1"))
+    configuration = loaded("audit.yaml", audit(keras_file(tmp_path / "own.keras", [4, 4, 3]), str(folder), "-1..1"))
     assert configuration.precisions("own") == ("float32", "int16", "int8")
     assert configuration.model("own")["input"]["range"] == [-1, 1]
     assert configuration.model("own")["output"] == "softmax"
     assert configuration.dataset("images")["calibration_from_test"]
     assert len(configuration.evaluations("audit_white_box")) == 9
+    # of five images one calibrates the integer networks
+    dataset = configuration.dataset("images")
+    assert (dataset["calibration_samples"], dataset["test_samples"]) == (1, 4)
+    points = [e for name in configuration.experiments for e in configuration.evaluations(name)]
+    assert {configuration.attack(e.attack)["samples"] for e in points} == {4}
 
 
 def test_options_win_over_what_is_found(network: str, folder: Path) -> None:
-    overlay = audit(network, str(folder), "0..1", "light,dark")
+    overlay = audit(network, str(folder), "0..1", "light, dark")
     assert overlay["models"]["my_network_8"]["input"]["range"] == [0, 1]
     assert overlay["datasets"]["images"]["classes"] == ["light", "dark"]
 
 
 def test_of_a_large_folder_a_share_is_drawn(network: str, folder: Path) -> None:
-    for index in range(MOST_IMAGES):
+    for index in range(MOST_SAMPLES):
         (folder / "dark" / f"more{index}.png").touch()
-    dataset = audit(network, str(folder))["datasets"]["images"]
-    assert dataset["split_folders"] is None
-    assert dataset["test_fraction"] == MOST_IMAGES / (MOST_IMAGES + 5)
+        (folder / "dark" / f"._more{index}.png").touch()  # clutter of file managers
+    assert audit(network, str(folder))["datasets"]["images"]["test_samples"] == MOST_SAMPLES
 
 
 @pytest.mark.parametrize("value_range", ["255", "255..0", "a..b", "0...1", "0..", "-..1"])
@@ -107,3 +117,23 @@ def test_what_does_not_fit_is_one_line(network: str, folder: Path, tmp_path: Pat
 )
 def test_names_are_names_of_the_configuration(file: str, name: str) -> None:
     assert name_of(file) == name
+
+
+def test_clips_are_attacked_as_features_and_as_sound(tmp_path: Path) -> None:
+    for name in speech_commands.CLASSES:
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        (tmp_path / "clips" / name / "1.wav").touch()
+    file = keras_file(tmp_path / "words.keras", [49, 10, 1])
+    configuration = loaded("audit.yaml", audit(file, str(tmp_path / "clips")))
+    assert configuration.dataset("images")["classes"] == speech_commands.CLASSES
+    assert configuration.model("words")["input"]["range"] is None
+    points = [e for name in configuration.experiments for e in configuration.evaluations(name)]
+    assert {configuration.attack(e.attack)["lattice"] for e in points} == {"float"}
+    assert "audit_sound_pgd_snr" in {e.attack for e in points}
+    with pytest.raises(UserError, match=r"^RANGE=0\.\.255: is for images"):
+        audit(file, str(tmp_path / "clips"), "0..255")
+    with pytest.raises(UserError, match=r"^LABELS=.*: the order of clips is that of MLPerf Tiny, down,go,"):
+        audit(file, str(tmp_path / "clips"), labels=",".join(sorted(speech_commands.CLASSES)))
+    (tmp_path / "clips" / "up").rename(tmp_path / "clips" / "above")
+    with pytest.raises(UserError, match=r"clips: holds clips in _silence_, .*above.*; expected down, go"):
+        audit(file, str(tmp_path / "clips"))

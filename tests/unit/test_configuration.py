@@ -196,7 +196,7 @@ MISTAKES = {
     ),
     "folder and archive": (
         change("datasets.digits", {**FOLDER, "archive": "a.zip", "checksum": f"sha256:{'0' * 64}"}),
-        r"^datasets\.digits\.path: is for format: image_folder without source and archive$",
+        r"^datasets\.digits\.path: is for format: image_folder or speech_commands without source and archive$",
     ),
     "unknown key at the top": (change("sed", 1), r"^configuration: unknown key 'sed'; did you mean 'seed'\?"),
     "unknown key of an attack": (

@@ -29,8 +29,8 @@ def records(**columns: object) -> pd.DataFrame:
     samples = len(next(value for value in columns.values() if isinstance(value, list)))
     given = {
         **NETWORK, "source": "int8", "target": "int8", "kernels": None, "attack": "deepfool_l2", "access": "white_box",
-        "norm": "l2", "lattice": "uint8", "preprocessor": "none", "through": "none", "seed": 0, "budget": np.nan,
-        "linf": 0.1, "l2": 1.0,
+        "norm": "l2", "lattice": "uint8", "protocol": "sound", "preprocessor": "none", "through": "none", "seed": 0,
+        "budget": np.nan, "linf": 0.1, "l2": 1.0,
         "source_correct": True, "target_correct": True, "adversarial_correct": False, "sample": list(range(samples)),
     } | columns  # fmt: skip
     table = pd.DataFrame(given)
@@ -126,7 +126,9 @@ def test_masking_is_where_other_attacks_come_nearer() -> None:
     other = records(l2=[1.5, 1.5, 1.5], source="float32", adversarial_correct=[False, False, True])
     linf = records(l2=[0.1] * 4, norm="linf", access="score")
     defended = records(l2=[0.1] * 4, access="score", preprocessor="bits")
-    found = masking.table(pd.concat([white, black, other, linf, defended])).set_index("against")
+    paper = records(l2=[0.1] * 4, access="decision", protocol="paper", lattice="float")
+    snr = records(l2=[0.1] * 4, norm="snr")
+    found = masking.table(pd.concat([white, black, other, linf, defended, paper, snr])).set_index("against")
     assert found.loc["black_box", ["samples", "nearer", "only_other", "only_white_box"]].tolist() == [4, 0.5, 1, 0]
     assert found.loc["transferred", ["samples", "nearer", "only_other", "only_white_box"]].tolist() == [3, 1 / 3, 0, 1]
     assert masking.table(white.assign(access="score")).empty

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import brightness_network
@@ -17,10 +18,10 @@ from tflite_builder import Builder
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_file
 from qnn_robustness.common.scaling import InputScaling
-from qnn_robustness.data.splits import to_unit
+from qnn_robustness.data.splits import Split, to_unit
 from qnn_robustness.quantization import trial
 from qnn_robustness.quantization.flatbuffer import precision_of, read_graph, with_scaling
-from qnn_robustness.quantization.importing.declaration import Declaration, nearest_range
+from qnn_robustness.quantization.importing.declaration import CHECKED, Declaration, nearest_range
 from qnn_robustness.quantization.importing.integer_file import import_file
 from qnn_robustness.quantization.tflite_model import TFLiteModel
 
@@ -99,9 +100,25 @@ def test_wrong_declarations_end_in_one_line(network: str, changes: dict, message
 def test_too_low_an_accuracy_stops_with_the_scaling_that_would_do_better(tmp_path: Path) -> None:
     # Images from 128 to 383 lie half inside of what the input takes: all of them are then light.
     network = brightness_network.save(tmp_path / "given.tflite")
-    with pytest.raises(UserError, match=r"50% of 20 .* minimum_accuracy of 90%; with input: \{range: \[0, 255\], "):
-        imported(network, input={"range": [128, 380]}, minimum_accuracy=0.9)
-    assert imported(network, input={"range": [128, 380]}, minimum_accuracy=0.5)["clean_accuracy"]["accuracy"] == 0.5
+    with pytest.raises(UserError, match=r"50% of 20 test samples right; with input: \{range: \[0, 255\], .* 100%$"):
+        imported(network, input={"range": [128, 380]}, minimum_accuracy=0.5)
+    assert imported(network, input={"range": [128, 380]})["clean_accuracy"]["accuracy"] == 0.5
+
+
+def test_accuracy_is_measured_on_all_classes(network: str) -> None:
+    """The first samples of a folder in the order of its files may all be of one class."""
+    sorted_test = brightness_network.images(2 * CHECKED)
+    order = np.argsort(sorted_test.labels, kind="stable")
+    test = Split(sorted_test.samples[order], sorted_test.labels[order])
+    declaration = Declaration.of("own", "int8", ENTRY, SUMMARY)
+
+    def always_dark(inputs: np.ndarray) -> np.ndarray:
+        return np.tile([1.0, 0.0], (len(inputs), 1))
+
+    assert declaration.check_accuracy(always_dark, test) == 0.5
+    demanding = replace(declaration, minimum_accuracy=0.6)
+    with pytest.raises(UserError, match=r"50% of 200 .*, less than the declared minimum_accuracy of 60%; check"):
+        demanding.check_accuracy(always_dark, test)
 
 
 def test_a_float_network_is_no_integer_network(tmp_path: Path) -> None:
@@ -116,7 +133,14 @@ def test_a_float_network_is_no_integer_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("span", "expected"),
-    [((0, 1), (0, 1)), ((0, 255), (0, 255)), ((-1, 0.992), (-1, 1)), ((-128, 127), (-128, 127)), ((-0.1, 1.2), (0, 1))],
+    [
+        ((0, 1), (0, 1)),
+        ((0, 255), (0, 255)),
+        ((-1, 0.992), (-1, 1)),
+        ((-128, 127), (-128, 127)),
+        ((-0.1, 1.2), (0, 1)),
+        ((-1.00003, 1), (0, 1)),  # int16
+    ],
 )
 def test_the_nearest_range_in_use(span: tuple, expected: tuple) -> None:
     assert nearest_range(*span) == expected

@@ -13,7 +13,11 @@ import tensorflow as tf
 from converted_networks import NETWORKS, convert, randomize
 from tflite_builder import Builder, save_logistic
 
+from qnn_robustness.attacks.crafting.sources import View
+from qnn_robustness.attacks.crafting.sources.differentiable import seen
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.scaling import InputScaling
+from qnn_robustness.quantization.flatbuffer import read_graph, with_scaling
 from qnn_robustness.quantization.integer_model import arithmetic, operators
 from qnn_robustness.quantization.integer_model.exactness import (
     check_exactness,
@@ -23,6 +27,7 @@ from qnn_robustness.quantization.integer_model.exactness import (
     random_inputs,
 )
 from qnn_robustness.quantization.integer_model.model import KERNELS, LAYERS, IntegerModel, as_foolbox
+from qnn_robustness.quantization.tflite_model import TFLiteModel
 
 VARIANTS = [
     ("residual", "int8", None, False),
@@ -120,6 +125,63 @@ def test_quantization_rounds_halves_to_even_and_saturates(tmp_path):
     x = np.array([0.125, 0.375, -0.125, -0.375, 1.0, 99.0, -99.0], np.float32).reshape(7, 1, 1, 1)
     x = np.repeat(x, 2, axis=3)
     np.testing.assert_array_equal(model.quantize(x)[:, 0, 0, 0], [-3, -1, -3, -5, 1, 127, -128])
+
+
+def _codes_network(path: Path, ends: type, scaling: InputScaling) -> str:
+    """A network that answers with the codes of its 2 x 2 x 1 input, which go from -1 to 1."""
+    scale, zero_point = 2 / 255, -1
+    builder = Builder()
+    source = image = builder.tensor(np.int8, [1, 2, 2, 1], scale, zero_point)
+    flat = output = builder.tensor(np.int8, [1, 4], scale, zero_point)
+    if ends is not np.int8:
+        arguments = () if ends is np.float32 else (scale, zero_point + 128)
+        source, output = builder.tensor(ends, [1, 2, 2, 1], *arguments), builder.tensor(ends, [1, 4], *arguments)
+        builder.operator("QUANTIZE", [source], [image])
+    size = builder.constant(np.array([-1, 4], np.int32))
+    builder.operator("RESHAPE", [image, size], [flat], "ReshapeOptions", newShape=[-1, 4])
+    if ends is not np.int8:
+        builder.operator("DEQUANTIZE" if ends is np.float32 else "QUANTIZE", [flat], [output])
+    builder.save(path, [source], [output])
+    path.write_bytes(with_scaling(path, scaling))
+    return str(path)
+
+
+@pytest.mark.parametrize("ends", [np.int8, np.uint8, np.float32])
+@pytest.mark.parametrize("kernels", KERNELS["int8"])
+def test_the_input_is_quantized_as_the_file_does_it(ends: type, kernels: str, tmp_path: Path) -> None:
+    """With images from -1 to 1 many grey levels lie half way between two codes."""
+    path = _codes_network(tmp_path / "codes.tflite", ends, InputScaling((2.0,), (-1.0,)))
+    model = IntegerModel.from_file(path, kernels)
+    grey = np.broadcast_to(np.arange(256, dtype=np.float32)[:, None, None, None] / 255, (256, 2, 2, 1)).copy()
+    network = TFLiteModel(path, kernels)
+    codes = model.as_output_codes(network.run(network.quantize(grey)))
+    np.testing.assert_array_equal(model.quantize(grey).reshape(256, 4), codes)
+    # and so does the compiled function that attacks differentiate
+    view = View(on_lattice=True, clean=grey)
+    logits = seen(model.logits, model.input_shape, view)(tf.constant(grey)).numpy()
+    np.testing.assert_array_equal(np.rint(logits / model.output_scale) - 1, codes)
+    assert check_exactness(model, path, random_inputs(model, 50)["random"]) == 0
+    if ends is np.float32:
+        halves = np.abs(np.rint((grey * 2 - 1) / model.input_scale) - 1 - codes.reshape(grey.shape)).any(axis=(1, 2, 3))
+        assert halves.any() == (kernels == "reference")
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16"])
+def test_weights_without_bias_and_with_a_channel_of_zeros(precision: str, tmp_path: Path) -> None:
+    kind = np.dtype(precision).type
+    builder = Builder()
+    source, output = (builder.tensor(kind, [1, 2, 2, 2], scale) for scale in (0.01, 0.017))
+    weights = builder.constant(np.array([[[[0, 87]]]], np.int8), [0.0, 0.013], axis=3)
+    options = dict(strideW=1, strideH=1, depthMultiplier=1)
+    builder.operator("DEPTHWISE_CONV_2D", [source, weights], [output], "DepthwiseConv2DOptions", **options)
+    flat = builder.tensor(kind, [1, 8], 0.017)
+    size = builder.constant(np.array([-1, 8], np.int32))
+    builder.operator("RESHAPE", [output, size], [flat], "ReshapeOptions", newShape=[-1, 8])
+    path = builder.save(tmp_path / "network.tflite", [source], [flat])
+    # without a bias TFLite's other int8 kernels crash
+    for kernels in KERNELS[precision] if precision == "int16" else ("reference",):
+        model = IntegerModel.from_file(path, kernels)
+        assert check_exactness(model, path, random_inputs(model, 4000)["random"]) == 0, kernels
 
 
 # -- gradients -------------------------------------------------------------------------------------
@@ -245,6 +307,18 @@ def test_unsupported_operator_is_named_with_its_position(tmp_path):
         IntegerModel.from_file(path)
 
 
+def test_a_slice_of_activations_is_named_and_not_taken_for_one_of_shapes(tmp_path):
+    builder = Builder()
+    source, cut = builder.tensor(np.int8, [1, 4, 4, 1], 0.1), builder.tensor(np.int8, [1, 2, 4, 1], 0.1)
+    bounds = [builder.constant(np.array(values, np.int32)) for values in ([0, 1, 0, 0], [1, 3, 4, 1], [1, 1, 1, 1])]
+    builder.operator("STRIDED_SLICE", [source, *bounds], [cut], "StridedSliceOptions")
+    path = builder.save(tmp_path / "slice.tflite", [source], [cut])
+    with pytest.raises(UserError, match=r"operator 0 \(STRIDED_SLICE\): is not supported in this place"):
+        IntegerModel.from_file(path)
+    with pytest.raises(UserError, match=r"operator 0 \(STRIDED_SLICE\): is not supported in this place"):
+        operators.check_operators(read_graph(path))
+
+
 def test_what_is_told_without_tensorflow_is_what_the_model_has():
     assert set(LAYERS) == set(operators.LAYERS)
 
@@ -255,7 +329,7 @@ def test_float_network_is_refused(tmp_path):
     options = {"filterHeight": 1, "filterWidth": 1, "strideH": 1, "strideW": 1}
     builder.operator("MAX_POOL_2D", [first], [second], "Pool2DOptions", **options)
     path = builder.save(tmp_path / "float.tflite", [first], [second])
-    with pytest.raises(UserError, match="float32 input is not quantized"):
+    with pytest.raises(UserError, match="FLOAT32 input is not converted"):
         IntegerModel.from_file(path)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from qnn_robustness.common.distances import distance
 from qnn_robustness.data.splits import Split
 from qnn_robustness.evaluation import metrics
 from qnn_robustness.evaluation.records import adversarial_records, clean_records
@@ -82,6 +83,14 @@ def test_records_hold_what_was_scored(records):
     assert records["source_correct"].tolist() == records["target_correct"].tolist() == [True] * 4 + [False]
     assert records["linf"].to_numpy() * 255 == pytest.approx([10, 11, 0, 20, 10])
     assert records["l0"].tolist() == [1, 1, 0, 1, 1]
+
+
+def test_values_are_the_same_whatever_the_precision_of_their_floats():
+    """Images on the float lattice are stored as float32, and compared with 8-bit ones."""
+    clean = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    adversarial = clean.astype(np.float32) / np.float32(255)
+    adversarial[0, 3, 4] += 1 / 65535
+    assert distance("l0", adversarial, clean).tolist() == [1]
 
 
 def test_rates_counted_by_hand(records):

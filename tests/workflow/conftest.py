@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -23,9 +26,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    workflow = copy_repository(tmp_path_factory.mktemp("finished") / "copy")
+    """The run, made by the first worker of pytest-xdist that asks for it; the others wait."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    record = folder / "finished.pickle"
+    with (folder / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not record.exists():
+            record.write_bytes(pickle.dumps(_run(folder / "finished")))
+    return pickle.loads(record.read_bytes())
+
+
+def _run(folder: Path) -> Finished:
+    workflow = copy_repository(folder / "copy")
     before = workflow.plan()
-    records = tmp_path_factory.mktemp("records")
+    records = folder / "records"
+    records.mkdir()
     result = workflow.run(TEST_RECORD=str(records))
     assert result.status == 0, result.output
     contents = [json.loads(path.read_text()) for path in records.iterdir()]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from foolbox.attacks import BoundaryAttack, LinearSearchBlendedUniformNoiseAttack
+from foolbox.attacks import BoundaryAttack
 from foolbox.attacks.base import Attack
+
+from qnn_robustness.attacks.crafting.blended_noise import BlendedNoise
 
 ACCESS = "decision"
 NORMS = {"l2": BoundaryAttack}
@@ -21,7 +23,7 @@ def build(
 ) -> Attack:
     """Return the attack; it starts from a random image blended with the sample."""
     return NORMS[norm](
-        init_attack=LinearSearchBlendedUniformNoiseAttack(directions=initial_draws, steps=50),
+        init_attack=BlendedNoise(initial_draws),
         steps=steps,
         spherical_step=spherical_step,
         source_step=source_step,

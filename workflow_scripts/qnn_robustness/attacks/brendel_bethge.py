@@ -11,11 +11,12 @@ from typing import Any
 from foolbox.attacks import (
     L1BrendelBethgeAttack,
     L2BrendelBethgeAttack,
-    LinearSearchBlendedUniformNoiseAttack,
     LinfinityBrendelBethgeAttack,
 )
 from foolbox.attacks.base import Attack
 from foolbox.models import Model
+
+from qnn_robustness.attacks.crafting.blended_noise import BlendedNoise
 
 ACCESS = "white_box"
 BUDGETED = False
@@ -61,7 +62,7 @@ def build(
     `trust_region` is the first L2 radius of a step, relative to the number of input values.
     """
     return NORMS[norm](
-        init_attack=LinearSearchBlendedUniformNoiseAttack(directions=initial_draws, steps=50),
+        init_attack=BlendedNoise(initial_draws),
         steps=steps,
         lr=trust_region,
         lr_decay=decay,

@@ -5,9 +5,17 @@ from __future__ import annotations
 from foolbox.attacks import L2CarliniWagnerAttack
 from foolbox.attacks.base import Attack
 
+from qnn_robustness.attacks.crafting.clean_failures import CleanFailures
+
 ACCESS = "white_box"
-NORMS = {"l2": L2CarliniWagnerAttack}
 BUDGETED = False
+
+
+class L2CarliniWagner(CleanFailures, L2CarliniWagnerAttack):
+    """The attack, whose failures come back clean."""
+
+
+NORMS = {"l2": L2CarliniWagner}
 
 
 def build(

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import eagerpy as ep
+import numpy as np
 from foolbox.attacks import L2DeepFoolAttack, LinfDeepFoolAttack
-from foolbox.attacks.base import Attack
+from foolbox.attacks.base import Attack, get_criterion
+from foolbox.models import Model
 
 ACCESS = "white_box"
-NORMS = {"linf": LinfDeepFoolAttack, "l2": L2DeepFoolAttack}
 BUDGETED = False
+
+
+class _FromLabel:
+    """Leaves the class of the label. Foolbox leaves the class with the greatest logit, of two that tie the later one.
+
+    A sample whose label is the earlier one would then be moved away from the boundary on which it lies.
+    """
+
+    def run(self, model: Model, inputs: Any, criterion: Any, **kwargs: Any) -> Any:
+        self._labels = get_criterion(criterion).labels
+        return super().run(model, inputs, criterion, **kwargs)
+
+    def _get_loss_fn(self, model: Model, classes: ep.Tensor) -> Callable:
+        labels, order = ep.astensor(self._labels).numpy()[:, None], classes.numpy()
+        others = order[order != labels].reshape(len(order), -1)
+        return super()._get_loss_fn(model, ep.from_numpy(classes, np.concatenate([labels, others], axis=1)))
+
+
+class L2DeepFool(_FromLabel, L2DeepFoolAttack):
+    """The attack for the L2 distance."""
+
+
+class LinfDeepFool(_FromLabel, LinfDeepFoolAttack):
+    """The attack for the Linf distance."""
+
+
+NORMS = {"linf": LinfDeepFool, "l2": L2DeepFool}
 
 
 def build(norm: str, *, steps: int, overshoot: float) -> Attack:

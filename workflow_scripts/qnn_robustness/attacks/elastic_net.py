@@ -5,9 +5,17 @@ from __future__ import annotations
 from foolbox.attacks import EADAttack
 from foolbox.attacks.base import Attack
 
+from qnn_robustness.attacks.crafting.clean_failures import CleanFailures
+
 ACCESS = "white_box"
-NORMS = {"l1": EADAttack}
 BUDGETED = False
+
+
+class ElasticNet(CleanFailures, EADAttack):
+    """The attack, whose failures come back clean."""
+
+
+NORMS = {"l1": ElasticNet}
 
 
 def build(

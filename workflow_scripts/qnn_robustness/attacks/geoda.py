@@ -9,13 +9,13 @@ from typing import Any
 import eagerpy as ep
 import numpy as np
 from foolbox import distances
-from foolbox.attacks import LinearSearchBlendedUniformNoiseAttack
 from foolbox.attacks.base import Attack, MinimizationAttack
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting import balls
 from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
 from qnn_robustness.attacks.crafting.array_model import rounds_at_once
+from qnn_robustness.attacks.crafting.blended_noise import BlendedNoise
 from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.common.distances import distance
@@ -239,5 +239,5 @@ def _greedy(clean: np.ndarray, normal: np.ndarray) -> Ray:
 
 def build(norm: str, *, initial_draws: int, **parameters: Any) -> Attack:
     """Return the attack; it starts from a random image blended with the sample."""
-    init_attack = LinearSearchBlendedUniformNoiseAttack(directions=initial_draws, steps=50)
+    init_attack = BlendedNoise(initial_draws)
     return GeoDA(norm=norm, init_attack=init_attack, **parameters)

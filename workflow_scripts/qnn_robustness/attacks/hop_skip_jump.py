@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import eagerpy as ep
 import numpy as np
-from foolbox.attacks import HopSkipJumpAttack, LinearSearchBlendedUniformNoiseAttack
+from foolbox.attacks import HopSkipJumpAttack
 from foolbox.attacks.base import Attack
 from foolbox.devutils import atleast_kd, flatten
+
+from qnn_robustness.attacks.crafting.blended_noise import BlendedNoise
 
 ACCESS = "decision"
 NORMS = ("l2", "linf")
@@ -66,7 +68,7 @@ def build(
     """Return the attack; it starts from a random image blended with the sample."""
     return HopSkipJump(
         smallest_probe=smallest_probe,
-        init_attack=LinearSearchBlendedUniformNoiseAttack(directions=initial_draws, steps=50),
+        init_attack=BlendedNoise(initial_draws),
         steps=steps,
         initial_gradient_eval_steps=initial_gradient_eval_steps,
         max_gradient_eval_steps=max_gradient_eval_steps,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import eagerpy as ep
 from foolbox.attacks import (
     L2MomentumIterativeFastGradientMethod,
@@ -18,12 +16,11 @@ TINY = 1e-30
 
 
 class _Normalised:
-    """Gradients of L1 length one before they are accumulated (equation 6); Foolbox adds them as they come."""
+    """Gradients of L1 length one before they are accumulated (equation 6); Foolbox adds their signs or directions."""
 
-    def value_and_grad(self, loss_fn: Callable[[ep.Tensor], ep.Tensor], x: ep.Tensor) -> tuple[ep.Tensor, ep.Tensor]:
-        value, gradient = super().value_and_grad(loss_fn, x)
-        lengths = ep.maximum(ep.norms.l1(flatten(gradient), axis=-1), TINY)
-        return value, gradient / atleast_kd(lengths, gradient.ndim)
+    def normalize(self, gradients: ep.Tensor, *, x: ep.Tensor, bounds: object) -> ep.Tensor:
+        lengths = ep.maximum(ep.norms.l1(flatten(gradients), axis=-1), TINY)
+        return gradients / atleast_kd(lengths, gradients.ndim)
 
 
 class LinfMomentum(_Normalised, LinfMomentumIterativeFastGradientMethod):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 NORMS = ("linf", "l2", "l1", "l0")
+SAME = 1e-6  # float32 and float64 differ by less in [0, 1], and levels of 8 or 16 bits by more
 
 
 def to_unit(samples: np.ndarray) -> np.ndarray:
@@ -25,7 +26,7 @@ def distance(norm: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     if norm == "l1":
         return difference.sum(axis=1)
     if norm == "l0":
-        return (difference > 0).sum(axis=1).astype(np.float64)
+        return (difference > SAME).sum(axis=1).astype(np.float64)
     raise ValueError(f"unknown norm {norm!r}")
 
 

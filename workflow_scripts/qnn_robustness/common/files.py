@@ -92,7 +92,8 @@ def sha256_folder(path: str | Path) -> str:
     """Return the SHA-256 of the files below a folder: their names and bytes."""
     digest = hashlib.sha256()
     for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+        name = os.fsencode(file.relative_to(path).as_posix())  # need not be UTF-8
+        digest.update(name + f"\0{sha256_file(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The configuration of an audit: one network of the user's own on a folder of labelled images."""
+"""The configuration of an audit: one network of the user's own on a folder of labelled images or clips."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.data.formats.image_folder import EXTENSIONS
+from qnn_robustness.data.formats import image_folder, speech_commands
 from qnn_robustness.quantization.importing.declaration import nearest_range
 from qnn_robustness.quantization.importing.description import describe
 
 EXPERIMENTS = ("audit_white_box", "audit_black_box", "audit_minimal")
 # The samples that each attack of config/audit.yaml takes at most.
 SAMPLES = {"audit_apgd_linf": 200, "audit_square_linf": 200, "audit_fmn_l2": 200, "audit_hop_skip_jump_l2": 25}
-MOST_IMAGES = 2000  # of a large folder as many are drawn, stratified
+# Clips are attacked in shares of the range of their features, which are no 8-bit images, and as sound.
+FEATURE_BUDGETS = {
+    "audit_apgd_linf": {"budgets": ["0.5/255", "1/255", "2/255", "4/255"]},
+    "audit_square_linf": {"budgets": ["2/255", "4/255"]},
+}
+ON_CLIPS = ["audit_apgd_linf", "audit_sound_pgd_snr"]
+CLIP = "wav"
+MOST_SAMPLES = 2000  # of a large folder as many are kept, stratified
 CALIBRATION = 100
 ABOVE_CHANCE = 0.1  # a network that is not better than chance by so much is fed wrongly
 NUMBER = r"(-?[0-9]+(?:\.[0-9]+)?)"
@@ -24,35 +31,55 @@ RANGE = re.compile(rf"{NUMBER}\.\.{NUMBER}")
 def audit(model: str, data: str, value_range: str | None = None, labels: str | None = None) -> dict[str, Any]:
     """Return the overlay over config/audit.yaml for a network file and a folder of class folders.
 
-    `value_range` (`0..255`) says which values stand for black and white; without it the range in use that is
-    nearest to what the input of an integer network can represent is taken, and [0, 1] for others. `labels` are the
-    class folders in the order of the outputs, separated by commas; without it they are in alphabetical order.
+    The folders hold images, or clips (.wav) of the twelve classes of Speech Commands. `value_range` (`0..255`) says
+    which values stand for black and white; without it the range in use that is nearest to what the input of an integer
+    network can represent is taken, and [0, 1] for others. `labels` are the class folders in the order of the outputs,
+    separated by commas; without it they are in alphabetical order, and those of clips in MLPerf Tiny's.
 
     Raises UserError, with one line, for whatever does not fit.
     """
     described = describe(model)
-    counts = _images(Path(data), labels.split(",") if labels else None)
-    classes, images = list(counts), sum(counts.values())
-    if described.outputs not in (None, len(classes)):
+    folders = _class_folders(Path(data), [label.strip() for label in labels.split(",")] if labels else None)
+    images, clips = _count(folders, image_folder.EXTENSIONS), _count(folders, (CLIP,))
+    samples, of_sound = images or clips, not images
+    if not samples:
         raise UserError(
-            f"{data}: has {len(classes)} class folders ({', '.join(classes[:12])}), "
+            f"{data}: its class folders hold no images ({', '.join(image_folder.EXTENSIONS)}) or clips ({CLIP})"
+        )
+    if of_sound:
+        folders = _in_order_of_commands(data, folders, value_range, labels)
+    if described.outputs not in (None, len(folders)):
+        raise UserError(
+            f"{data}: has {len(folders)} class folders ({', '.join([*folders][:12])}), "
             f"but {model} has {described.outputs} outputs"
         )
+    calibration = min(CALIBRATION, samples // 3) if of_sound or described.precision == "float32" else 0
+    kept = min(MOST_SAMPLES, samples - calibration)
     name = name_of(model)
-    return {
-        "datasets": {"images": _dataset(data, described.shape, classes, images, described.precision == "float32")},
-        "models": {
-            name: {
-                "dataset": "images",
-                "files": {described.precision: str(Path(model).resolve())},
-                "input": {"range": _range(value_range, described.span)},
-                "output": "softmax" if described.softmax else "logits",
-                "minimum_accuracy": round(1 / len(classes) + ABOVE_CHANCE, 3),
-            }
-        },
-        "attacks": {attack: {"samples": min(most, images)} for attack, most in SAMPLES.items()},
+    dataset = {
+        "path": str(Path(data).resolve()),
+        "image_shape": list(described.shape),
+        "classes": [*folders],
+        "test_samples": kept,
+        "calibration_samples": calibration,
+        "calibration_from_test": calibration > 0,
+    }
+    entry = {
+        "dataset": "images",
+        "files": {described.precision: str(Path(model).resolve())},
+        "output": "softmax" if described.softmax else "logits",
+        "minimum_accuracy": round(1 / len(folders) + ABOVE_CHANCE, 3),
+    }
+    overlay = {
+        "datasets": {"images": dataset},
+        "models": {name: entry},
+        "attacks": {attack: {"samples": min(most, kept)} for attack, most in SAMPLES.items()},
         "experiments": {experiment: {"models": [name]} for experiment in EXPERIMENTS},
     }
+    if of_sound:
+        return _on_clips(overlay)
+    entry["input"] = {"range": _range(value_range, described.span)}
+    return overlay
 
 
 def name_of(model: str) -> str:
@@ -61,29 +88,43 @@ def name_of(model: str) -> str:
     return name if name[:1].isalpha() else f"model_{name}"
 
 
-def _images(folder: Path, labels: list[str] | None) -> dict[str, int]:
-    """Return the number of images in each class folder, in the order of the labels."""
+def _class_folders(folder: Path, labels: list[str] | None) -> dict[str, Path]:
+    """Return the class folders by name, in the order of the labels."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected one with a folder of images for each class")
     found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if labels is not None and sorted(labels) != found:
         raise UserError(f"{folder}: its class folders are {', '.join(found)}, the labels {', '.join(labels)}")
-    counts = {
-        name: sum(path.suffix[1:].lower() in EXTENSIONS for path in (folder / name).iterdir())
-        for name in labels or found
-    }
-    if len(counts) < 2:
-        raise UserError(f"{folder}: has {len(counts)} class folders; expected two or more, with images of each class")
-    return counts
+    if len(found) < 2:
+        raise UserError(f"{folder}: has {len(found)} class folders; expected two or more, with images of each class")
+    return {name: folder / name for name in labels or found}
 
 
-def _dataset(data: str, shape: tuple[int, ...], classes: list[str], images: int, is_float: bool) -> dict[str, Any]:
-    entry = {"path": str(Path(data).resolve()), "image_shape": list(shape), "classes": classes}
-    if images > MOST_IMAGES:
-        entry |= {"split_folders": None, "test_fraction": MOST_IMAGES / images}
-    if is_float:  # the integer networks are made here
-        entry |= {"calibration_samples": CALIBRATION, "calibration_from_test": images <= MOST_IMAGES}
-    return entry
+def _count(folders: dict[str, Path], extensions: tuple[str, ...]) -> int:
+    names = [path for folder in folders.values() for path in folder.iterdir() if not path.name.startswith(".")]
+    return sum(path.suffix[1:].lower() in extensions for path in names)
+
+
+def _in_order_of_commands(
+    data: str, folders: dict[str, Path], value_range: str | None, labels: str | None
+) -> dict[str, Path]:
+    classes = speech_commands.CLASSES
+    if set(folders) != set(classes):
+        raise UserError(f"{data}: holds clips in {', '.join([*folders][:12])}; expected {', '.join(classes)}")
+    if value_range:
+        raise UserError(f"RANGE={value_range}: is for images; features of clips have a unit of their own")
+    if labels and [*folders] != classes:
+        raise UserError(f"LABELS={labels}: the order of clips is that of MLPerf Tiny, {','.join(classes)}")
+    return {name: folders[name] for name in classes}
+
+
+def _on_clips(overlay: dict[str, Any]) -> dict[str, Any]:
+    """Attack features in shares of their range, which the calibration clips give, and sound."""
+    overlay["datasets"]["images"]["format"] = "speech_commands"
+    for attack, own in overlay["attacks"].items():
+        own |= {"lattice": "float"} | FEATURE_BUDGETS.get(attack, {})
+    overlay["experiments"]["audit_white_box"]["attacks"] = ON_CLIPS
+    return overlay
 
 
 def _range(text: str | None, span: tuple[float, float] | None) -> list[float]:

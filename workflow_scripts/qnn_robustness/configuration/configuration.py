@@ -17,6 +17,7 @@ from qnn_robustness.configuration.points import (
     unique,
 )
 from qnn_robustness.configuration.recipes import Recipes
+from qnn_robustness.data.formats import FEATURES
 
 
 class Configuration(Recipes):
@@ -114,6 +115,17 @@ class Configuration(Recipes):
     def figures(self) -> list[str]:
         """Return the figures that some experiment feeds."""
         return unique(figure for entry in self.experiments.values() for figure in entry["figures"])
+
+    def has_worst_case(self) -> bool:
+        """Return whether attacks within Linf budgets count together, as `evaluation.reported.counted` has it."""
+        return any(
+            attack["norm"] == "linf"
+            and "budgets" in attack
+            and attack["protocol"] == "sound"
+            and (attack["lattice"] == "uint8" or self.dataset(self.dataset_of(model))["format"] in FEATURES)
+            for experiment in self.experiments.values()
+            for model, attack in product(experiment["models"], map(self.attack, experiment["attacks"]))
+        )
 
     def feeding(self, figure: str) -> list[str]:
         """Return the experiments that feed a figure."""

@@ -11,7 +11,7 @@ import numpy as np
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_arrays, sha256_path, write_arrays, write_json
 from qnn_robustness.data.formats import EMBEDDED, SEVERAL, Pool, Source, reader
-from qnn_robustness.data.splits import SPLITS, Sound, Split, to_range
+from qnn_robustness.data.splits import SPLITS, Sound, Split, stratified, to_range
 
 # One random stream for each purpose: a change of one draw leaves the others as they are.
 _STREAMS = {"test": 0, "validation": 1, "calibration": 2}
@@ -64,7 +64,7 @@ def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
     Validation and calibration are drawn from the training pool, or from a pool `validation` (calibration from the
     test pool with `calibration_from_test`, for data sets without training images), stratified by the class shares of
     that whole pool, among the samples whose file extension `extensions` allows. The test split is the test pool, or,
-    without one, a stratified share `test_fraction` of all samples; `test_samples` keeps the first ones.
+    without one, a stratified share `test_fraction` of all samples; `test_samples` keeps a stratified part.
     Draws depend on `seed`, the purpose and the place in the canonical order only.
 
     Raises UserError when a class has too few samples for a draw, or test has one class only.
@@ -93,7 +93,7 @@ def draw(source: Source, dataset: dict[str, Any]) -> dict[str, Split]:
         indices[split] = (origin, rows)
     for split in ("train", "test"):
         indices[split] = (split, np.flatnonzero(allowed[split, split] & ~taken[split]))
-    indices["test"] = ("test", _first(indices["test"][1], dataset.get("test_samples")))
+    indices["test"] = ("test", _kept(pools["test"], indices["test"][1], dataset.get("test_samples")))
     splits = {split: _split(pools[origin], rows, split) for split, (origin, rows) in indices.items()}
     _check(splits, pools, source.classes)
     return splits
@@ -174,12 +174,12 @@ def _quotas(counts: np.ndarray, total: int) -> list[int]:
     return quotas
 
 
-def _first(rows: np.ndarray, wanted: int | None) -> np.ndarray:
+def _kept(pool: Pool, rows: np.ndarray, wanted: int | None) -> np.ndarray:
     if wanted is None:
         return rows
     if wanted > len(rows):
         raise UserError(f"test_samples: {wanted} wanted, but there are {len(rows)} test samples")
-    return rows[:wanted]
+    return rows[stratified(pool.labels[rows], wanted)]
 
 
 def _check(splits: dict[str, Split], pools: dict[str, Pool], classes: list[str]) -> None:

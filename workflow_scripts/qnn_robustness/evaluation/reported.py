@@ -1,4 +1,4 @@
-"""Which rows of a table stand for a precision that was evaluated on several kernel sets."""
+"""Which rows of tables and records stand for others, and count."""
 
 from __future__ import annotations
 
@@ -12,3 +12,10 @@ def reported(table: pd.DataFrame) -> pd.DataFrame:
     """
     first = table.drop_duplicates("target").set_index("target")["kernels"]
     return table[table["kernels"] == table["target"].map(first)]
+
+
+def counted(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the records that count together: those of the sound protocol, and of images those on the 8-bit lattice."""
+    on_lattice = records["lattice"] == "uint8"
+    of_images = on_lattice.groupby(records["model"], observed=True).transform("any").astype(bool)
+    return records[(records["protocol"] == "sound") & (on_lattice | ~of_images)]

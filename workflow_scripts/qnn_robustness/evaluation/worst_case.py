@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qnn_robustness.common.vote import VOTE
+from qnn_robustness.evaluation.reported import counted
 from qnn_robustness.evaluation.statistics import paired_difference, wilson
 
 NETWORK = ["model", "training", "preprocessor", "target", "kernels"]
@@ -56,7 +57,7 @@ def worst_case(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     """
     rows = [
         {**point, **_rate(_chosen(group, samples), norm, point["budget"])}
-        for point, group, samples in _points(_counted(records), norm)
+        for point, group, samples in _points(counted(records), norm)
     ]
     return pd.DataFrame(rows, columns=WORST_CASE)
 
@@ -70,7 +71,7 @@ def defenses(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     bounds leaves any; then its robustness is not to be believed. It is empty where neither could be checked.
     """
     rows = []
-    for point, group, samples in _points(_counted(records), norm):
+    for point, group, samples in _points(counted(records), norm):
         chosen = _chosen(group, samples)
         masked = _masked(chosen, group, norm, point["budget"])
         for name in (*PARTS, WORST):
@@ -78,12 +79,6 @@ def defenses(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
             if len(_at(rows_of_part, norm, point["budget"])):
                 rows.append({**point, "part": name, **_rate(rows_of_part, norm, point["budget"]), **masked})
     return pd.DataFrame(rows, columns=DEFENSES)
-
-
-def _counted(records: pd.DataFrame) -> pd.DataFrame:
-    on_lattice = records["lattice"] == "uint8"
-    of_images = on_lattice.groupby(records["model"], observed=True).transform("any").astype(bool)
-    return records[(records["protocol"] == "sound") & (on_lattice | ~of_images)]
 
 
 def _points(records: pd.DataFrame, norm: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame, set[int]]]:

@@ -224,12 +224,12 @@ def _tensor(path: str, index: int, tensor: Any, buffers: Any) -> Tensor:
         raise UserError(f"{what} has a negative size in its shape {shape}; convert the model again")
     if not 0 <= tensor.buffer < len(buffers):
         raise UserError(f"{what} names a buffer that does not exist; convert the model again")
-    scales, zero_points, axis = _quantization(what, tensor.quantization, shape)
     data = _data(what, buffers[tensor.buffer].data, type_name, shape)
+    scales, zero_points, axis = _quantization(what, tensor.quantization, shape, constant=data is not None)
     return Tensor(index, _text(tensor.name), type_name, shape, scales, zero_points, axis, data)
 
 
-def _quantization(what: str, record: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, int]:
+def _quantization(what: str, record: Any, shape: tuple[int, ...], constant: bool) -> tuple[np.ndarray, np.ndarray, int]:
     scales = np.zeros(0, np.float32)
     if record is not None and record.scale is not None:
         scales = np.array(record.scale, np.float32)
@@ -237,7 +237,8 @@ def _quantization(what: str, record: Any, shape: tuple[int, ...]) -> tuple[np.nd
     if len(scales) and record.zeroPoint is not None and len(record.zeroPoint):
         zero_points = np.array(record.zeroPoint, np.int64)
     axis = int(record.quantizedDimension) if len(scales) > 1 else 0
-    if not (np.isfinite(scales).all() and (scales > 0).all()):
+    # A channel of weights that are all zero may have the scale 0.
+    if not (np.isfinite(scales).all() and (scales >= 0).all() and (constant or (scales > 0).all())):
         raise UserError(f"{what} has a scale that is not positive and finite; convert the model again")
     if len(zero_points) != len(scales):
         raise UserError(f"{what} has {len(scales)} scales but {len(zero_points)} zero points")

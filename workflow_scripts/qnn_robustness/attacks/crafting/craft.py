@@ -99,6 +99,14 @@ class Block:
     misclassified: np.ndarray
 
 
+@dataclass(frozen=True)
+class Starts:
+    """Other samples to start from: `points` [B, H, W, C], which have another class than the label where `usable`."""
+
+    points: np.ndarray
+    usable: np.ndarray
+
+
 def craft(
     setting: Setting, model: Model, samples: np.ndarray, labels: np.ndarray, streams: np.ndarray | None = None
 ) -> Crafted:
@@ -109,8 +117,8 @@ def craft(
 
     A sample that the model misclassifies when clean is its own adversarial sample for attacks that minimise
     the distance. A failure within a budget keeps the attack's last point (it may fool another precision); a
-    failure to minimise comes back clean. Decision attacks start from a random image or, where the network gives
-    all of these the label, from another sample; without either the sample is not attacked.
+    failure to minimise comes back clean. Attacks that walk along the boundary start from a random image or, where the
+    network gives all of these the label, from another sample; without either the sample is not attacked.
     """
     budgets = list(setting.budgets) or [None]
     shape = (len(setting.seeds), len(budgets), len(samples))
@@ -151,8 +159,6 @@ def _craft_block(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     adversarial, queries = block.clean.copy(), np.full(len(block.labels), setting.runs, np.int64)
     attacked = np.full(len(block.labels), True) if budget is not None else ~block.misclassified
-    if setting.method.ACCESS == "decision":
-        attacked &= block.has_start  # a network that knows one class only has no boundary to walk along
     if warm is not None:
         adversarial = warm.astype(np.float32)
         attacked &= _predictions(model, adversarial) == block.labels  # the others are done
@@ -160,10 +166,10 @@ def _craft_block(
     if len(active):
         attacked_samples = block.clean[active], block.labels[active]
         counter = QueryCounter(model, *attacked_samples, setting.norm, setting.query_budget, setting.runs)
-        starts, streams = block.starts[active], block.streams[active]
+        starts = Starts(block.starts[active], block.has_start[active])
         try:
-            extra = {} if warm is None else {"starting_points": _native(model, adversarial[active])}
-            result = _run(setting, counter, starts, streams, seed, budget, extra)
+            extra = {} if warm is None else {"starting_points": adversarial[active]}
+            result = _run(setting, counter, starts, block.streams[active], seed, budget, extra)
         except BudgetSpent:
             result = counter.best
         adversarial[active] = np.where(balls.column(counter.spent, result), counter.best, result)
@@ -175,30 +181,38 @@ def _craft_block(
 def _run(
     setting: Setting,
     counter: QueryCounter,
-    starts: np.ndarray,
+    starts: Starts,
     streams: np.ndarray,
     seed: int,
     budget: float | None,
-    extra: dict[str, Any],
+    extra: dict[str, np.ndarray],
 ) -> np.ndarray:
     """Return the attack's samples (float32) for the samples that `counter` counts for."""
     attack = setting.method.build(setting.norm, **setting.parameters)
-    inputs, labels = _native(counter.model, counter.samples), _native(counter.model, counter.labels)
+    chosen = np.arange(len(streams))
     if getattr(attack, "init_attack", None) is not None:
-        with SampleStreams(seed, streams, inputs.shape[1:], STARTING_POINTS).serving_eagerpy():
-            extra["starting_points"] = _starting_points(attack, counter, inputs, labels, starts)
-    with SampleStreams(seed, streams, inputs.shape[1:], SEARCH).serving_eagerpy():
+        with SampleStreams(seed, streams, counter.samples.shape[1:], STARTING_POINTS).serving_eagerpy():
+            extra["starting_points"], chosen = _starting_points(attack, counter, starts)
+    result = counter.samples.copy()
+    if not len(chosen):
+        return result
+    counter.spent[np.setdiff1d(np.arange(len(streams)), chosen)] = True
+    extra = {name: _native(counter.model, values[chosen]) for name, values in extra.items()}
+    inputs, labels = (_native(counter.model, values[chosen]) for values in (counter.samples, counter.labels))
+    serving = SampleStreams(seed, streams[chosen], counter.samples.shape[1:], SEARCH).serving_eagerpy()
+    with counter.only(chosen), serving:
         _, clipped, _ = attack(counter, inputs, Misclassification(labels), epsilons=budget, **extra)
-    return ep.astensor(clipped).numpy()
+    result[chosen] = ep.astensor(clipped).numpy()
+    return result
 
 
-def _starting_points(attack: Attack, counter: QueryCounter, inputs: Any, labels: Any, starts: np.ndarray) -> Any:
-    """Return the points that the attack's own initialisation finds, and `starts` where it finds none."""
-    points, _, success = attack.init_attack(counter, inputs, Misclassification(labels), epsilons=None)
-    failed = ~ep.astensor(success).numpy()
-    points = ep.astensor(points).numpy().copy()
-    points[failed] = starts[failed]
-    return _native(counter.model, points)
+def _starting_points(attack: Attack, counter: QueryCounter, starts: Starts) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points that the attack itself finds, else those of `starts`, and the samples that have one."""
+    inputs, labels = (_native(counter.model, values) for values in (counter.samples, counter.labels))
+    points = ep.astensor(attack.init_attack.run(counter, inputs, Misclassification(labels))).numpy().copy()
+    failed = (points == counter.samples).all(axis=tuple(range(1, points.ndim)))
+    points[failed] = starts.points[failed]
+    return points, np.flatnonzero(~failed | starts.usable)
 
 
 def _stored(

@@ -59,23 +59,30 @@ def repairs(adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float
 
 
 def _lowered(adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float) -> np.ndarray:
-    """Return the rounded images with the perturbation of some values a level smaller, as many as the budget asks for.
-
-    Lowering a value by a level saves 2 |r| - 1 of the squared length (1 of the L1 length) for a rounded perturbation of
-    r levels, and takes the image away from the wanted one. Those which cost least for what they save come first.
-    """
+    """Return the rounded images with the perturbation of some values a level smaller, as many as the budget asks."""
     wanted = (np.clip(adversarial, 0.0, 1.0) * 255.0 - clean).reshape(len(clean), -1)
+    levels = whole_levels(wanted, norm, budget * 255)
+    return (clean.reshape(levels.shape) + levels).astype(np.uint8).reshape(clean.shape)
+
+
+def whole_levels(wanted: np.ndarray, norm: str, limit: float | np.ndarray) -> np.ndarray:
+    """Return perturbations [N, D] in levels as whole levels of a length (l2 or l1) of at most `limit` ([N, 1] or one).
+
+    They are rounded, and some values lowered by a level towards zero. Lowering a perturbation of r levels saves
+    2 |r| - 1 of the squared length (1 of the L1 length) and goes away from what was wanted. Those which cost least for
+    what they save come first. Where one level a value is not enough, the result is longer.
+    """
     levels = np.rint(wanted)
     sizes = np.abs(levels)
     saved = np.where(levels == 0, 0.0, 2 * sizes - 1 if norm == "l2" else 1.0)
     cost = 1 + 2 * np.sign(levels) * (wanted - levels)
     order = np.argsort(np.where(saved > 0, cost / np.maximum(saved, 1), np.inf), axis=1, kind="stable")
-    length, limit = (sizes**2, (budget * 255) ** 2) if norm == "l2" else (sizes, budget * 255)
+    length, limit = (sizes**2, np.square(limit)) if norm == "l2" else (sizes, limit)
     savings = np.take_along_axis(saved, order, axis=1)
     still_missing = length.sum(axis=1, keepdims=True) - (np.cumsum(savings, axis=1) - savings) - limit
     lower = np.zeros(levels.shape, bool)
     np.put_along_axis(lower, order, (still_missing > TOLERANCE) & (savings > 0), axis=1)
-    return (clean.reshape(levels.shape) + levels - np.sign(levels) * lower).astype(np.uint8).reshape(clean.shape)
+    return levels - np.sign(levels) * lower
 
 
 def _shortened(rounded: np.ndarray, adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float) -> np.ndarray:

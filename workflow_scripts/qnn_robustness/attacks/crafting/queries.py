@@ -25,7 +25,8 @@ class QueryCounter(Model):
 
     With a `query_budget` the best adversarial sample seen for each input is kept. A call that would exceed the budget
     of a sample marks it as `spent`: what is asked for it from then on neither counts nor is remembered, and its result
-    is `best`. `BudgetSpent` is raised once every sample is spent.
+    a random network, with several runs): Foolbox asks again for samples that wait for others of the batch.
+    a random network, with several runs): Foolbox asks again for samples that wait for the others of their batch.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class QueryCounter(Model):
         self.spent = np.zeros(len(samples), bool)
         self.best = samples.copy()
         self.best_distance = np.full(len(samples), np.inf)
+        self._before = np.full_like(samples, np.nan)
 
     @property
     def bounds(self) -> Any:
@@ -63,7 +65,8 @@ class QueryCounter(Model):
         rounds, rest = divmod(len(inputs), len(self.active))
         if rest:
             raise ValueError(f"{len(inputs)} inputs do not belong to {len(self.active)} samples")
-        cost = rounds * self.runs
+        parts = np.split(ep.astensor(inputs).numpy(), rounds)
+        cost = self._new(parts) * self.runs
         if self.query_budget is not None:
             self.spent[self.active] |= self.queries[self.active] + cost > self.query_budget
             if self.spent.all():
@@ -71,11 +74,21 @@ class QueryCounter(Model):
         self.queries[self.active] += np.where(self.spent[self.active], 0, cost)
         outputs = self.model(inputs)
         if self.query_budget is not None:
-            self._remember(ep.astensor(inputs).numpy(), ep.astensor(outputs).numpy(), rounds)
+            self._remember(parts, ep.astensor(outputs).numpy())
         return outputs
 
-    def _remember(self, inputs: np.ndarray, outputs: np.ndarray, rounds: int) -> None:
-        for part, logits in zip(np.split(inputs, rounds), np.split(outputs, rounds), strict=True):
+    def _new(self, parts: list[np.ndarray]) -> np.ndarray:
+        """Return how many inputs of each active sample cost something."""
+        if self.query_budget is None or self.runs > 1:
+            return np.full(len(self.active), len(parts), np.int64)
+        count = np.zeros(len(self.active), np.int64)
+        for part in parts:
+            count += (part != self._before[self.active]).any(axis=tuple(range(1, part.ndim)))
+            self._before[self.active] = part
+        return count
+
+    def _remember(self, parts: list[np.ndarray], outputs: np.ndarray) -> None:
+        for part, logits in zip(parts, np.split(outputs, len(parts)), strict=True):
             far = distance(self.norm, part, self.samples[self.active])
             fooled = logits.argmax(axis=1) != self.labels[self.active]
             better = fooled & (far < self.best_distance[self.active]) & ~self.spent[self.active]

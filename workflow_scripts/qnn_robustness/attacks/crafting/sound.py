@@ -9,6 +9,7 @@ import numpy as np
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.craft import Crafted, Setting
+from qnn_robustness.attacks.crafting.lattice import whole_levels
 from qnn_robustness.common.progress import progress
 from qnn_robustness.data.audio.mfcc import features_of
 from qnn_robustness.data.splits import Sound
@@ -81,9 +82,9 @@ def _descend(
     attack: SoundAttack, gradient: Any, clips: np.ndarray, labels: np.ndarray, ratio: float, noise: np.ndarray
 ) -> np.ndarray:
     limit = largest_noise(clips, ratio)[:, None]
-    result, done = _rounded(clips, noise), np.zeros(len(clips), bool)
+    result, done = _rounded(clips, noise, limit), np.zeros(len(clips), bool)
     for _ in range(attack.steps + 1):
-        points = _rounded(clips, noise)
+        points = _rounded(clips, noise, limit)
         result[~done] = points[~done]
         logits, slope = gradient(points.astype(np.float32), labels)
         done |= logits.argmax(axis=1) != labels
@@ -96,9 +97,9 @@ def _descend(
     return result
 
 
-def _rounded(clips: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Return clips with noise as 16-bit sound. Noise is cut to whole levels towards zero, so that it never grows."""
-    return np.clip(clips + np.trunc(noise), -LOUDEST - 1, LOUDEST).astype(np.int16)
+def _rounded(clips: np.ndarray, noise: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Return clips with noise as 16-bit sound: in whole levels, and within the limit as before."""
+    return np.clip(clips + whole_levels(noise, "l2", limit), -LOUDEST - 1, LOUDEST).astype(np.int16)
 
 
 def _gradient(model: Model, feature_range: tuple[float, float]) -> Any:

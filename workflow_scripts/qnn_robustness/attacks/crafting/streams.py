@@ -31,12 +31,13 @@ class SampleStreams:
     def draw(self, method: str, shape: Sequence[int], *arguments: float) -> np.ndarray:
         """Return float32 draws of `shape` by `method` of numpy's generators (`uniform`, `normal`).
 
-        The sample axis is the first one (shape [N, D] or [N, D + 1], whatever the shape of D) or the second
-        one (shape [R, N, ...sample shape]); draws without one come from a stream of the seed alone.
+        The sample axis is the first one (shape [N, D] to [N, D + 2], whatever the shape of D: a point in a ball is
+        drawn with up to two values more) or the second one (shape [R, N, ...sample shape]); draws without one come from
+        a stream of the seed alone.
         """
         shape = tuple(int(size) for size in shape)
         count, size = len(self.generators), int(np.prod(self.sample_shape))
-        if shape[0] == count and int(np.prod(shape[1:])) in (size, size + 1):
+        if shape[0] == count and int(np.prod(shape[1:])) in (size, size + 1, size + 2):
             axis, part = 0, shape[1:]
         elif len(shape) > 2 and shape[1] == count and shape[2:] == self.sample_shape:
             axis, part = 1, (shape[0], *shape[2:])

@@ -8,7 +8,7 @@ from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.configuration import Configuration
-from qnn_robustness.data.formats import EMBEDDED, SEVERAL
+from qnn_robustness.data.formats import EMBEDDED, IN_FOLDERS, SEVERAL
 from qnn_robustness.data.registry import files, resolve
 
 
@@ -32,8 +32,8 @@ def _files(entry: dict[str, Any], where: str) -> dict[str, dict[str, Any]]:
 def _check_source(entry: dict[str, Any], present: list[dict[str, Any]], where: str) -> None:
     """Check that a data set is in archives, in a folder or embedded."""
     if entry["path"] is not None:
-        if entry["format"] != "image_folder" or present:
-            raise UserError(f"{where}.path: is for format: image_folder without source and archive")
+        if entry["format"] not in IN_FOLDERS or present:
+            raise UserError(f"{where}.path: is for format: {' or '.join(IN_FOLDERS)} without source and archive")
     elif entry["format"] not in EMBEDDED and not present:
         raise UserError(
             f"{where}: no archive; name one of the registry (source), your own (archive, checksum) or a folder (path)"

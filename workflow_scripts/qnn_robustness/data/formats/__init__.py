@@ -19,6 +19,7 @@ from qnn_robustness.common.errors import UserError, did_you_mean
 
 FORMATS = ("digits", "cifar10_binary", "image_folder", "speech_commands", "svhn_mat")
 EMBEDDED = ("digits",)  # read without an archive
+IN_FOLDERS = ("image_folder", "speech_commands")  # read a folder like an archive
 SEVERAL = ("speech_commands", "svhn_mat")  # read files by the pool they hold
 FEATURES = ("speech_commands",)  # give features of sound instead of images
 

@@ -54,11 +54,18 @@ def _tflite(path: Path) -> Description:
 
 def _keras(path: Path) -> Description:
     try:
-        records = [record["config"] for record in layers(read_configuration(path)) if "config" in record]
-        records = [record for record in records if isinstance(record, dict)]
-        shapes = [record.get("batch_shape") or record.get("batch_input_shape") for record in records]
+        records = [
+            (record["class_name"], record["config"])
+            for record in layers(read_configuration(path))
+            if isinstance(record.get("config"), dict)
+        ]
+        shapes = [config.get("batch_shape") or config.get("batch_input_shape") for _, config in records]
         shape = next(tuple(shape[1:]) for shape in shapes if shape)
-        activations = [str(record.get("activation")) for record in records if "activation" in record]
+        activations = [
+            "softmax" if name == "Softmax" else str(config["activation"])
+            for name, config in records
+            if name == "Softmax" or "activation" in config
+        ]
     except UserError:
         raise
     except StopIteration:

@@ -10,6 +10,7 @@ import numpy as np
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import atomic_path, sha256_file, sha256_path, write_json
+from qnn_robustness.common.scaling import InputScaling
 from qnn_robustness.data.splits import Split, to_unit
 from qnn_robustness.models.float_network import predict
 from qnn_robustness.quantization.importing.declaration import CHECKED, Declaration
@@ -54,7 +55,7 @@ def import_file(
     logits = predict(network, raw)
     accuracy = declaration.check_accuracy(lambda inputs: predict(network, inputs), test)
     with atomic_path(network_path) as partial:
-        behind_scaling(network, declaration.scaling).save(partial)
+        behind_scaling(*without_rescaling(network, declaration.scaling)).save(partial)
     write_json(
         sidecar_path,
         {
@@ -67,6 +68,20 @@ def import_file(
             "sha256": sha256_file(network_path),
         },
     )
+
+
+def without_rescaling(network: keras.Model, scaling: InputScaling) -> tuple[keras.Model, InputScaling]:
+    """Take a first layer Rescaling off; return the rest, and the scaling from [0, 1] to what the rest takes.
+
+    Behind it the integer networks would start with operators that scale, which they need not have.
+    """
+    steps = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+    if len(steps) < 2 or not isinstance(steps[0], keras.layers.Rescaling):
+        return network, scaling
+    slope, intercept = steps[0].scale, steps[0].offset
+    if np.ndim(slope) or np.ndim(intercept) or slope <= 0 or len(network.inputs[0].shape) != 4:
+        return network, scaling
+    return keras.Model(steps[0].output, network.outputs[0]), scaling.after(float(slope), float(intercept))
 
 
 def are_probabilities(outputs: np.ndarray) -> bool:

@@ -12,6 +12,7 @@ from keras import layers
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
+from qnn_robustness.quantization.integer_model.operators import on_shapes
 from qnn_robustness.quantization.tflite_model import TFLiteModel
 from qnn_robustness.quantization.trial import try_out
 
@@ -19,7 +20,6 @@ TOLERANCE = 1e-4  # of outputs, relative to the largest
 PROBES = 16
 _PADDINGS = {0: "same", 1: "valid"}
 _ACTIVATIONS = {0: None, 1: "relu", 3: "relu6"}
-_OF_SHAPES = ("SHAPE", "STRIDED_SLICE", "PACK")
 
 
 class _Unsupported(Exception):
@@ -48,7 +48,7 @@ def _built(graph: Graph) -> keras.Model:
     image = keras.Input(source.shape[1:])
     values: dict[int, Any] = {source.index: image}
     for operator in graph.operators:
-        if operator.name in _OF_SHAPES:
+        if on_shapes(operator):
             continue
         try:
             if operator.name not in _BUILDERS:

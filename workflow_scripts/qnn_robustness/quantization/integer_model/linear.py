@@ -42,7 +42,8 @@ class LinearLayer(Layer):
         )
         self.low, self.high = activation_limits(operator, context)
         weights, bias = self._constants()
-        self.bias_type = operator.inputs[2].type if len(operator.inputs) == 3 and operator.inputs[2] else "INT32"
+        has_bias = len(operator.inputs) == 3 and operator.inputs[2] is not None
+        self.bias_type = operator.inputs[2].type if has_bias else self.int16_bias_types[0]
         self.filter_values = self._arranged(weights)
         self.bias = bias
         self.real_multiplier = self._real_multipliers(len(bias))

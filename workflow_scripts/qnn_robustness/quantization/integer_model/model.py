@@ -14,6 +14,7 @@ from qnn_robustness.common.errors import UserError, did_you_mean
 from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
 from qnn_robustness.quantization.integer_model import operators
 from qnn_robustness.quantization.integer_model.addition import Add
+from qnn_robustness.quantization.integer_model.arithmetic import variable
 from qnn_robustness.quantization.integer_model.estimators import gate_named, rounded_and_clipped
 from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits
 from qnn_robustness.quantization.integer_model.linear import Conv2D, DepthwiseConv2D, FullyConnected
@@ -35,6 +36,8 @@ LAYERS: dict[str, type[Layer]] = {
 }
 KERNELS = {"int8": ("reference", "builtin", "xnnpack"), "int16": ("reference", "builtin")}
 _X86 = ("x86_64", "amd64", "i386", "i686", "x86")
+_CONVERTED = ("FLOAT32", "UINT8")  # types of ends that a network of INT8 or INT16 may have
+_UINT8_SHIFT = 128  # between the codes of UINT8 and those of INT8
 _BATCH = 256  # samples evaluated at a time: larger batches only take more memory
 
 
@@ -55,9 +58,9 @@ class IntegerModel:
             raise UserError(
                 f"{graph.path}: has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; 1 each works"
             )
-        self.float_input = graph.inputs[0].type == "FLOAT32"
-        self.float_output = graph.outputs[0].type == "FLOAT32"
-        self._input, self._output = self._strip_float_borders(graph, remaining)
+        self._ends = graph.inputs[0].type, graph.outputs[0].type
+        self._context = Context(graph.path, kernels)
+        self._input, self._output = self._strip_borders(graph, remaining)
         if self._input.type not in LIMITS or len(self._input.scales) != 1:
             raise UserError(
                 f"{graph.path}: the input has type {self._input.type}; it needs a network quantized to "
@@ -65,19 +68,23 @@ class IntegerModel:
             )
         self.precision = self._input.type.lower()
         _check_kernels(graph.path, self.precision, kernels)
-        self._context = Context(graph.path, kernels)
         self._softmax = self._take_softmax(remaining)
         self._logits = self._softmax.operator.inputs[0] if self._softmax else self._output
-        self.layers = [self._layer(operator) for operator in remaining if operator.name not in operators.SHAPE]
+        self.layers = [self._layer(operator) for operator in remaining if not operators.on_shapes(operator)]
         _check_order(self._context, self.layers, self._input, self._logits)
         self.input_shape = self._input.shape[1:]
         self.input_scale, self.input_zero_point = self._input.scale, self._input.zero_point
         self.output_scale = self._output.scale
         self.num_classes = int(self._output.shape[-1])
+        self._unit = [variable(value) for value in (self.scaling.gain, self.scaling.offset, self.input_scale)]
+        # TFLite's reference QUANTIZE of a float32 input rounds halves away from zero; all else here and there to even
+        away = self._ends[0] == "FLOAT32" and kernels == "reference"
+        self._round = _half_away if away else tf.round
         signature = [tf.TensorSpec((None, *self.input_shape), tf.float32)]
         self._centered_logits = tf.function(lambda x: self._run(x)[self._logits.index], input_signature=signature)
         self._all_activations = tf.function(self._run, input_signature=signature)
         self._float_logits = tf.function(self.logits, input_signature=signature)
+        self._centered_input = tf.function(self._quantize_centered, input_signature=signature)
 
     @classmethod
     def from_file(
@@ -96,22 +103,24 @@ class IntegerModel:
 
     # -- building ----------------------------------------------------------------------------------
 
-    def _strip_float_borders(self, graph: Graph, remaining: list[Operator]) -> tuple[Tensor, Tensor]:
-        """Take QUANTIZE off a float32 input and DEQUANTIZE off a float32 output; return the integer ends."""
+    def _strip_borders(self, graph: Graph, remaining: list[Operator]) -> tuple[Tensor, Tensor]:
+        """Take the conversion off an input and an output of FLOAT32 or UINT8; return the integer ends between them."""
         source, target = graph.inputs[0], graph.outputs[0]
-        if self.float_input:
+        if source.type in _CONVERTED:
             takers = [operator for operator in remaining if source in operator.inputs]
-            if len(takers) != 1 or takers[0].name != "QUANTIZE":
+            if len(takers) != 1 or takers[0].name != "QUANTIZE" or not _convert(source, takers[0].outputs[0]):
                 raise UserError(
-                    f"{graph.path}: the float32 input is not quantized first; the integer model needs one "
+                    f"{graph.path}: the {source.type} input is not converted first; the integer model needs one "
                     "quantized to INT8 or INT16 (for a float32 network attack the network itself)"
                 )
             remaining.remove(takers[0])
             source = takers[0].outputs[0]
-        if self.float_output:
+        if target.type in _CONVERTED:
             makers = [operator for operator in remaining if target in operator.outputs]
-            if len(makers) != 1 or makers[0].name != "DEQUANTIZE" or makers[0].inputs[0] is None:
-                raise UserError(f"{graph.path}: the float32 output does not come from DEQUANTIZE of an integer tensor")
+            if len(makers) != 1 or makers[0].name not in ("DEQUANTIZE", "QUANTIZE") or not makers[0].inputs[0]:
+                raise UserError(f"{graph.path}: the {target.type} output does not come from an integer tensor")
+            if not _convert(target, makers[0].inputs[0]):
+                raise self._context.refuse(makers[0], "changes the scale of the output; convert the model again")
             remaining.remove(makers[0])
             target = makers[0].inputs[0]
         return source, target
@@ -138,21 +147,24 @@ class IntegerModel:
         return values
 
     def quantize(self, x: np.ndarray) -> np.ndarray:
-        """Quantize float32 inputs [N, H, W, C]: clip(round(x / scale) + zero_point), rounding half to even.
+        """Quantize float32 inputs [N, H, W, C]: clip(round(x / scale) + zero_point), as `logits` does and as the file.
 
-        x is brought into the file's unit first. The division is one of float32 numbers, as in `logits`.
+        x is brought into the file's unit first. Halves are rounded to even; where a `reference` kernel of the file
+        quantizes a float32 input, away from zero.
         """
-        low, high = LIMITS[self._input.type]
-        codes = np.round(self.scaling.apply(x) / self.input_scale) + np.float32(self.input_zero_point)
-        return np.clip(codes, low, high).astype(self._input.type.lower())
+        x = np.asarray(x, np.float32)
+        parts = [self._centered_input(x[start : start + _BATCH]).numpy() for start in range(0, max(len(x), 1), _BATCH)]
+        return (np.concatenate(parts) + self.input_zero_point).astype(self._input.type.lower())
 
     def _quantize_centered(self, x: tf.Tensor) -> tf.Tensor:
         low, high = centered_limits(self._input)
-        slope = np.float32(1) / self.input_scale
+        gain, offset, scale = self._unit
         if not self.scaling.is_identity:
             x = x[..., ::-1] if self.scaling.reverse else x
-            x = x * tf.constant(self.scaling.gain, tf.float32) + tf.constant(self.scaling.offset, tf.float32)
-        return rounded_and_clipped(x, lambda x: tf.round(x / self.input_scale), slope, low, high, self._gate)
+            x = x * gain + offset
+        return rounded_and_clipped(
+            x, lambda x: self._round(x / scale), np.float32(1) / self.input_scale, low, high, self._gate
+        )
 
     def forward_quantized(self, q: Any) -> np.ndarray:
         """Map codes [N, H, W, C] (int8 or int16) to output codes [N, classes], byte for byte TFLite's."""
@@ -193,16 +205,19 @@ class IntegerModel:
 
     def as_file_input(self, q: np.ndarray) -> np.ndarray:
         """Return codes as the file's input tensor takes them: dequantized if that is float32."""
-        if not self.float_input:
-            return np.asarray(q, self._input.type.lower())
-        return (np.asarray(q, np.float32) - np.float32(self.input_zero_point)) * self.input_scale
+        if self._ends[0] == "FLOAT32":
+            return (np.asarray(q, np.float32) - np.float32(self.input_zero_point)) * self.input_scale
+        if self._ends[0] == "UINT8":
+            return (np.asarray(q, np.int16) + _UINT8_SHIFT).astype(np.uint8)
+        return np.asarray(q, self._input.type.lower())
 
     def as_output_codes(self, values: np.ndarray) -> np.ndarray:
         """Return the file's output tensor as codes."""
-        if not self.float_output:
-            return values
-        codes = np.rint(np.asarray(values, np.float64) / self.output_scale) + self._output.zero_point
-        return codes.astype(self._output.type.lower())
+        if self._ends[1] == "FLOAT32":
+            values = np.rint(np.asarray(values, np.float64) / self.output_scale) + self._output.zero_point
+        elif self._ends[1] == "UINT8":
+            values = np.asarray(values, np.int16) - _UINT8_SHIFT
+        return values.astype(self._output.type.lower())
 
     def _check_codes(self, q: Any) -> None:
         if np.shape(q)[1:] != tuple(self.input_shape):
@@ -216,6 +231,20 @@ class IntegerModel:
         starts = range(0, max(len(q), 1), _BATCH)
         parts = [function(self._centered(q[start : start + _BATCH])).numpy() for start in starts]
         return np.concatenate(parts).astype(np.int64)
+
+
+def _convert(end: Tensor, inner: Tensor) -> bool:
+    """Whether an end of the file and the integer tensor beside it differ in their type alone."""
+    if end.type == "FLOAT32":
+        return inner.type in LIMITS
+    same_scale = len(end.scales) == len(inner.scales) == 1 and end.scale == inner.scale
+    return inner.type == "INT8" and same_scale and end.zero_point - inner.zero_point == _UINT8_SHIFT
+
+
+def _half_away(x: tf.Tensor) -> tf.Tensor:
+    """Round halves away from zero, exactly."""
+    whole = tf.floor(tf.abs(x))
+    return tf.sign(x) * (whole + tf.cast(tf.abs(x) - whole >= 0.5, x.dtype))
 
 
 def _check_kernels(path: str, precision: str, kernels: str) -> None:

@@ -23,6 +23,12 @@ BORDER = ("QUANTIZE", "DEQUANTIZE", "SOFTMAX")
 SUPPORTED = tuple(sorted({*LAYERS, *SHAPE, *BORDER}))
 
 
+def on_shapes(operator: Operator) -> bool:
+    """Whether an operator works on shapes, which a RESHAPE reads, and on no activations."""
+    types = {tensor.type for tensor in operator.inputs if tensor is not None}
+    return operator.name == "SHAPE" or (operator.name in SHAPE and types <= {"INT32", "INT64"})
+
+
 def unsupported(path: str, operator: Operator) -> UserError:
     """Return the error for an operator that the integer model does not have, or not in its place."""
     where = " in this place" if operator.name in SUPPORTED else ""
@@ -32,5 +38,5 @@ def unsupported(path: str, operator: Operator) -> UserError:
 def check_operators(graph: Graph) -> None:
     """Raise UserError for the first operator that the integer model has in no place."""
     for operator in graph.operators:
-        if operator.name not in SUPPORTED:
+        if operator.name not in SUPPORTED or (operator.name in SHAPE and not on_shapes(operator)):
             raise unsupported(graph.path, operator)

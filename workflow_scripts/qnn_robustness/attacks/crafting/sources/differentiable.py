@@ -9,17 +9,21 @@ import tensorflow as tf
 
 from qnn_robustness.attacks.crafting.sources import BOUNDS, View
 from qnn_robustness.attacks.crafting.sources.temperature import jacobian_temperature
+from qnn_robustness.quantization.integer_model.arithmetic import variable
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
 
 
 def seen(logits: Logits, shape: tuple[int, int, int], view: View) -> foolbox.TensorFlowModel:
     """Return `logits` (float32 [N, *shape] -> [N, K]) in a view; gradients pass the rounding of inputs straight."""
+    levels = variable(255)
+
+    @tf.custom_gradient
+    def to_lattice(inputs: tf.Tensor):
+        return tf.round(inputs * levels) / levels, lambda upstream: upstream
 
     def rounded(inputs: tf.Tensor) -> tf.Tensor:
-        if view.on_lattice:
-            inputs += tf.stop_gradient(tf.round(inputs * 255.0) / 255.0 - inputs)
-        return logits(inputs)
+        return logits(to_lattice(inputs) if view.on_lattice else inputs)
 
     temperature = view.temperature
     if temperature == "jacobian":

@@ -55,7 +55,7 @@ def load_subject(
             raise UserError(
                 f"{path}: made for inputs in another unit than [0, 1]; set diagnose: false for its experiments"
             )
-        differing = check_exactness(model, path, model.quantize(inputs))
+        differing = check_exactness(model, path, inputs)
         if differing:
             raise UserError(mismatch_message(model, differing))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from qnn_robustness.common.distances import NORMS
+from qnn_robustness.evaluation.reported import counted
 from qnn_robustness.evaluation.statistics import mcnemar, wilson
 
 KEYS = ["model", "training", "target", "norm"]
@@ -29,11 +31,13 @@ def table(records: pd.DataFrame) -> pd.DataFrame:
     adversarial samples found with the target's own gradients and those found otherwise: by `black_box` attacks on the
     target, or `transferred` from another precision (white-box there). nearer: share of samples where the other found a
     nearer one or the only one, with Wilson's interval. only_other, only_white_box: samples that only one of the two
-    fooled at all, with McNemar's exact p-value. Undefended networks, each target on its first kernel set; norms in
-    which some white-box attack works. The two sides may have been attacked by different methods: another that is nearer
-    is a sign of masking, none that is nearer is no proof of its absence.
+    fooled at all, with McNemar's exact p-value. Undefended networks, each target on its first kernel set; records that
+    count (evaluation.reported), in those distances (a ratio of signal to noise is none) in which a white-box attack
+    works. The two sides may have been attacked by different methods: another that is nearer is a sign of masking, none
+    that is nearer is no proof of its absence.
     """
     records = records[(records["preprocessor"] == "none") & (records["through"] == "none")]
+    records = counted(records[records["norm"].isin(NORMS)])
     first = records.drop_duplicates("target").set_index("target")["kernels"]
     records = records[(records["kernels"] == records["target"].map(first)) & records["target_correct"]]
     own, white = records["source"] == records["target"], records["access"] == "white_box"
