@@ -233,6 +233,18 @@ def test_straight_through_gradient_is_zero_exactly_where_clipped(tmp_path):
     np.testing.assert_allclose(gradient, inside.T[..., None] * (WEIGHTS * 0.05)[:, None, :], rtol=1e-5)
 
 
+def test_saturated_scores_have_the_gradient_that_leads_back(tmp_path):
+    model = IntegerModel.from_file(_linear_network(tmp_path / "linear.tflite", output_scale=0.02))
+    x = tf.constant(np.array([0.9, 0.1], np.float32).reshape(1, 1, 1, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        logits = model.logits(x, through_saturation=True)
+        total = logits[0, 0]
+    assert logits[0, 0] == 127 * np.float32(0.02)
+    np.testing.assert_allclose(tape.gradient(total, x)[0, 0, 0], WEIGHTS[0] * 0.05, rtol=1e-5)
+    np.testing.assert_array_equal(logits, model.logits(x))
+
+
 def test_smooth_gradient_passes_where_clipped(tmp_path):
     path = _linear_network(tmp_path / "linear.tflite", output_scale=0.02, activation=1)
     x = np.array([0.1, 0.25], np.float32).reshape(1, 1, 1, 2)  # real output 0 is -0.125: a dead unit

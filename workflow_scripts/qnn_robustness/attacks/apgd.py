@@ -128,7 +128,7 @@ class _Climb:
             return network.logits(self.points), self.gradients
 
     def _remember_best(self) -> None:
-        better = self.values > self.best_values
+        better = self.values >= self.best_values  # or as good: saturated scores are a plateau to be left
         mask = balls.column(better, self.points)
         self.best_values = np.where(better, self.values, self.best_values)
         self.best_points = np.where(mask, self.points, self.best_points)

@@ -34,6 +34,11 @@ def smooth(unclipped: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return tf.sigmoid((unclipped - low) / width) * tf.sigmoid((high - unclipped) / width)
 
 
+def unclipped(values: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """1 everywhere: for scores, whose saturation an attacker has to overcome (IntegerModel.logits)."""
+    return tf.ones_like(values)
+
+
 ESTIMATORS: dict[str, Gate] = {"straight_through": straight_through, "smooth": smooth}
 
 

@@ -15,7 +15,7 @@ from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read
 from qnn_robustness.quantization.integer_model import operators
 from qnn_robustness.quantization.integer_model.addition import Add
 from qnn_robustness.quantization.integer_model.arithmetic import variable
-from qnn_robustness.quantization.integer_model.estimators import gate_named, rounded_and_clipped
+from qnn_robustness.quantization.integer_model.estimators import Gate, gate_named, rounded_and_clipped, unclipped
 from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits
 from qnn_robustness.quantization.integer_model.linear import Conv2D, DepthwiseConv2D, FullyConnected
 from qnn_robustness.quantization.integer_model.moving import Pad, Requantize, Reshape
@@ -139,11 +139,12 @@ class IntegerModel:
 
     # -- running -----------------------------------------------------------------------------------
 
-    def _run(self, centered: tf.Tensor) -> dict[int, tf.Tensor]:
+    def _run(self, centered: tf.Tensor, gate_of_scores: Gate | None = None) -> dict[int, tf.Tensor]:
         """Map the centered input to the centered value of each tensor."""
         values = {self._input.index: centered}
         for layer in self.layers:
-            values[layer.output.index] = layer(self._gate, *(values[tensor.index] for tensor in layer.inputs))
+            gate = gate_of_scores if gate_of_scores and layer.output is self._logits else self._gate
+            values[layer.output.index] = layer(gate, *(values[tensor.index] for tensor in layer.inputs))
         return values
 
     def quantize(self, x: np.ndarray) -> np.ndarray:
@@ -189,13 +190,17 @@ class IntegerModel:
             result[name] = self._softmax(logits).astype(self._output.type.lower())
         return result
 
-    def logits(self, x: tf.Tensor) -> tf.Tensor:
+    def logits(self, x: tf.Tensor, through_saturation: bool = False) -> tf.Tensor:
         """Map inputs [N, H, W, C] (float32, in the unit that `scaling` starts from) to float32 logits [N, classes].
 
         Exact and differentiable: the value is that of the integer network before a final softmax,
         dequantized; the gradient is the estimator's. Works in eager mode and inside tf.function.
+
+        The scores of samples that a network is sure of saturate, all at once if there are two classes, and have no
+        gradient then. With `through_saturation` they have the one without limits, which leads an attack back.
         """
-        values = self._run(self._quantize_centered(tf.convert_to_tensor(x, tf.float32)))
+        gate_of_scores = unclipped if through_saturation else None
+        values = self._run(self._quantize_centered(tf.convert_to_tensor(x, tf.float32)), gate_of_scores)
         return values[self._logits.index] * self._logits.scale
 
     def scores(self, x: np.ndarray) -> np.ndarray:

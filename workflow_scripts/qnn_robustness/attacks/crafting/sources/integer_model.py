@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from qnn_robustness.quantization.integer_model.model import IntegerModel
 def load(path: str | Path, kernels: str, view: View) -> Model:
     """Return the network on a kernel set."""
     model = IntegerModel.from_file(path, kernels, view.estimator)
-    return seen(model.logits, model.input_shape, view)
+    return seen(partial(model.logits, through_saturation=True), model.input_shape, view)
 
 
 def mismatches(path: str | Path, kernels: str, inputs: np.ndarray) -> int:

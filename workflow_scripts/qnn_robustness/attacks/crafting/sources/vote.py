@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +22,7 @@ def load(paths: Sequence[str], kernels: str, view: View) -> Model:
     """Return the vote of the files of float32, int16 and int8, each on its kernel set."""
     network = load_network(paths[0])
     integer = [
-        IntegerModel.from_file(path, name, view.estimator).logits
+        partial(IntegerModel.from_file(path, name, view.estimator).logits, through_saturation=True)
         for path, name in zip(paths[1:], parted(kernels)[1:], strict=True)
     ]
     return seen(voted([logits_function(network), *integer]), network.input_shape[1:], view)
