@@ -5,9 +5,9 @@
 RUN is the folder in which that run was made (its logs/ hold the benchmarks of Snakemake), the rest its overlays. Writes
 docs/results/core_hours.csv and the table in the README.
 
-Crafting is scaled by samples, budgets, seeds and steps or queries, an attack that was not run counts like the others of
-its access; training by epochs, at the pace of the reference networks; other jobs count like the mean of their stage.
-Networks of other data sets count like ResNet-8 on CIFAR-10.
+Crafting is scaled by samples, budgets, seeds and steps or queries, as if no sample were fooled early; an attack
+that was not run counts like the others of its access. Training is scaled by epochs, at the pace of the reference
+networks. Other jobs count like the mean of their stage, networks of other data sets like ResNet-8 on CIFAR-10.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from qnn_robustness.evaluation.publish import markdown, with_table, write_manife
 
 HOUR = 3600
 TRAINING_THREADS = 2  # of the reference networks
-EFFORT = ("steps", "restarts", "binary_search_steps", "queries")
+REPEATED = ("steps", "restarts", "binary_search_steps", "coordinates")
+UNKNOWN = 100  # inputs, of a method with none of these parameters
 STAGES = {
     "downloads": "data",
     "data": "data",
@@ -122,8 +123,14 @@ def effort(configuration: Configuration, name: str) -> float:
     """Return about how many inputs an attack evaluates."""
     entry = configuration.attack(name)
     size = entry["samples"] * len(entry["seeds"]) * max(len(entry.get("budgets") or []), 1)
-    each = math.prod(entry["parameters"].get(key) or 1 for key in EFFORT)
-    return size * (entry["query_budget"] or each)
+    return size * (entry["query_budget"] or inputs_of_a_sample(entry["parameters"]))
+
+
+def inputs_of_a_sample(parameters: dict) -> float:
+    """Return steps times what repeats them (AutoAttack has two attacks on each target), plus queries."""
+    repeated = [parameters[key] for key in REPEATED if parameters.get(key)]
+    steps = math.prod(repeated) * 2 * parameters.get("targets", 0.5) if repeated else 0
+    return steps + (parameters.get("queries") or 0) or UNKNOWN
 
 
 def attack_pace(done: dict[Path, float], small: Configuration):
