@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+from snakemake.utils import update_config
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
@@ -51,7 +52,7 @@ STAGES = {
 def main(run: Path, overlays: list[str]) -> None:
     small, full = configuration(overlays), configuration([])
     measured = {path.relative_to(run / "logs"): seconds(path) for path in (run / "logs").rglob("*.tsv")}
-    measured = {path: value for path, value in measured.items() if path.parts[0] in STAGES}
+    measured = {path: value for path, value in measured.items() if path.parts[0] in STAGES and belongs(path, small)}
     rows = []
     planned = planned_jobs()
     for stage in dict.fromkeys(STAGES.values()):
@@ -76,19 +77,17 @@ def main(run: Path, overlays: list[str]) -> None:
     print(table.to_string(index=False))
 
 
+def belongs(path: Path, small: Configuration) -> bool:
+    """Return whether a job is none of an attack that was run in the same folder with other overlays."""
+    attacks = {attack for experiment in small.experiments.values() for attack in experiment["attacks"]}
+    return path.parts[0] != "adversarial" or path.stem in attacks | set(small.diagnostics["attacks"])
+
+
 def configuration(overlays: Iterable[str]) -> Configuration:
     values: dict = {}
     for name in ("config.yaml", *overlays):
-        values = merged(values, yaml.safe_load((ROOT / name).read_text(encoding="utf-8")))
+        update_config(values, yaml.safe_load((ROOT / name).read_text(encoding="utf-8")))
     return load(values, ROOT / "schemas/config.schema.yaml")
-
-
-def merged(base: dict, overlay: dict) -> dict:
-    """Return `overlay` over `base`, as Snakemake merges configuration files."""
-    both = {
-        key: merged(base[key], value) for key, value in overlay.items() if isinstance(base.get(key), dict) and value
-    }
-    return {**base, **overlay, **both}
 
 
 def planned_jobs() -> list[Path]:
@@ -101,7 +100,8 @@ def planned_jobs() -> list[Path]:
 def seconds(benchmark: Path) -> float:
     """Return the processor time of a job; of one too short to be sampled, the time it took."""
     last = pd.read_csv(benchmark, sep="\t").iloc[-1]
-    return max(float(pd.to_numeric(last["cpu_time"], errors="coerce") or 0), 0.0) or float(last["s"])
+    sampled = pd.to_numeric(last["cpu_time"], errors="coerce")
+    return float(sampled if sampled > 0 else last["s"])
 
 
 def estimate(wanted: list[Path], done: dict[Path, float], small: Configuration, full: Configuration) -> float:

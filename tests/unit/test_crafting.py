@@ -78,6 +78,7 @@ def setting(method: str, batch_size: int = 12, seeds=(0,), on_lattice: bool = Tr
 def test_a_sample_does_not_depend_on_its_batch(method, on_lattice, data):
     whole = craft(setting(method, on_lattice=on_lattice), numpy_model(on_lattice), *data)
     parts = craft(setting(method, batch_size=5, on_lattice=on_lattice), numpy_model(on_lattice), *data)
+    # what the order of sums in a batch changes is rounded away on the lattice
     np.testing.assert_allclose(whole.adversarial, parts.adversarial, rtol=0, atol=0 if on_lattice else 1e-6)
 
 
