@@ -253,6 +253,23 @@ def test_starts_lie_on_the_sphere_and_differ(norm: str) -> None:
     assert len(np.unique(np.sign(moves).reshape(5, -1), axis=0)) > 1
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_plateaus_are_crossed(norm: str) -> None:
+    """Scores of integer networks that saturate stay the same while their straight-through gradients point on."""
+    slopes = tf.constant(np.random.default_rng(0).normal(size=(SIZE, 2)).astype(np.float32))
+
+    def logits(inputs: tf.Tensor) -> tf.Tensor:
+        linear = tf.reshape(inputs, (-1, SIZE)) @ slopes
+        return tf.constant([[1.0, 0.0]]) + linear - tf.stop_gradient(linear)
+
+    samples, radius = np.full((3, 2, 2, 3), 0.5, np.float32), 0.1
+    model = foolbox.TensorFlowModel(logits, bounds=(0, 1))
+    run = attacked(attack(norm, steps=25), model, samples, np.zeros(3, np.int64), radius, norm=norm)
+    ahead = slopes.numpy()[:, 1] - slopes.numpy()[:, 0]
+    ahead = np.sign(ahead) if norm == "linf" else ahead / np.linalg.norm(ahead)
+    np.testing.assert_allclose((run.points - samples).reshape(3, SIZE) / radius, np.tile(ahead, (3, 1)), atol=0.02)
+
+
 # --- promises -----------------------------------------------------------------------------------------------
 
 
