@@ -26,8 +26,9 @@ from qnn_robustness.configuration.audit import audit, name_of  # noqa: E402
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the audit and return the exit status of the workflow."""
-    overlay = audit(arguments.model, arguments.data, arguments.range, arguments.labels)
-    folder = arguments.folder or ROOT / "audits" / name_of(arguments.model)
+    taken = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["models"]
+    overlay = audit(arguments.model, arguments.data, arguments.range, arguments.labels, taken)
+    folder = arguments.folder or ROOT / "audits" / name_of(arguments.model, taken)
     write_text(folder / "audit.yaml", yaml.safe_dump(overlay, sort_keys=False))
     command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
     command += ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", str(arguments.cores)]

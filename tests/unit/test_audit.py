@@ -119,6 +119,12 @@ def test_names_are_names_of_the_configuration(file: str, name: str) -> None:
     assert name_of(file) == name
 
 
+def test_a_network_does_not_merge_with_a_model_of_the_configuration_beneath(network: str, folder: Path) -> None:
+    overlay = audit(network, str(folder), taken=["my_network_8"])
+    assert name_of(network) == "my_network_8"
+    assert [*overlay["models"]] == overlay["experiments"]["audit_minimal"]["models"] == ["model_my_network_8"]
+
+
 def test_clips_are_attacked_as_features_and_as_sound(tmp_path: Path) -> None:
     for name in speech_commands.CLASSES:
         (tmp_path / "clips" / name).mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,20 @@ NUMBER = r"(-?[0-9]+(?:\.[0-9]+)?)"
 RANGE = re.compile(rf"{NUMBER}\.\.{NUMBER}")
 
 
-def audit(model: str, data: str, value_range: str | None = None, labels: str | None = None) -> dict[str, Any]:
+def audit(
+    model: str,
+    data: str,
+    value_range: str | None = None,
+    labels: str | None = None,
+    taken: Collection[str] = (),
+) -> dict[str, Any]:
     """Return the overlay over config/audit.yaml for a network file and a folder of class folders.
 
     The folders hold images, or clips (.wav) of the twelve classes of Speech Commands. `value_range` (`0..255`) says
     which values stand for black and white; without it the range in use that is nearest to what the input of an integer
     network can represent is taken, and [0, 1] for others. `labels` are the class folders in the order of the outputs,
-    separated by commas; without it they are in alphabetical order, and those of clips in MLPerf Tiny's.
+    separated by commas; without it they are in alphabetical order, and those of clips in MLPerf Tiny's. `taken` are
+    names of models of the configuration beneath.
 
     Raises UserError, with one line, for whatever does not fit.
     """
@@ -55,7 +63,7 @@ def audit(model: str, data: str, value_range: str | None = None, labels: str | N
         )
     calibration = min(CALIBRATION, samples // 3) if of_sound or described.precision == "float32" else 0
     kept = min(MOST_SAMPLES, samples - calibration)
-    name = name_of(model)
+    name = name_of(model, taken)
     dataset = {
         "path": str(Path(data).resolve()),
         "image_shape": list(described.shape),
@@ -82,10 +90,10 @@ def audit(model: str, data: str, value_range: str | None = None, labels: str | N
     return overlay
 
 
-def name_of(model: str) -> str:
-    """Return a name for the configuration made from that of a file."""
+def name_of(model: str, taken: Collection[str] = ()) -> str:
+    """Return a name for the configuration made from that of a file, other than the ones taken."""
     name = re.sub(r"[^a-z0-9]+", "_", Path(model).stem.lower()).strip("_")
-    return name if name[:1].isalpha() else f"model_{name}"
+    return f"model_{name}" if name in taken or not name[:1].isalpha() else name
 
 
 def _class_folders(folder: Path, labels: list[str] | None) -> dict[str, Path]:
