@@ -75,6 +75,16 @@ def test_publishing_copies_hashes_and_fills_the_readme(run):
     )
 
 
+def test_comparisons_of_integer_models_are_gathered_over_the_runs(run):
+    results, root = run
+    header = "network,differing_bytes\n"
+    (root / "docs" / "results" / "earlier").mkdir(parents=True)
+    (root / "docs" / "results" / "earlier" / "integer_model_exactness.csv").write_text(f"{header}a,0\n")
+    (results / "tables" / "integer_model_exactness.csv").write_text(f"{header}b,0\n")
+    publish(results, root, "x")
+    assert (root / "docs" / "results" / "integer_model_exactness.csv").read_text() == f"{header}a,0\nb,0\n"
+
+
 def test_publishing_without_tables_or_marks_or_with_large_files_is_refused(run):
     results, root = run
     with pytest.raises(UserError, match="marks"):

@@ -18,7 +18,8 @@ LARGEST = 1_000_000  # bytes of a published file
 def publish(results: Path, root: Path, run: str) -> None:
     """Copy results/tables/*.csv and results/figures/*.{svg,png} to `root`/docs/results/`run`.
 
-    Files of an earlier run of this name are removed; the manifest and the README's headline are written anew.
+    Files of an earlier run of this name are removed; the manifest, the README's headline and the comparison of
+    integer models over all published runs are written anew.
 
     Raises UserError when there are no tables, or a file is too large to be kept in a repository.
     """
@@ -33,10 +34,18 @@ def publish(results: Path, root: Path, run: str) -> None:
     (published / run).mkdir(parents=True)
     for path in sources:
         shutil.copyfile(path, published / run / path.name)
+    _gather(published, "integer_model_exactness.csv")
     write_manifest(published)
     readme = root / "README.md"
     headline = pd.read_csv(published / run / "headline.csv", keep_default_na=False)
     write_text(readme, with_table(readme.read_text(encoding="utf-8"), f"headline:{run}", markdown(headline)))
+
+
+def _gather(published: Path, table: str) -> None:
+    """Write what the published runs have of a table below each other, beside their folders."""
+    parts = [pd.read_csv(path) for path in sorted(published.glob(f"*/{table}"))]
+    if parts:
+        write_text(published / table, pd.concat(parts).to_csv(index=False))
 
 
 def write_manifest(published: Path) -> None:
