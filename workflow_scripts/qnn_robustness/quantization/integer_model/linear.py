@@ -103,7 +103,7 @@ class LinearLayer(Layer):
         """Return the exact linear map, in float32 where sums of this layer provably fit its 24 bits."""
         weights = arithmetic.variable(self.filter_values)
         if (self.bound < EXACT_FLOAT32).all():
-            return lambda x: self.linear(x, weights)
+            return lambda x: self.linear(x, tf.stop_gradient(weights))  # or their gradient would be taken, too
         fits_by_bytes = (
             self.bound / max(map(abs, centered_limits(self.inputs[0]))) * (_BYTE - 1) < EXACT_FLOAT32
         ).all()
