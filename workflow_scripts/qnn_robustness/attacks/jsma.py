@@ -10,6 +10,7 @@ import numpy as np
 from foolbox.attacks.base import Attack
 from foolbox.distances import l0
 
+from qnn_robustness.attacks.crafting import losses
 from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
 from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.network import Network
@@ -24,18 +25,24 @@ PAIRS = 2**24  # candidate pairs in memory at once
 class JSMA(ArrayAttack):
     """Changes the two most salient input values by `theta` again and again until the goal is reached.
 
-    The paper defines the attack towards a target class t: the pair maximises -(sum dZ_t)(sum of the other
-    dZ_j) with the first sum helping t and the second one hurting the rest (equation 8 for a pair), where Z
-    are the logits. A value leaves the search at the end of its range. A sample gives up when no pair
-    qualifies or `largest_share` of its values have been changed, counted as in the paper: two for each step.
+    The paper defines the attack towards a target class t: the pair maximises -(sum dF_t)(sum of the other
+    dF_j) with the first sum helping t and the second one hurting the rest (equation 8 for a pair). `outputs` says
+    what F is: the paper defines it with the class probabilities and takes the logits in its experiments, because
+    probabilities of confident networks do not change. Here the derivatives are those of the log-odds of t, which are
+    the probabilities' up to a factor, and do. They add up to zero over the classes: what helps t hurts the rest, and
+    the map looks for the class that is in the way, where that of the logits weighs all classes alike.
+
+    A value leaves the search at the end of its range. A sample gives up when no pair qualifies or `largest_share` of
+    its values have been changed. A value that is changed again counts once if `counted` is `values`, and each time, as
+    in the published limit on the number of steps, if it is `changes`.
 
     For mere misclassification, `aim` says which map is used: `random` aims at one random class and goes on
     until that is predicted (the usual evaluation protocol), `all` aims at each other class in turn, stops at
     any misclassification and keeps the fewest changed values, `none` lowers the label's own logit (Wiyatno
     and Xu 2018, section III).
 
-    The map needs no full Jacobian: the gradients of Z_t and of the sum of all logits suffice, two backward
-    passes (counted as two queries) a step whatever the number of classes.
+    The map needs no full Jacobian: the gradient of the log-odds suffices, one query a step whatever the number of
+    classes; for the logits those of Z_t and of the sum of all, two queries.
     """
 
     distance = l0
@@ -43,6 +50,8 @@ class JSMA(ArrayAttack):
     theta: float
     largest_share: float
     aim: str
+    outputs: str = "probabilities"
+    counted: str = "values"
 
     def search(self, network: Network, clean: np.ndarray, goal: Goal) -> np.ndarray:
         """Return the perturbed inputs; those of a failure are where the search ended."""
@@ -72,26 +81,38 @@ class JSMA(ArrayAttack):
     def _change_pairs(self, network: Network, clean: np.ndarray, goal: Goal, aim: Goal) -> np.ndarray:
         """Change pairs that favour `aim` until `goal` is reached."""
         result = clean.copy()
-        values = result.reshape(len(result), -1)
-        limit = 1.0 if self.theta > 0 else 0.0
-        active = np.arange(len(clean))
-        for _ in range(int(values.shape[1] * self.largest_share / 2)):
+        values, before = result.reshape(len(result), -1), clean.reshape(len(clean), -1)
+        most = values.shape[1] * self.largest_share
+        end = 1.0 if self.theta > 0 else 0.0
+        sign = np.sign(self.theta) * (1.0 if aim.targeted else -1.0)
+        gradients = _of_log_odds if self.outputs == "probabilities" else _of_logits
+        active, steps = np.arange(len(clean)), 0
+        while len(active) and (self.counted == "values" or 2 * (steps + 1) <= most):
             with network.only(active):
-                logits, wanted, others = _gradients(network, result[active], aim.only(active))
-            remaining = ~goal.only(active).reached(logits)
-            sign = np.sign(self.theta) * (1.0 if aim.targeted else -1.0)
-            is_open = values[active] != limit
-            pairs, qualified = best_pairs(sign * wanted, -sign * others, is_open)
-            kept = remaining & qualified
+                logits, wanted, others = gradients(network, result[active], aim.only(active))
+            pairs, qualified = best_pairs(sign * wanted, -sign * others, values[active] != end)
+            changed = values[active] != before[active]
+            changed[np.arange(len(active))[:, None], pairs] = True
+            within = (self.counted == "changes") | (changed.sum(axis=1) <= most)
+            kept = ~goal.only(active).reached(logits) & qualified & within
             active, pairs = active[kept], pairs[kept]
-            if not len(active):
-                break
-            rows = active[:, None]
+            rows, steps = active[:, None], steps + 1
             values[rows, pairs] = np.clip(values[rows, pairs] + np.float32(self.theta), 0.0, 1.0)
         return result
 
 
-def _gradients(network: Network, inputs: np.ndarray, aim: Goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _of_log_odds(network: Network, inputs: np.ndarray, aim: Goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return logits [N, K] and the gradients [N, D] of the log-odds of the aim's class and of its absence, scaled."""
+
+    def slopes(logits: np.ndarray) -> np.ndarray:
+        return -losses.cross_entropy(logits, aim.classes, aim.classes)[1]
+
+    logits, gradient = network.slope(inputs, slopes)
+    own = gradient.reshape(len(inputs), -1).astype(np.float64)
+    return logits, own, -own
+
+
+def _of_logits(network: Network, inputs: np.ndarray, aim: Goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return logits [N, K] and the gradients [N, D] of the aim's logit and of the sum of the others."""
     count = len(inputs)
 
