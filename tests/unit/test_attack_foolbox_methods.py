@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import eagerpy as ep
 import foolbox
 import numpy as np
 import pytest
+import yaml
 from attack_models import Linear, linear, perturbed
 from attack_oracles import crafted_in_batches
 from scipy.optimize import minimize
@@ -288,7 +290,7 @@ def test_brendel_bethge_gives_a_sample_the_same_trust_region_in_any_batch(
     attack = brendel_bethge.build(
         norm,
         steps=6,
-        trust_region=0.01,
+        trust_region=0.03,
         decay=0.5,
         decays=2,
         overshoot=1.1,
@@ -310,3 +312,19 @@ def test_brendel_bethge_gives_a_sample_the_same_trust_region_in_any_batch(
     np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5)
     assert (predictions(model, together) != problem.labels).all()
     assert (distance(norm, together, problem.samples) < distance(norm, start, problem.samples)).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (6, 6, 3)])
+def test_brendel_bethge_arrives_whatever_the_size_of_the_image(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the far corner of the box, with the default radius, in few steps."""
+    monkeypatch.setattr(brendel_bethge.NORMS["l2"], "instantiate_optimizer", lambda self: Nearest())
+    schema = yaml.safe_load((Path(__file__).parents[2] / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
+    entries = schema["$defs"]["attack_parameters"]["brendel_bethge"]["properties"]
+    parameters = {name: entry["default"] for name, entry in entries.items()} | {"steps": 60}
+    problem = linear(3, samples=4, shape=shape, classes=2, margin=0.1)
+    attack, start = brendel_bethge.build("l2", **parameters), tensor(opposite_corners(problem))
+    found = perturbed(attack, problem.tensorflow_model(), problem.samples, problem.labels, starting_points=start)
+    far, exact = distance("l2", found, problem.samples), problem.distances("l2")
+    assert (far <= 1.05 * exact).all()

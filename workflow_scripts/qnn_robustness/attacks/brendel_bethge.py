@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 from foolbox.attacks import (
     L1BrendelBethgeAttack,
     L2BrendelBethgeAttack,
@@ -23,11 +24,14 @@ BUDGETED = False
 
 
 class _Independent:
-    """The trust region of a sample alone: Foolbox's radius grows with the number of samples in the batch."""
+    """A trust region like any distance: Foolbox's radius grows with the number of samples, and of values, in a batch.
+
+    Small images ended far from the boundary when they were attacked alone.
+    """
 
     def run(self, model: Model, inputs: Any, criterion: Any, **kwargs: Any) -> Any:
         alone = copy.copy(self)
-        alone.lr = self.lr / len(inputs)
+        alone.lr = self.lr / len(inputs) / np.sqrt(np.prod(inputs.shape[1:]))
         return super(_Independent, alone).run(model, inputs, criterion, **kwargs)
 
 
@@ -59,7 +63,7 @@ def build(
 ) -> Attack:
     """Return the attack; it starts from a random image blended with the sample.
 
-    `trust_region` is the first L2 radius of a step, relative to the number of input values.
+    `trust_region` is the first L2 radius of a step by the square root of the number of input values.
     """
     return NORMS[norm](
         init_attack=BlendedNoise(initial_draws),

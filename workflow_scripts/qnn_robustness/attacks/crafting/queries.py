@@ -25,8 +25,8 @@ class QueryCounter(Model):
 
     With a `query_budget` the best adversarial sample seen for each input is kept. A call that would exceed the budget
     of a sample marks it as `spent`: what is asked for it from then on neither counts nor is remembered, and its result
-    a random network, with several runs): Foolbox asks again for samples that wait for others of the batch.
-    a random network, with several runs): Foolbox asks again for samples that wait for the others of their batch.
+    is `best`. `BudgetSpent` is raised once every sample is spent. An input asked twice in a row counts once (not of
+    a random network, with several runs): Foolbox asks again for samples that wait for others of their batch.
     """
 
     def __init__(
