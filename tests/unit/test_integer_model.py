@@ -163,7 +163,102 @@ def test_the_input_is_quantized_as_the_file_does_it(ends: type, kernels: str, tm
     assert check_exactness(model, path, random_inputs(model, 50)["random"]) == 0
     if ends is np.float32:
         halves = np.abs(np.rint((grey * 2 - 1) / model.input_scale) - 1 - codes.reshape(grey.shape)).any(axis=(1, 2, 3))
-        assert halves.any() == (kernels == "reference")
+        assert halves.any() == (kernels != "xnnpack")
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16"])
+@pytest.mark.parametrize("shape", [(3, 3, 1), (2, 4, 3)])
+def test_float_inputs_near_halves_of_codes_are_quantized_as_the_file_does_it(
+    shape: tuple[int, int, int], precision: str, tmp_path: Path
+) -> None:
+    """Kernels divide by the scale or multiply by its reciprocal; built-in ones round the last codes in another way."""
+    random, limits = np.random.default_rng(0), np.iinfo(precision)
+    for scale in (np.float32(1 / 255), np.float32(2 / 255), np.float32(0.0107)):
+        zero_point = 5 if precision == "int8" else 0
+        builder = Builder()
+        source = builder.tensor(np.float32, [1, *shape])
+        output = builder.tensor(np.dtype(precision).type, [1, *shape], scale, zero_point)
+        builder.operator("QUANTIZE", [source], [output], "QuantizeOptions")
+        path = builder.save(tmp_path / "quantize.tflite", [source], [output])
+        codes = random.integers(limits.min, limits.max, (300, *shape)) - zero_point
+        samples = ((codes + 0.5) * np.float64(scale)).astype(np.float32)
+        for kernels in KERNELS[precision]:
+            assert check_exactness(IntegerModel.from_file(path, kernels), path, samples) == 0, kernels
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 2)])
+def test_quantize_rounds_the_last_codes_of_a_sample_as_the_built_in_kernel_does(
+    shape: tuple[int, int, int], tmp_path: Path
+) -> None:
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, *shape], 0.03, 39)
+    output = builder.tensor(np.int8, [1, *shape], np.float32(0.03) * np.float32(4), -82)
+    builder.operator("QUANTIZE", [source], [output], "QuantizeOptions")
+    path = builder.save(tmp_path / "quantize.tflite", [source], [output])
+    for kernels in KERNELS["int8"]:
+        model = IntegerModel.from_file(path, kernels)
+        codes = random_inputs(model, 300)["random"]
+        assert check_exactness(model, path, codes) == 0, kernels
+        assert check_exactness(model, path, codes[:1]) == 0, kernels
+
+
+@pytest.mark.parametrize("channels", [15, 16, 20, 33])
+def test_mean_of_many_channels_with_kept_dimensions(channels: int, tmp_path: Path) -> None:
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 4, 4, channels], 0.5, -3)
+    output = builder.tensor(np.int8, [1, 1, 1, channels], 0.25, 7)
+    axes = builder.constant(np.array([1, 2], np.int32))
+    builder.operator("MEAN", [source, axes], [output], "ReducerOptions", keepDims=True)
+    path = builder.save(tmp_path / "mean.tflite", [source], [output])
+    for kernels in KERNELS["int8"]:
+        model = IntegerModel.from_file(path, kernels)
+        assert check_exactness(model, path, random_inputs(model, 500)["random"]) == 0, kernels
+
+
+def _dense_near_ties(path: Path, kind: type, bias_type: type, scales: np.ndarray, output_scale: np.float32) -> str:
+    """A fully connected layer whose accumulators lie around the 64 steps that its biases choose."""
+    random, channels = np.random.default_rng(0), 64
+    input_scale, levels = np.float32(0.00731), random.integers(1, np.iinfo(kind).max, channels) - 0.5
+    real = np.float64(input_scale) * np.broadcast_to(scales, channels).astype(np.float64) / np.float64(output_scale)
+    steps = np.rint(random.choice([-1, 1], channels) * levels / real + random.integers(-50, 51, channels))
+    builder = Builder()
+    source, output = builder.tensor(kind, [1, 1], input_scale), builder.tensor(kind, [1, channels], output_scale)
+    weights = builder.constant(np.ones((channels, 1), np.int8), scales)
+    bias = builder.constant(np.clip(steps, -(2**29), 2**29).astype(bias_type), scales * input_scale)
+    options = {"quantizedBiasType": 2 if bias_type is np.int32 else 4}
+    builder.operator("FULLY_CONNECTED", [source, weights, bias], [output], "FullyConnectedOptions", **options)
+    return builder.save(path, [source], [output])
+
+
+@pytest.mark.parametrize("channelwise", [False, True])
+@pytest.mark.parametrize(("kind", "bias_type"), [(np.int8, np.int32), (np.int16, np.int32), (np.int16, np.int64)])
+def test_dense_layers_round_large_accumulators_near_ties_as_each_kernel_does(
+    kind: type, bias_type: type, channelwise: bool, tmp_path: Path
+) -> None:
+    """Kernels differ in the last bits of the multiplier, which only accumulators of 20 to 29 bits show."""
+    precision = np.dtype(kind).name
+    for exponent in np.linspace(20, 29, 4):
+        scales = np.float32(2.0) ** np.linspace(-9, -6, 64 if channelwise else 1).astype(np.float32)
+        output_scale = np.float32(scales.max() * np.float32(0.00731) * 2.0**exponent / np.iinfo(kind).max)
+        path = _dense_near_ties(tmp_path / "dense.tflite", kind, bias_type, scales, output_scale)
+        for kernels in KERNELS[precision]:
+            model = IntegerModel.from_file(path, kernels)
+            codes = np.arange(-128, 128).astype(kind)[:, None]
+            assert check_exactness(model, path, codes) == 0, (kernels, exponent)
+
+
+@pytest.mark.parametrize(("kind", "bias_type"), [(np.int8, np.int32), (np.int16, np.int32), (np.int16, np.int64)])
+def test_dense_layers_round_halves_as_each_kernel_does(kind: type, bias_type: type, tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(kind, [1, 1], 0.25), builder.tensor(kind, [1, 1], 0.5)
+    weights = builder.constant(np.ones((1, 1), np.int8), 1.0)
+    bias = builder.constant(np.zeros(1, bias_type), 0.25)
+    options = {"quantizedBiasType": 2 if bias_type is np.int32 else 4}
+    builder.operator("FULLY_CONNECTED", [source, weights, bias], [output], "FullyConnectedOptions", **options)
+    path = builder.save(tmp_path / "dense.tflite", [source], [output])
+    codes = np.arange(-9, 10).astype(kind)[:, None]
+    for kernels in KERNELS[np.dtype(kind).name]:
+        assert check_exactness(IntegerModel.from_file(path, kernels), path, codes) == 0, kernels
 
 
 @pytest.mark.parametrize("precision", ["int8", "int16"])

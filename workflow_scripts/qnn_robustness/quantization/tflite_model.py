@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qnn_robustness.common.errors import UserError, did_you_mean
-from qnn_robustness.quantization.flatbuffer import precision_of, read_graph
+from qnn_robustness.quantization.flatbuffer import Graph, precision_of, read_graph
 
 RESOLVERS = {
     "reference": OpResolverType.BUILTIN_REF,
@@ -17,6 +18,8 @@ RESOLVERS = {
     "xnnpack": OpResolverType.AUTO,
 }
 BATCH = 128
+# Codes that the vectorised QUANTIZE of the built-in kernels takes at a time, from float32 and between int8 scales.
+VECTOR_FLOAT32, VECTOR_INT8 = 8, 16
 
 
 class TFLiteModel:
@@ -40,7 +43,7 @@ class TFLiteModel:
         self.precision, self.scaling = precision_of(graph), graph.scaling
         if self.precision == "int16" and kernels == "xnnpack":
             raise UserError(f"{path}: XNNPACK has no int16 kernels; use reference or builtin")
-        self._threads, self._batches = threads, True
+        self._threads, self._batches = threads, kernels != "builtin" or not _rounds_by_batch(graph)
         try:
             self._restart()
             (self._input,) = self._interpreter.get_input_details()
@@ -80,7 +83,7 @@ class TFLiteModel:
         )
 
     def _answer(self, codes: np.ndarray) -> np.ndarray:
-        """Run the samples together, or one by one if the file fixes the size of a batch."""
+        """Run the samples together, or one by one if the file fixes the size of a batch or rounds by it."""
         if self._batches or len(codes) == 1:
             try:
                 return self._invoke(codes)
@@ -99,6 +102,16 @@ class TFLiteModel:
         self._interpreter.set_tensor(self._input["index"], codes)
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output["index"])
+
+
+def _rounds_by_batch(graph: Graph) -> bool:
+    """Whether a built-in QUANTIZE rounds some codes differently when they are not the last ones of a batch."""
+    widths = {"FLOAT32": VECTOR_FLOAT32, "INT8": VECTOR_INT8}
+    pairs = [(o.inputs[0], o.outputs[0]) for o in graph.operators if o.name == "QUANTIZE" and o.inputs and o.outputs]
+    return any(
+        source is not None and source.type in widths and math.prod(output.shape[1:]) % widths[source.type]
+        for source, output in pairs
+    )
 
 
 def load_predictor(path: str | Path, kernels: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -9,6 +9,8 @@ An accumulator x is scaled by a real multiplier that is stored as M * 2**(shift 
     up          as `away`, the second rounding half up              ruy's x86 kernels
     reduced     floor(x M' 2**(shift-15) + 1/2), M' = M / 2**16     int64 accumulators of 16x8 kernels
                 rounded half up and at most 32767
+    double      x times the real multiplier in float64, half away   reference FULLY_CONNECTED
+                from zero
     float       x and the multiplier in float32, half to even       XNNPACK's fp32 requantization
 
 The fast forms are only used where they are proved equal to the exact ones from the numbers in the file.
@@ -88,6 +90,12 @@ def scale_split(x: tf.Tensor, multiplier: int | np.ndarray, shift: int | np.ndar
     if rounding == "up":
         return tf.floor(divided + half)
     return tf.sign(divided) * tf.floor(tf.abs(divided) + half)
+
+
+def half_away(x: tf.Tensor) -> tf.Tensor:
+    """Round halves away from zero, exactly, as `std::round` does."""
+    whole = tf.floor(tf.abs(x))
+    return tf.sign(x) * (whole + tf.cast(tf.abs(x) - whole >= 0.5, x.dtype))
 
 
 def reduced_multiplier(multiplier: np.ndarray) -> np.ndarray:

@@ -318,22 +318,29 @@ class FullyConnected(LinearLayer):
             return tf.tensordot(x, weights, 1)
         return tf.matmul(tf.reshape(x, [-1, weights.shape[0]]), weights)
 
+    @property
+    def in_float64(self) -> bool:
+        """Whether the kernel multiplies accumulators by the real multiplier itself."""
+        return self.context.kernels == "reference" or (not self.is_int8 and self.bias_type == "INT64")
+
     def _real_multipliers(self, channels: int) -> np.ndarray:
-        if len(self.operator.inputs[1].scales) > 1:
+        if self.in_float64 or len(self.operator.inputs[1].scales) > 1:
             return super()._real_multipliers(channels)
         # `GetQuantizedConvolutionMultipler` multiplies both scales in float32.
         product = np.float32(self.inputs[0].scale * self.operator.inputs[1].scale)
         return np.full(channels, np.float64(product) / np.float64(self.output.scale))
 
     def _rounding(self) -> str:
-        return "single" if self.context.kernels == "reference" else "up"
+        return "up"
 
-    def _requantization_int64(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
+    def _requantization(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        if not self.in_float64:
+            return super()._requantization()
+        limit = EXACT_FLOAT64 if self.bias_type == "INT64" else _INT32
         self.context.expect(
-            bool((self.bound + np.abs(self.bias) < 2**36).all()) and self._fits_int32(),
+            bool((self.bound + np.abs(self.bias) < limit).all()) and self._fits_int32(),
             self.operator,
-            "accumulators exceed 36 bits; this cannot be exact",
+            "accumulators may overflow; this cannot be exact",
         )
-        bias = self.bias.astype(np.float64)
-        return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64) + bias, multiplier, shift, "single")
+        bias, slope = (arithmetic.variable(value, np.float64) for value in (self.bias, self.real_multiplier))
+        return lambda x: arithmetic.half_away((tf.cast(x, tf.float64) + bias) * slope)

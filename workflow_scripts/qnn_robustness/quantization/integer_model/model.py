@@ -18,7 +18,7 @@ from qnn_robustness.quantization.integer_model.arithmetic import variable
 from qnn_robustness.quantization.integer_model.estimators import Gate, gate_named, rounded_and_clipped, unclipped
 from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits
 from qnn_robustness.quantization.integer_model.linear import Conv2D, DepthwiseConv2D, FullyConnected
-from qnn_robustness.quantization.integer_model.moving import Pad, Requantize, Reshape
+from qnn_robustness.quantization.integer_model.moving import Pad, Requantize, Reshape, rounding_of_floats
 from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean
 from qnn_robustness.quantization.integer_model.softmax import Softmax
 
@@ -76,10 +76,8 @@ class IntegerModel:
         self.input_scale, self.input_zero_point = self._input.scale, self._input.zero_point
         self.output_scale = self._output.scale
         self.num_classes = int(self._output.shape[-1])
-        self._unit = [variable(value) for value in (self.scaling.gain, self.scaling.offset, self.input_scale)]
-        # TFLite's reference QUANTIZE of a float32 input rounds halves away from zero; all else here and there to even
-        away = self._ends[0] == "FLOAT32" and kernels == "reference"
-        self._round = _half_away if away else tf.round
+        self._unit = [variable(value) for value in (self.scaling.gain, self.scaling.offset)]
+        self._rounded_input = rounding_of_floats(self._input, kernels if self._ends[0] == "FLOAT32" else None)
         signature = [tf.TensorSpec((None, *self.input_shape), tf.float32)]
         self._centered_logits = tf.function(lambda x: self._run(x)[self._logits.index], input_signature=signature)
         self._all_activations = tf.function(self._run, input_signature=signature)
@@ -150,8 +148,8 @@ class IntegerModel:
     def quantize(self, x: np.ndarray) -> np.ndarray:
         """Quantize float32 inputs [N, H, W, C]: clip(round(x / scale) + zero_point), as `logits` does and as the file.
 
-        x is brought into the file's unit first. Halves are rounded to even; where a `reference` kernel of the file
-        quantizes a float32 input, away from zero.
+        x is brought into the file's unit first. Halves are rounded to even; where the file quantizes a float32 input,
+        as its kernel does it.
         """
         x = np.asarray(x, np.float32)
         parts = [self._centered_input(x[start : start + _BATCH]).numpy() for start in range(0, max(len(x), 1), _BATCH)]
@@ -159,13 +157,11 @@ class IntegerModel:
 
     def _quantize_centered(self, x: tf.Tensor) -> tf.Tensor:
         low, high = centered_limits(self._input)
-        gain, offset, scale = self._unit
+        gain, offset = self._unit
         if not self.scaling.is_identity:
             x = x[..., ::-1] if self.scaling.reverse else x
             x = x * gain + offset
-        return rounded_and_clipped(
-            x, lambda x: self._round(x / scale), np.float32(1) / self.input_scale, low, high, self._gate
-        )
+        return rounded_and_clipped(x, self._rounded_input, np.float32(1) / self.input_scale, low, high, self._gate)
 
     def forward_quantized(self, q: Any) -> np.ndarray:
         """Map codes [N, H, W, C] (int8 or int16) to output codes [N, classes], byte for byte TFLite's."""
@@ -244,12 +240,6 @@ def _convert(end: Tensor, inner: Tensor) -> bool:
         return inner.type in LIMITS
     same_scale = len(end.scales) == len(inner.scales) == 1 and end.scale == inner.scale
     return inner.type == "INT8" and same_scale and end.zero_point - inner.zero_point == _UINT8_SHIFT
-
-
-def _half_away(x: tf.Tensor) -> tf.Tensor:
-    """Round halves away from zero, exactly."""
-    whole = tf.floor(tf.abs(x))
-    return tf.sign(x) * (whole + tf.cast(tf.abs(x) - whole >= 0.5, x.dtype))
 
 
 def _check_kernels(path: str, precision: str, kernels: str) -> None:

@@ -1,4 +1,4 @@
-"""Operators that move or rescale codes: PAD, RESHAPE and QUANTIZE between integer types."""
+"""Operators that move or rescale codes: PAD, RESHAPE and QUANTIZE, from integers or from float32."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from qnn_robustness.quantization.flatbuffer import Operator
+from qnn_robustness.quantization.flatbuffer import Operator, Tensor
 from qnn_robustness.quantization.integer_model import arithmetic
 from qnn_robustness.quantization.integer_model.estimators import Gate, rounded_and_clipped
 from qnn_robustness.quantization.integer_model.layer import Context, Layer, centered_limits
+from qnn_robustness.quantization.tflite_model import VECTOR_FLOAT32, VECTOR_INT8
 
 
 def _same_codes(layer: Layer, context: Context) -> None:
@@ -71,25 +72,14 @@ class Requantize(Layer):
     def _double(self) -> Callable[[tf.Tensor], tf.Tensor]:
         real = np.float64(self.inputs[0].scale) / np.float64(self.output.scale)
         multiplier, shift = arithmetic.quantize_multiplier(real)
-        rounding = "away"
-        if self.is_int8 and self.context.kernels == "builtin":
-            low, high = centered_limits(self.inputs[0])
-            up, away = (
-                np.clip(
-                    arithmetic.scale_exactly(np.arange(low, high + 1), multiplier, shift, name),
-                    self.low,
-                    self.high,
-                )
-                for name in ("up", "away")
-            )
-            # The vectorised kernel takes 16 codes of the batch at a time; the rest is rounded differently.
-            self.context.expect(
-                np.prod(self.output.shape[1:]) % 16 == 0 or np.array_equal(up, away),
-                self.operator,
-                "rounds the last codes of a batch differently in built-in kernels; use reference or xnnpack",
-            )
-            rounding = "up"
-        return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, rounding)
+
+        def rounded(x: tf.Tensor, rounding: str) -> tf.Tensor:
+            return arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, rounding)
+
+        if not self.is_int8 or self.context.kernels != "builtin":
+            return lambda x: rounded(x, "away")
+        in_head = _in_vectors(self.output, VECTOR_INT8)
+        return lambda x: tf.where(in_head, rounded(x, "up"), rounded(x, "away"))
 
     def _xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
         multiplier = np.rint(np.float32(256) * self.slope)
@@ -97,3 +87,32 @@ class Requantize(Layer):
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         return rounded_and_clipped(values[0], self.rounding, self.slope, self.low, self.high, gate)
+
+
+def rounding_of_floats(output: Tensor, kernels: str | None) -> Callable[[tf.Tensor], tf.Tensor]:
+    """QUANTIZE of float32 values: `AffineQuantize`, its vectorised form, or XNNPACK's; None: before the file.
+
+    Returns values -> centered codes before clipping, in floating point.
+    """
+    scale, reciprocal = (arithmetic.variable(value) for value in (output.scale, np.float32(1) / output.scale))
+    if kernels is None:
+        return lambda x: tf.round(x / scale)
+    if kernels == "reference":
+        return lambda x: arithmetic.half_away(x / scale)
+    if kernels == "xnnpack":
+        return lambda x: tf.round(x * reciprocal)
+    in_head = _in_vectors(output, VECTOR_FLOAT32)
+    return lambda x: tf.where(
+        in_head,
+        tf.round(x * reciprocal),
+        tf.cast(arithmetic.half_away(tf.cast(x, tf.float64) / np.float64(output.scale)), tf.float32),
+    )
+
+
+def _in_vectors(tensor: Tensor, width: int) -> np.ndarray:
+    """Which codes of one sample a vectorised kernel takes; a scalar loop rounds the last ones in another way.
+
+    The kernel counts the codes of a whole batch, so TFLiteModel runs such files sample by sample.
+    """
+    size = int(np.prod(tensor.shape[1:]))
+    return (np.arange(size) < size // width * width).reshape(tensor.shape[1:])
