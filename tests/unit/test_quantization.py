@@ -53,6 +53,28 @@ def test_batches_equal_single_samples(files, samples, kernels):
     np.testing.assert_array_equal(together[:70], together[70:])
 
 
+@pytest.mark.parametrize("fixed", [1, 4])
+def test_a_file_that_fixes_the_size_of_a_batch_is_run_in_such_batches(samples, tmp_path, fixed):
+    import keras
+    import tensorflow as tf
+
+    from qnn_robustness.quantization.integer_model.model import IntegerModel
+
+    inputs = keras.Input(batch_shape=(fixed, *SHAPE))
+    network = keras.Model(inputs, keras.layers.Dense(3)(keras.ops.reshape(inputs, (fixed, 64))))
+    converter = tf.lite.TFLiteConverter.from_keras_model(network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([samples[start : start + fixed]] for start in range(0, 40, fixed))
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    (tmp_path / "fixed.tflite").write_bytes(converter.convert())
+    model = TFLiteModel(tmp_path / "fixed.tflite", "reference")
+    codes = model.quantize(samples)
+    together = model.run(codes)
+    alone = np.concatenate([model.run(code[None]) for code in codes])
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_array_equal(together, IntegerModel.from_file(tmp_path / "fixed.tflite").forward_quantized(codes))
+
+
 def test_8_bit_images_become_the_integers_below_them(files):
     levels = np.arange(256, dtype=np.float32).reshape(4, *SHAPE) / np.float32(255)
     codes = TFLiteModel(files[0] / "int8_logits.tflite", "reference").quantize(levels)

@@ -43,7 +43,8 @@ class TFLiteModel:
         self.precision, self.scaling = precision_of(graph), graph.scaling
         if self.precision == "int16" and kernels == "xnnpack":
             raise UserError(f"{path}: XNNPACK has no int16 kernels; use reference or builtin")
-        self._threads, self._batches = threads, kernels != "builtin" or not _rounds_by_batch(graph)
+        self._threads, self._own_batch = threads, max([1, *(size for end in graph.inputs for size in end.shape[:1])])
+        self._at_once = 1 if kernels == "builtin" and _rounds_by_batch(graph) else None
         try:
             self._restart()
             (self._input,) = self._interpreter.get_input_details()
@@ -83,16 +84,16 @@ class TFLiteModel:
         )
 
     def _answer(self, codes: np.ndarray) -> np.ndarray:
-        """Run the samples together, or one by one if the file fixes the size of a batch or rounds by it."""
-        if self._batches or len(codes) == 1:
+        """Run the samples together, or as many at a time as the file fixes, or one by one if it rounds by batch."""
+        if self._at_once is None:
             try:
                 return self._invoke(codes)
             except (RuntimeError, ValueError):
-                if len(codes) == 1:
-                    raise
-                self._batches = False
+                self._at_once = self._own_batch
                 self._restart()
-        return np.concatenate([self._invoke(codes[i : i + 1]) for i in range(len(codes))])
+        parts = [codes[start : start + self._at_once] for start in range(0, len(codes), self._at_once)]
+        filled = [np.resize(part, (self._at_once, *part.shape[1:])) for part in parts]
+        return np.concatenate([self._invoke(full)[: len(part)] for full, part in zip(filled, parts, strict=True)])
 
     def _invoke(self, codes: np.ndarray) -> np.ndarray:
         if len(codes) != self._batch:
