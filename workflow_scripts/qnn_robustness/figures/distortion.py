@@ -14,7 +14,7 @@ TABLES = ("robust_accuracy",)
 ROW = ["model", "attack", "source"]
 HALF = 0.5
 DODGE = 0.22
-ROW_HEIGHT = 0.52  # inches
+LINE_HEIGHT = 0.21  # inches, of a line of a row's name
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -32,7 +32,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     trainings, norms = list(data["training"].unique()), list(data["norm"].unique())
     heights = [data.loc[data["norm"] == norm, ROW].drop_duplicates().shape[0] for norm in norms]
     width = 2.2 + 2.4 * len(trainings)
-    figure = style.new_figure(width, sum(heights) * ROW_HEIGHT + 0.75 * len(norms) + 0.5)
+    row_height = LINE_HEIGHT * (1 + max(name.count("\n") for name in _names(data, data[ROW].drop_duplicates())))
+    figure = style.new_figure(width, sum(heights) * row_height + 0.75 * len(norms) + 0.5)
     axes = figure.subplots(len(norms), len(trainings), squeeze=False, height_ratios=heights, sharex="row")
     for line, norm in zip(axes, norms, strict=True):
         rows = data.loc[data["norm"] == norm, ROW].drop_duplicates()
