@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_one_line(network: str, folder: Path, tmp_path: Pat
     with pytest.raises(UserError, match=r"has 3 class folders \(dark, light, third\), but .* has 2 outputs"):
         audit(network, str(folder))
     (tmp_path / "text.keras").write_text("no network")
-    with pytest.raises(UserError, match=r"is neither a \.keras nor an \.h5 file"):
+    with pytest.raises(UserError, match=r"is no \.tflite, \.keras or \.h5 file"):
         audit(str(tmp_path / "text.keras"), str(folder))
 
 

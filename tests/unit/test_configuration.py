@@ -198,7 +198,7 @@ MISTAKES = {
         change("datasets.digits", {**FOLDER, "archive": "a.zip", "checksum": f"sha256:{'0' * 64}"}),
         r"^datasets\.digits\.path: is for format: image_folder or speech_commands without source and archive$",
     ),
-    "unknown key at the top": (change("sed", 1), r"^configuration: unknown key 'sed'; did you mean 'seed'\?"),
+    "unknown key at the top": (change("sed", 1), r"^top level: unknown key 'sed'; did you mean 'seed'\?"),
     "unknown key of an attack": (
         change("attacks.pgd.budget", ["8/255"]),
         r"^attacks\.pgd: unknown key 'budget'; did you mean 'budgets'\?",
@@ -342,10 +342,11 @@ MISTAKES = {
         change("attacks.pgd.samples", "many"),
         r"^attacks\.pgd\.samples: 'many' is of the wrong type; expected integer",
     ),
-    "text for a list": (change("run", "white_box"), r"^run: 'white_box' is of the wrong type; expected array"),
+    "nothing for a mapping": (change("models", None), r"^models: null is of the wrong type; expected mapping"),
+    "text for a list": (change("run", "white_box"), r"^run: 'white_box' is of the wrong type; expected list"),
     "number for a mapping": (
         change("attacks.pgd.parameters", 3),
-        r"^attacks\.pgd\.parameters: 3 is of the wrong type; expected object",
+        r"^attacks\.pgd\.parameters: 3 is of the wrong type; expected mapping",
     ),
     "text for a parameter": (
         change("attacks.pgd.parameters", {"steps": "3"}),

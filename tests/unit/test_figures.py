@@ -408,6 +408,29 @@ def test_transfer_is_explained_where_half_of_the_samples_transfer(tmp_path: Path
     assert sum("110 of 200 transfer" in text for text in found) == 2
 
 
+def test_transfer_is_explained_where_most_precisions_were_attacked(tmp_path: Path) -> None:
+    back = {"source": "int8", "target": "float32"}
+    half = {**back, "attack": "pgd_linf_warm", "successes": 100}  # of 200
+    tables = {
+        name: pd.concat([TABLES[name], TABLES[name].assign(**back), TABLES[name].assign(**half)])
+        for name in ("transfer_explained", "transfer_bins")
+    }
+    found = texts(draw("transfer_explained", **tables), tmp_path / "figure.svg")
+    assert sum("pgd_linf, 0.55/255" in text for text in found) == 2
+    assert not any("not run" in text for text in found)
+
+
+def test_titles_of_neighbouring_panels_do_not_overlap(tmp_path: Path) -> None:
+    names = {"model": "cifar10_resnet8", "training": "pgd_adversarial", "preprocessor": "bit_depth_4"}
+    table = defenses().assign(**names).drop_duplicates(["target", "kernels", "part", "budget"])
+    figure = draw("defenses", defenses=table)
+    svg(figure, tmp_path / "figure.svg")
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    assert len(boxes) == 3
+    assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
 def test_samples_that_no_attack_fooled_keep_the_curve_below_100_per_cent() -> None:
     curves = [line.get_ydata() for line in draw("boundary_distance").axes[0].lines]
     assert max(curves[0]) == pytest.approx(100)  # float32

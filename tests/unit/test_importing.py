@@ -117,7 +117,7 @@ def test_accuracy_is_measured_on_all_classes(network: str) -> None:
 
     assert declaration.check_accuracy(always_dark, test) == 0.5
     demanding = replace(declaration, minimum_accuracy=0.6)
-    with pytest.raises(UserError, match=r"50% of 200 .*, less than the declared minimum_accuracy of 60%; check"):
+    with pytest.raises(UserError, match=r"50% of 200 .*, less than minimum_accuracy, 60%; check"):
         demanding.check_accuracy(always_dark, test)
 
 

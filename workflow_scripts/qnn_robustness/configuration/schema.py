@@ -13,6 +13,7 @@ import yaml
 from qnn_robustness.common.errors import UserError, did_you_mean
 
 Schema = dict[str, Any]
+TYPES = {"array": "list", "object": "mapping", "boolean": "true or false"}  # as the documentation calls them
 
 
 @cache
@@ -67,7 +68,7 @@ def _resolved(schema: Schema, definitions: Schema) -> Schema:
 
 def _line(error: jsonschema.ValidationError, where: str) -> str:
     """Say in one line where the configuration is wrong and what would be right."""
-    place = ".".join([where, *map(str, error.absolute_path)]).lstrip(".") or "configuration"
+    place = ".".join([where, *map(str, error.absolute_path)]).lstrip(".") or "top level"
     rule, found = error.validator, error.instance
     if rule == "additionalProperties":
         known = error.schema.get("properties", {})
@@ -78,8 +79,9 @@ def _line(error: jsonschema.ValidationError, where: str) -> str:
         return f"{place}: the key '{missing}' is missing"
     if rule == "type":
         expected = error.validator_value
-        expected = " or ".join(expected) if isinstance(expected, list) else expected
-        return f"{place}: {found!r} is of the wrong type; expected {expected}"
+        names = [TYPES.get(name, name) for name in (expected if isinstance(expected, list) else [expected])]
+        shown = "null" if found is None else repr(found)
+        return f"{place}: {shown} is of the wrong type; expected {' or '.join(names)}"
     if rule == "enum":
         return f"{place}: {found!r} is not known; {did_you_mean(str(found), map(str, error.validator_value))}"
     limits = {

@@ -23,9 +23,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     rows, targets = data[ROW].drop_duplicates(), style.precision_order(list(labels))
     figure, axes = panels.grid(len(rows), len(targets), "Robust accuracy (%)")
     for axis, row, target, panel in panels.filled(axes, data, rows, "target", targets):
-        defense = "" if row.preprocessor == "none" else f", {row.preprocessor}"
+        defense = "" if row.preprocessor == "none" else f"{row.preprocessor}, "
         masked = "\ngradients masked" if panel["masked"].eq(True).any() else ""
-        axis.set_title(f"{row.model}, {row.training}{defense}\non {labels[target]}{masked}")
+        axis.set_title(f"{row.model}, {row.training}\n{defense}on {labels[target]}{masked}")
         panels.accuracy_against_budget(axis, panel, "part", looks)
     style.add_legend(figure, looks, LABELS)
     return figure

@@ -19,8 +19,8 @@ DODGE = 0.22
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Return the figure of the tables transfer_explained and transfer_bins, one row a network.
 
-    Of the attacks and budgets of a network the one is drawn whose samples transfer in about half of the cases: where
-    all or none transfer there is nothing to explain.
+    Of the attacks and budgets of a network that were crafted on the most precisions the one is drawn whose samples
+    transfer in about half of the cases: where all or none transfer there is nothing to explain.
     """
     areas = tables["transfer_explained"]
     areas = areas[areas["explanation"].isin(EXPLANATIONS)]
@@ -43,10 +43,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def _most_undecided(areas: pd.DataFrame) -> list[list]:
-    """Return for each network the setting in which the share of successes is nearest to one half."""
-    totals = areas.groupby(SETTING, sort=False, as_index=False)[["samples", "successes"]].sum()
+    """Return for each network the setting with samples of the most sources whose successes are nearest to one half."""
+    known = areas.assign(source=areas["source"].where(areas["samples"] > 0))
+    groups = known.groupby(SETTING, sort=False, as_index=False)
+    totals = groups.agg(sources=("source", "nunique"), samples=("samples", "sum"), successes=("successes", "sum"))
     totals["off"] = (totals["successes"] / totals["samples"].clip(lower=1) - 0.5).abs()
-    best = totals.sort_values("off", kind="stable").drop_duplicates(NETWORK).sort_index()
+    best = totals.sort_values(["sources", "off"], ascending=[False, True], kind="stable")
+    best = best.drop_duplicates(NETWORK).sort_index()
     return best[SETTING].to_numpy().tolist()
 
 
@@ -61,8 +64,8 @@ def _areas(axes: Axes, area: pd.DataFrame, pairs: pd.DataFrame, looks: dict[str,
     for position, pair in enumerate(pairs.to_numpy()):
         rows = area[(area[["source", "target"]] == pair).all(axis=1)]
         counts = rows[["successes", "samples"]].max()
-        number = f"{int(counts['successes'])} of {int(counts['samples'])}" if len(rows) else "not run"
-        names.append(f"{pair[0]} to {pair[1]}\n{number} transfer")
+        number = f"{int(counts['successes'])} of {int(counts['samples'])} transfer" if len(rows) else "not run"
+        names.append(f"{pair[0]} to {pair[1]}\n{number}")
         for i, (explanation, look) in enumerate(looks.items()):
             for row in rows[rows["explanation"] == explanation].dropna(subset="auc").to_dict("records"):
                 at = position + (i - (len(looks) - 1) / 2) * DODGE

@@ -106,8 +106,8 @@ class Declaration:
                 raise UserError(f"{text}; with input: {advice} it would be {best:.0%}")
         if accuracy < self.minimum_accuracy:
             raise UserError(
-                f"{text}, less than the declared minimum_accuracy of {self.minimum_accuracy:.0%}; check the input "
-                "scaling, the order of the labels and the images"
+                f"{text}, less than minimum_accuracy, {self.minimum_accuracy:.0%}; check the input scaling (input or "
+                "RANGE), the order of the labels (labels or LABELS) and the images"
             )
         return accuracy
 
