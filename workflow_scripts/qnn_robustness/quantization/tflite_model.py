@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qnn_robustness.common.errors import UserError, did_you_mean
-from qnn_robustness.quantization.flatbuffer import Graph, precision_of, read_graph
+from qnn_robustness.quantization.flatbuffer import Graph, Tensor, precision_of, read_graph
 
 RESOLVERS = {
     "reference": OpResolverType.BUILTIN_REF,
@@ -44,7 +44,7 @@ class TFLiteModel:
         if self.precision == "int16" and kernels == "xnnpack":
             raise UserError(f"{path}: XNNPACK has no int16 kernels; use reference or builtin")
         self._threads, self._own_batch = threads, max([1, *(size for end in graph.inputs for size in end.shape[:1])])
-        self._at_once = 1 if kernels == "builtin" and _rounds_by_batch(graph) else None
+        self._at_once = 1 if _rounds_by_batch(graph, kernels) else None
         try:
             self._restart()
             (self._input,) = self._interpreter.get_input_details()
@@ -105,12 +105,24 @@ class TFLiteModel:
         return self._interpreter.get_tensor(self._output["index"])
 
 
-def _rounds_by_batch(graph: Graph) -> bool:
+def requantized_by_xnnpack(source: Tensor, output: Tensor) -> bool:
+    """Whether XNNPACK takes a QUANTIZE of int8 codes; it leaves scales that are far apart to the built-in kernel."""
+    if len(source.scales) != 1 or len(output.scales) != 1:
+        return True  # no file that is run
+    return 2.0**-8 <= np.float32(source.scale / output.scale) <= 2.0**7
+
+
+def _rounds_by_batch(graph: Graph, kernels: str) -> bool:
     """Whether a built-in QUANTIZE rounds some codes differently when they are not the last ones of a batch."""
+    if kernels == "reference":
+        return False
     widths = {"FLOAT32": VECTOR_FLOAT32, "INT8": VECTOR_INT8}
     pairs = [(o.inputs[0], o.outputs[0]) for o in graph.operators if o.name == "QUANTIZE" and o.inputs and o.outputs]
     return any(
-        source is not None and source.type in widths and math.prod(output.shape[1:]) % widths[source.type]
+        source is not None
+        and source.type in widths
+        and math.prod(output.shape[1:]) % widths[source.type] > 0
+        and (kernels == "builtin" or (source.type == "INT8" and not requantized_by_xnnpack(source, output)))
         for source, output in pairs
     )
 

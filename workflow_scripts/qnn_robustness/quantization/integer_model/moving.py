@@ -11,7 +11,7 @@ from qnn_robustness.quantization.flatbuffer import Operator, Tensor
 from qnn_robustness.quantization.integer_model import arithmetic
 from qnn_robustness.quantization.integer_model.estimators import Gate, rounded_and_clipped
 from qnn_robustness.quantization.integer_model.layer import Context, Layer, centered_limits
-from qnn_robustness.quantization.tflite_model import VECTOR_FLOAT32, VECTOR_INT8
+from qnn_robustness.quantization.tflite_model import VECTOR_FLOAT32, VECTOR_INT8, requantized_by_xnnpack
 
 
 def _same_codes(layer: Layer, context: Context) -> None:
@@ -67,7 +67,10 @@ class Requantize(Layer):
         super().__init__(operator, context)
         self.low, self.high = centered_limits(self.output)
         self.slope = np.float32(self.inputs[0].scale / self.output.scale)
-        self.rounding = self._xnnpack() if self.is_int8 and context.kernels == "xnnpack" else self._double()
+        delegated = (
+            self.is_int8 and context.kernels == "xnnpack" and requantized_by_xnnpack(self.inputs[0], self.output)
+        )
+        self.rounding = self._xnnpack() if delegated else self._double()
 
     def _double(self) -> Callable[[tf.Tensor], tf.Tensor]:
         real = np.float64(self.inputs[0].scale) / np.float64(self.output.scale)
@@ -76,7 +79,7 @@ class Requantize(Layer):
         def rounded(x: tf.Tensor, rounding: str) -> tf.Tensor:
             return arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, rounding)
 
-        if not self.is_int8 or self.context.kernels != "builtin":
+        if not self.is_int8 or self.context.kernels == "reference":
             return lambda x: rounded(x, "away")
         in_head = _in_vectors(self.output, VECTOR_INT8)
         return lambda x: tf.where(in_head, rounded(x, "up"), rounded(x, "away"))
@@ -101,11 +104,11 @@ def rounding_of_floats(output: Tensor, kernels: str | None) -> Callable[[tf.Tens
         return lambda x: arithmetic.half_away(x / scale)
     if kernels == "xnnpack":
         return lambda x: tf.round(x * reciprocal)
-    in_head = _in_vectors(output, VECTOR_FLOAT32)
+    in_head, wide = _in_vectors(output, VECTOR_FLOAT32), arithmetic.variable(output.scale, np.float64)
     return lambda x: tf.where(
         in_head,
         tf.round(x * reciprocal),
-        tf.cast(arithmetic.half_away(tf.cast(x, tf.float64) / np.float64(output.scale)), tf.float32),
+        tf.cast(arithmetic.half_away(tf.cast(x, tf.float64) / wide), tf.float32),
     )
 
 
