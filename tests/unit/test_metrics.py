@@ -279,9 +279,18 @@ def test_gradients_are_masked_when_attacks_without_them_do_better(records, other
         assert not table["masked"].any()
         return
     assert table["masked"].all()
-    assert table["reason"].str.contains(r"12.5 % against 75.0 %").all()
+    assert table["reason"].str.contains(r"b from .*12.5 % against 75.0 %").all()
     close = defenses(pd.concat([many(records, 6), better]))
     assert not close["masked"].any(), "within the interval"
+
+
+def test_many_attacks_that_together_find_more_are_no_sign_of_masking(records):
+    transferred = [many(records, 40, attack="a", source=source) for source in ("float32", "int16")]
+    for number, rows in enumerate(transferred):
+        rows["adversarial_correct"] = rows["sample"] % 2 == number
+    together = pd.concat([many(records, 20), *transferred])
+    assert by_part(defenses(together)) == {"transfer": 0.0, "adaptive": 0.5, "worst": 0.0}
+    assert not defenses(together)["masked"].any()
 
 
 def test_gradients_are_masked_when_a_white_box_attack_without_bounds_fails(records):
