@@ -24,7 +24,9 @@ from qnn_robustness.attacks import (
     fmn,
     hop_skip_jump,
     mi_fgsm,
+    pgd,
 )
+from qnn_robustness.attacks.crafting.queries import QueryCounter
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common.distances import distance
 
@@ -246,6 +248,30 @@ def test_mi_fgsm_accumulates_gradients_of_equal_length_and_not_their_signs() -> 
     model = foolbox.NumPyModel(lambda x: np.zeros((len(x), 2), np.float32), bounds=(0, 1))
     _, found, _ = attack(model, clean, np.array([0]), epsilons=0.2)
     np.testing.assert_allclose((found - clean).ravel(), [0.2, 0.0, 0.2], atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_restarts_equal_those_of_foolbox_and_leave_fooled_samples_alone(norm: str) -> None:
+    """A budget that one short step reaches from some of the random starts alone."""
+    problem = linear(12, samples=12, classes=3, margin=0.2)
+    budget = 1.03 * float(np.median(problem.distances(norm)))
+    found, queries = [], []
+    for restarted in (lambda attack: attack.repeat(6), lambda attack: pgd.Restarted(attack, 6)):
+        attack = restarted(pgd.NORMS[norm](steps=1, rel_stepsize=0.8, random_start=True))
+        counter = QueryCounter(problem.tensorflow_model(), problem.samples, problem.labels, norm)
+        with SampleStreams(1, range(12), problem.samples.shape[1:]).serving_eagerpy():
+            criterion = foolbox.Misclassification(tensor(problem.labels))
+            _, points, success = attack(counter, tensor(problem.samples), criterion, epsilons=budget)
+        found.append(points.numpy())
+        queries.append(counter.queries)
+    fooled = success.numpy()
+    runs = (queries[1] - 1) // 2  # each asks for a gradient and for the class, and Foolbox once more at the end
+    assert {1, 6} < set(runs)
+    assert (runs[~fooled] == 6).all()
+    assert not fooled.all()
+    np.testing.assert_array_equal(*found)
+    assert (queries[1] <= queries[0] + 1).all()
+    assert queries[1].sum() < queries[0].sum()
 
 
 def test_fmn_projects_onto_the_ball() -> None:

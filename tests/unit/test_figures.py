@@ -262,7 +262,8 @@ def test_degenerate_tables_are_drawn(name: str, tmp_path: Path) -> None:
     missing[["median_distortion", "q1_distortion", "q3_distortion", "success_rate"]] = np.nan
     only_minimal = robust_accuracy(budgets=0)
     only_budgets = robust_accuracy(minimal=False)
-    for i, table in enumerate((small, missing, only_minimal, only_budgets)):
+    reads_them = "robust_accuracy" in registry.load("figures", name).TABLES
+    for i, table in enumerate((small, missing, only_minimal, only_budgets) if reads_them else (small,)):
         figure = draw(
             name,
             robust_accuracy=table,

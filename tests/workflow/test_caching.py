@@ -225,17 +225,13 @@ CODE = {
     # one entry of a registry: the jobs that select it
     "attacks/pgd.py": [("craft_adversarial", {"attack": "pgd_linf"})],
     "attacks/hop_skip_jump.py": [("craft_adversarial", {"attack": "hop_skip_jump_fast"})],
-    "attacks/boundary.py": [],
     "training/pgd_adversarial.py": [("train_model", {"training": "pgd_adversarial"})],
     "models/small_cnn.py": [("train_model", {})],
-    "models/resnet8.py": [],
     "defenses/bit_depth.py": [("evaluate_*", {"preprocessor": "bit_depth_4"}), ("measure_device_cost", {})],
     "data/formats/digits.py": [("prepare_dataset", {})],
-    "data/formats/image_folder.py": [],
     # what entries share
     "attacks/crafting/craft.py": [("craft_adversarial", {})],
     "attacks/crafting/sources/tflite_file.py": [("craft_adversarial", {"source": "int8"})],
-    "attacks/crafting/sources/integer_model.py": [],
     "attacks/crafting/sources/keras_network.py": [("craft_adversarial", {"source": "float32"})],
     "training/fitting/fit.py": [("train_model", {})],
     "quantization/convert.py": [("quantize_model", {})],
@@ -251,16 +247,23 @@ CODE = {
     "figures/transfer_matrix.py": [("plot_transfer_matrix", {})],
     "figures/defenses.py": [("plot_defenses", {})],
     "figures/distortion.py": [("plot_distortion", {})],
-    "figures/detection_roc.py": [],
     "figures/shared/style.py": [("plot_*", {})],
     "common/notebooks.py": [("report_*", {})],
-    "data/download.py": [],
     "common/job.py": [EVERY_JOB],
     "common/errors.py": [EVERY_JOB],
-    # what plans, and runs in no job
-    "configuration/configuration.py": [],
-    "common/code_hash.py": [],
 }
+UNUSED = [
+    # entries that no job of this configuration selects
+    "attacks/boundary.py",
+    "models/resnet8.py",
+    "data/formats/image_folder.py",
+    "data/download.py",
+    "attacks/crafting/sources/integer_model.py",
+    "figures/detection_roc.py",
+    # what plans, and runs in no job
+    "configuration/configuration.py",
+    "common/code_hash.py",
+]
 
 
 def module_of(name: str) -> str:
@@ -275,6 +278,14 @@ def test_editing_a_module_replans_the_jobs_that_use_it(workflow: Workflow, finis
     assert workflow.plan() == with_dependents(graph, seeds)
     imported = {job for job in graph if module_of(name) in finished.imported[job.outputs[0]]}
     assert imported <= seeds, "jobs that did import the module when they ran"
+
+
+def test_editing_modules_that_no_job_uses_plans_nothing(workflow: Workflow, finished: Finished) -> None:
+    for name in UNUSED:
+        workflow.edit(f"{LIBRARY}/{name}", statement)
+    assert workflow.plan() == frozenset()
+    imported = frozenset().union(*finished.imported.values())
+    assert not imported & {module_of(name) for name in UNUSED}, "modules that a job did import when it ran"
 
 
 def test_an_edit_that_is_taken_back_plans_nothing(workflow: Workflow) -> None:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import eagerpy as ep
+import numpy as np
 from foolbox.attacks import L2ProjectedGradientDescentAttack, LinfProjectedGradientDescentAttack
-from foolbox.attacks.base import Attack
+from foolbox.attacks.base import Attack, FixedEpsilonAttack, get_criterion
+from foolbox.criteria import Misclassification, TargetedMisclassification
+from foolbox.distances import Distance
+from foolbox.models import Model
+
+from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.network import Network
 
 ACCESS = "white_box"
 BUDGETED = True
@@ -34,10 +41,47 @@ class L2PGD(_FromPoints, L2ProjectedGradientDescentAttack):
     """PGD in an L2 ball."""
 
 
+class Restarted(FixedEpsilonAttack):
+    """Runs an attack again and again, each time on the samples that it has not fooled yet.
+
+    They come back as from Foolbox's `repeat`, which attacks all samples each time: with the point of the first run
+    that fooled them, or else of the first of all. Each run costs one query more, to look at its points.
+    """
+
+    def __init__(self, attack: FixedEpsilonAttack, runs: int):
+        self.attack, self.runs = attack, runs
+
+    @property
+    def distance(self) -> Distance:
+        return self.attack.distance
+
+    def run(self, model: Model, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
+        """Return perturbed inputs [N, ...]; further arguments are arrays [N, ...] for the attack."""
+        tensor, restore_type = ep.astensor_(inputs)
+        network, goal = Network(model, tensor), Goal.of(get_criterion(criterion), len(tensor))
+        given = {"inputs": tensor.numpy(), **{name: ep.astensor(values).numpy() for name, values in kwargs.items()}}
+        points, left = given["inputs"].copy(), np.arange(len(tensor))
+        for number in range(self.runs):
+            rest = goal.only(left)
+            wanted = TargetedMisclassification if rest.targeted else Misclassification
+            arguments = {name: ep.from_numpy(tensor, values[left]).raw for name, values in given.items()}
+            with network.only(left):
+                classes = wanted(ep.from_numpy(tensor, rest.classes).raw)
+                found = self.attack.run(model, criterion=classes, epsilon=epsilon, **arguments)
+                found = ep.astensor(found).numpy()
+                reached = rest.reached(network.logits(found))
+            kept = reached | (number == 0)
+            points[left[kept]] = found[kept]
+            left = left[~reached]
+            if not len(left):
+                break
+        return restore_type(ep.from_numpy(tensor, points))
+
+
 NORMS = {"linf": LinfPGD, "l2": L2PGD}
 
 
 def build(norm: str, *, steps: int, relative_step_size: float, restarts: int) -> Attack:
     """Return the attack; `relative_step_size` is a share of the budget."""
     attack = NORMS[norm](steps=steps, rel_stepsize=relative_step_size, random_start=True)
-    return attack.repeat(restarts) if restarts > 1 else attack
+    return Restarted(attack, restarts) if restarts > 1 else attack

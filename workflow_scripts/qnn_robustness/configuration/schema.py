@@ -19,7 +19,9 @@ TYPES = {"array": "list", "object": "mapping", "boolean": "true or false"}  # as
 @cache
 def load_schema(path: Path) -> Schema:
     """Return the schema of the configuration as a dictionary."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    # libyaml's loader: it is ten times as fast, and every plan reads the schema
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
 
 
 def definition(schema: Schema, *names: str) -> Schema:
