@@ -1,4 +1,4 @@
-"""Plans of the stages that the run of this folder leaves out: static samples for ensembles, and the diagnosis."""
+"""Plans of the stages that the run of this folder leaves out: static samples, density models, detectors, diagnosis."""
 
 from __future__ import annotations
 
@@ -21,6 +21,36 @@ ENSEMBLE = {
         }
     },
     "experiments": {"white_box": {"trainings": ["standard", "pgd_adversarial", "ensemble"]}},
+}
+DENSITY = "results/densities/strokes/density.npz"
+DEFENDED = {
+    "densities": {"strokes": {"dataset": "digits", "epochs": 1}},
+    "preprocessors": {"purified": {"method": "pixel_defend", "parameters": {"density": "strokes"}}},
+    "detectors": {
+        "likelihood": {"density": "strokes", "false_positive_rate": 0.05},
+        "squeezing": {"squeezers": ["bit_depth_4"], "false_positive_rate": 0.05},
+    },
+    "attacks": {
+        "aware": {"method": "pgd", "norm": "linf", "budgets": ["8/255"], "samples": 20, "through": "purified"},
+        "evading": {
+            "method": "detector_aware_pgd",
+            "norm": "linf",
+            "budgets": ["8/255"],
+            "samples": 20,
+            "through": "squeezing",
+        },
+    },
+    "experiments": {
+        "defended": {
+            "models": ["digits_cnn"],
+            "sources": ["int8", "vote"],
+            "attacks": ["pgd_linf", "aware", "evading"],
+            "preprocessors": ["none", "purified"],
+            "detectors": ["likelihood", "squeezing"],
+            "targets": ["int8", "vote"],
+        }
+    },
+    "run": ["defended"],
 }
 DIAGNOSED = {
     "diagnostics": {"attacks": ["deepfool_l2"]},
@@ -66,6 +96,38 @@ def test_a_run_goes_on_from_static_samples_that_are_there(trained: Workflow) -> 
     trained.path(STATIC).unlink()
     plan = trained.plan(NETWORK, change=ENSEMBLE)
     assert {job.outputs[0] for job in plan} == {STATIC, NETWORK}
+
+
+@pytest.fixture(scope="module")
+def defended(repository: Workflow) -> Plan:
+    return repository.plan(change=DEFENDED)
+
+
+def test_a_density_is_trained_once_for_all_who_need_it_and_for_nobody_else(defended: Plan) -> None:
+    (job,) = of_rules(defended, "train_density_model")
+    assert DENSITY in job.outputs
+    expected = [
+        of_rules(defended, "craft_adversarial", attack="aware"),
+        of_rules(defended, "evaluate_clean", "evaluate_adversarial", preprocessor="purified"),
+        of_rules(defended, "detect_adversarial", detector="likelihood"),
+    ]
+    assert all(expected)
+    users = {user for user in defended if DENSITY in user.inputs} - of_rules(defended, "tabulate_*", "measure_*")
+    assert users == frozenset().union(*expected)
+
+
+def test_a_vote_is_attacked_with_all_networks_and_evaluated_from_their_records(defended: Plan) -> None:
+    crafted = of_rules(defended, "craft_adversarial", source="vote")
+    assert {job.wildcards["attack"] for job in crafted} == {"pgd_linf", "aware", "evading"}
+    for job in crafted:
+        assert {f"{MODEL}/standard/{file}" for file in ("float32.keras", "int16.tflite", "int8.tflite")} <= set(
+            job.inputs
+        )
+    evaluated = of_rules(defended, "evaluate_vote")
+    assert evaluated
+    for job in evaluated:
+        folder = job.outputs[0].rpartition("/")[0]
+        assert {f"{folder}/{member}.parquet" for member in ("float32", "int16", "int8")} <= set(job.inputs)
 
 
 def test_every_question_is_asked_of_every_network_that_is_diagnosed(diagnosis: Plan) -> None:
