@@ -1,0 +1,401 @@
+"""Mistakes in the configuration end in one line that names the place and the remedy."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from configuration_builder import (
+    ENSEMBLE,
+    VALID,
+    WARM,
+    both,
+    change,
+    loaded,
+    modelled,
+    own_files,
+    remove,
+    speech,
+    through_likelihood,
+    two_classes,
+)
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.files import check_files
+
+FOLDER = {"format": "image_folder", "image_shape": [8, 8, 1], "path": "folder/of/images"}
+MISTAKES = {
+    "neither architecture nor files": (
+        remove("models.small.architecture"),
+        r"^models\.small: needs either an architect",
+    ),
+    "architecture and files": (
+        own_files("int8", architecture="small_cnn"),
+        r"^models\.own: needs either an architecture or files$",
+    ),
+    "input of an architecture": (
+        change("models.small.input", {"range": [0, 255]}),
+        r"^models\.small: input, labels and minimum_accuracy are for a model given by files$",
+    ),
+    "file that is missing": (
+        own_files("float32", file="no/such.keras"),
+        r"^models\.own\.files\.float32: no/such\.keras: no such file or folder$",
+    ),
+    "file of an unknown precision": (
+        own_files("int4"),
+        r"^models\.own\.files: unknown key 'int4'; did you mean 'int8'\?",
+    ),
+    "training of a model given by files": (
+        both(own_files("float32"), change("experiments.audit.trainings", ["standard"])),
+        r"^experiments\.audit\.trainings: own is given by files; write trainings: \[pretrained\]$",
+    ),
+    "pretrained without files": (
+        change("experiments.white_box.trainings", ["pretrained"]),
+        r"^experiments\.white_box\.trainings: small is trained here; write trainings: its recipes$",
+    ),
+    "recipe called pretrained": (
+        change("trainings.pretrained", {"method": "standard"}),
+        r"^trainings\.pretrained: stands for models given by files",
+    ),
+    "nothing to attack": (own_files("int8"), r"^experiments\.audit: nothing is left of it: .* source \(float32\)"),
+    "folder that is missing": (
+        both(own_files("float32"), change("datasets.digits", FOLDER)),
+        r"^datasets\.digits\.path: folder/of/images: no such folder$",
+    ),
+    "folder and archive": (
+        change("datasets.digits", {**FOLDER, "archive": "a.zip", "checksum": f"sha256:{'0' * 64}"}),
+        r"^datasets\.digits\.path: is for format: image_folder or speech_commands without source and archive$",
+    ),
+    "unknown key at the top": (change("sed", 1), r"^top level: unknown key 'sed'; did you mean 'seed'\?"),
+    "unknown key of an attack": (
+        change("attacks.pgd.budget", ["8/255"]),
+        r"^attacks\.pgd: unknown key 'budget'; did you mean 'budgets'\?",
+    ),
+    "missing key": (remove("attacks.pgd.norm"), r"^attacks\.pgd: the key 'norm' is missing"),
+    "misspelt method": (
+        change("attacks.pgd.method", "pgdd"),
+        r"^attacks\.pgd\.method: unknown method 'pgdd'; did you mean 'pgd'\?",
+    ),
+    "misspelt parameter": (
+        change("attacks.pgd.parameters", {"step": 3}),
+        r"^attacks\.pgd\.parameters: unknown key 'step'; did you mean 'steps'\?",
+    ),
+    "misspelt experiment": (
+        change("run", ["white_bok"]),
+        r"^run\.0: unknown experiment 'white_bok'; did you mean 'white_box'\?",
+    ),
+    "misspelt attack": (
+        change("experiments.white_box.attacks", ["pgf"]),
+        r"^experiments\.white_box\.attacks: unknown attack 'pgf'; did you mean 'pgd'\?",
+    ),
+    "misspelt model": (
+        change("experiments.white_box.models", ["smal"]),
+        r"^experiments\.white_box\.models: unknown model 'smal'; did you mean 'small'\?",
+    ),
+    "misspelt training": (
+        change("experiments.white_box.trainings", ["standart"]),
+        r"^experiments\.white_box\.trainings: unknown training 'standart'; did you mean 'standard'\?",
+    ),
+    "density model of a misspelt data set": (
+        change("densities", {"pixels": {"dataset": "digit"}}),
+        r"^densities\.pixels\.dataset: unknown data set 'digit'; did you mean 'digits'\?",
+    ),
+    "density model of sound": (
+        modelled({"format": "speech_commands", "source": "speech_commands", "image_shape": [49, 10, 1]}),
+        r"^densities\.pixels\.dataset: the samples of 'large' are features; name a data set of images",
+    ),
+    "preprocessor of a misspelt density model": (
+        change("preprocessors.bits", {"method": "pixel_defend", "parameters": {"density": "pixel"}}),
+        r"^preprocessors\.bits\.parameters\.density: unknown density model 'pixel'",
+    ),
+    "density model of larger images": (
+        modelled({"format": "digits", "image_shape": [16, 16, 1]}),
+        r"^experiments\.decision\.preprocessors: the density model 'pixels' of 'bits' is of 'large', .* on 'digits'$",
+    ),
+    "misspelt preprocessor": (
+        change("experiments.white_box.preprocessors", ["bit"]),
+        r"^experiments\.white_box\.preprocessors: unknown preprocessor 'bit'; did you mean 'bits'\?",
+    ),
+    "unknown figure": (
+        change("experiments.white_box.figures", ["transfer_matrx"]),
+        r"^experiments\.white_box\.figures: unknown figure 'transfer_matrx'; did you mean 'transfer_matrix'\?",
+    ),
+    "what figures share is no figure": (
+        change("experiments.white_box.figures", ["shared"]),
+        r"^experiments\.white_box\.figures: unknown figure 'shared'",
+    ),
+    "attack through a misspelt preprocessor": (
+        change("attacks.pgd.through", "bit"),
+        r"^attacks\.pgd\.through: unknown preprocessor or detector 'bit'; did you mean 'bits'\?",
+    ),
+    "attack that evades a detector at another temperature": (
+        both(
+            change("detectors", {"squeezing": {"squeezers": ["bits"]}}),
+            change(
+                "attacks.pgd",
+                {**VALID["attacks"]["pgd"], "method": "detector_aware_pgd", "through": "squeezing", "temperature": 20},
+            ),
+        ),
+        r"^attacks\.pgd\.temperature: the detector scores the softmax at 1; remove the key",
+    ),
+    "attack that evades a detector, but none is named": (
+        change("attacks.pgd.method", "detector_aware_pgd"),
+        r"^attacks\.pgd\.through: detector_aware_pgd evades a detector; name one",
+    ),
+    "attack through a preprocessor that is not evaluated": (
+        change("attacks.pgd.through", "bits"),
+        r"^experiments\.white_box\.preprocessors: pgd is crafted through 'bits', which is not among them; add it",
+    ),
+    "diagnosis by an unknown attack": (
+        change("diagnostics", {"attacks": ["deepfol"]}),
+        r"^diagnostics\.attacks\.0: unknown attack 'deepfol'; did you mean 'deepfool'\?",
+    ),
+    "diagnosis by an attack with budgets": (
+        change("diagnostics", {"attacks": ["deepfool", "pgd"]}),
+        r"^diagnostics\.attacks\.1: 'pgd' is no minimal-norm attack with gradients; name one without budgets",
+    ),
+    "diagnosis by an attack without gradients": (
+        change("diagnostics", {"attacks": ["jump"]}),
+        r"^diagnostics\.attacks\.0: 'jump' is no minimal-norm attack with gradients",
+    ),
+    "diagnosis without attacks": (
+        change("experiments.decision.diagnose", True),
+        r"^diagnostics\.attacks: empty; name minimal-norm attacks, or set diagnose: false in the experiments",
+    ),
+    "diagnosis with a perturbation beyond the range": (
+        change("diagnostics", {"perturbation_sizes": ["1/255", 8]}),
+        r"^diagnostics\.perturbation_sizes: a distance is not within \(0, 1\], the range of inputs",
+    ),
+    "misspelt squeezer": (
+        change("detectors", {"squeezing": {"squeezers": ["bit"]}}),
+        r"^detectors\.squeezing\.squeezers: unknown preprocessor 'bit'; did you mean 'bits'\?",
+    ),
+    "detector and preprocessor of one name": (
+        change("detectors", {"bits": {"squeezers": ["bits"]}}),
+        r"^detectors\.bits: is the name of a preprocessor, too; rename one of them",
+    ),
+    "detector of two kinds": (
+        change("detectors", {"both": {"squeezers": ["bits"], "density": "pixels"}}),
+        r"^detectors\.both: needs either squeezers or a density model",
+    ),
+    "detector of no kind": (
+        change("detectors", {"nothing": {}}),
+        r"^detectors\.nothing: needs either squeezers or a density model",
+    ),
+    "misspelt density model of a detector": (
+        change("detectors", {"likelihood": {"density": "pixel"}}),
+        r"^detectors\.likelihood\.density: unknown density model 'pixel'",
+    ),
+    "attack through a detector by likelihood": (
+        through_likelihood,
+        r"^attacks\.pgd\.through: 'likelihood' asks how likely a sample is",
+    ),
+    "unknown detector": (
+        change("experiments.decision.detectors", ["squeezing"]),
+        r"^experiments\.decision\.detectors: unknown detector 'squeezing'",
+    ),
+    "unknown architecture": (
+        change("models.small.architecture", "small_cn"),
+        r"^models\.small\.architecture: unknown architecture 'small_cn'; did you mean 'small_cnn'\?",
+    ),
+    "unknown data set": (
+        change("models.small.dataset", "digit"),
+        r"^models\.small\.dataset: unknown data set 'digit'; did you mean 'digits'\?",
+    ),
+    "unknown target": (
+        change("experiments.white_box.targets", ["int9"]),
+        r"^experiments\.white_box\.targets\.0: 'int9' is not known; did you mean 'int8'\?",
+    ),
+    "text for a number": (
+        change("attacks.pgd.samples", "many"),
+        r"^attacks\.pgd\.samples: 'many' is of the wrong type; expected integer",
+    ),
+    "nothing for a mapping": (change("models", None), r"^models: null is of the wrong type; expected mapping"),
+    "text for a list": (change("run", "white_box"), r"^run: 'white_box' is of the wrong type; expected list"),
+    "number for a mapping": (
+        change("attacks.pgd.parameters", 3),
+        r"^attacks\.pgd\.parameters: 3 is of the wrong type; expected mapping",
+    ),
+    "text for a parameter": (
+        change("attacks.pgd.parameters", {"steps": "3"}),
+        r"^attacks\.pgd\.parameters\.steps: '3' is of the wrong type; expected integer",
+    ),
+    "parameter out of range": (
+        change("attacks.pgd.parameters", {"steps": 0}),
+        r"^attacks\.pgd\.parameters\.steps: 0 is out of range; expected at least 1",
+    ),
+    "warm start of a method that has none": (
+        change("attacks.deepfool.warm_start", {"attack": "pgd", "source": "float32"}),
+        r"^attacks\.deepfool\.warm_start: deepfool cannot begin at given samples; pgd can",
+    ),
+    "warm start with restarts": (
+        change("attacks.warm", {**WARM, "parameters": {"restarts": 2}}),
+        r"^attacks\.warm\.warm_start: every restart would begin at the same samples; set parameters\.restarts: 1",
+    ),
+    "warm start with budgets of its own": (
+        change("attacks.warm", {**WARM, "budgets": ["8/255"]}),
+        r"^attacks\.warm\.budgets: it is that of pgd, where the attack begins; remove the key",
+    ),
+    "warm start in another norm": (
+        change("attacks.warm", {**WARM, "norm": "l2"}),
+        r"^attacks\.warm\.warm_start\.attack: pgd has to have norm l2 and no warm start itself",
+    ),
+    "warm start at itself": (
+        change("attacks.warm", {**WARM, "warm_start": {"attack": "warm", "source": "float32"}}),
+        r"^attacks\.warm\.warm_start\.attack: warm has to have norm linf and no warm start itself",
+    ),
+    "warm start of an unknown attack": (
+        change("attacks.warm", {**WARM, "warm_start": {"attack": "pdg", "source": "float32"}}),
+        r"^attacks\.warm\.warm_start\.attack: unknown attack 'pdg'; did you mean 'pgd'\?",
+    ),
+    "teacher that is not known": (
+        change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "standart"}}),
+        r"^trainings\.student\.parameters: unknown training 'standart'; did you mean 'standard'\?",
+    ),
+    "teacher that is its own": (
+        change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "student"}}),
+        r"^trainings\.student\.parameters: goes round in a circle \(student -> student\)",
+    ),
+    "static attack with several budgets": (
+        change("trainings.ensemble", ENSEMBLE),
+        r"^trainings\.ensemble\.parameters\.static_attacks: 'pgd' has to have one budget, one seed, lattice: uint8, ",
+    ),
+    "fine-tuning from random weights": (
+        change("trainings.tuned", {"method": "quantization_aware_adversarial"}),
+        r"^trainings\.tuned\.initial: quantization_aware_adversarial fine-tunes; name the training to start from",
+    ),
+    "temperature of an attack without gradients": (
+        change("attacks.jump.temperature", 20),
+        r"^attacks\.jump\.temperature: hop_skip_jump uses no gradients; remove the key",
+    ),
+    "temperature of 0": (change("attacks.pgd.temperature", 0), r"^attacks\.pgd\.temperature: 0 is "),
+    "estimator for float32": (
+        change("attacks.pgd.estimator", "smooth"),
+        r"^attacks\.pgd\.estimator: the gradients of float32 need none; experiments\.white_box may use it with "
+        r"sources int8, int16 only",
+    ),
+    "budget of 0": (
+        change("attacks.pgd.budgets", ["1/255", 0]),
+        r"^attacks\.pgd\.budgets\.1: 0 is no distance; expected more than 0",
+    ),
+    "budget of 0 as a fraction": (
+        change("attacks.pgd.budgets", ["0/255"]),
+        r"^attacks\.pgd\.budgets\.0: 0/255 is no distance; expected more than 0",
+    ),
+    "budget that is no number": (
+        change("attacks.pgd.budgets", ["8 / 255"]),
+        r"^attacks\.pgd\.budgets\.0: '8 / 255' is no distance; expected .* a fraction such as 8/255",
+    ),
+    "budget in levels": (
+        change("attacks.pgd.budgets", [8]),
+        r"^attacks\.pgd\.budgets\.0: 8 exceeds the range of inputs, \[0, 1\]; did you mean 8/255\?",
+    ),
+    "budget below one level": (
+        change("attacks.pgd.budgets", [0.002]),
+        r"^attacks\.pgd\.budgets\.0: 0\.002 is below one 8-bit level \(1/255\); raise it or set lattice: float",
+    ),
+    "budget of an attack that minimises": (
+        change("attacks.deepfool.budgets", ["8/255"]),
+        r"^attacks\.deepfool\.budgets: deepfool .* takes no budget; remove the key",
+    ),
+    "no budgets": (
+        remove("attacks.pgd.budgets"),
+        r"^attacks\.pgd: pgd needs budgets, for example \[8/255\]",
+    ),
+    "norm that an attack lacks": (
+        change("attacks.jump.norm", "l1"),
+        r"^attacks\.jump\.norm: hop_skip_jump has no 'l1'; known: ",
+    ),
+    "query budget with gradients": (
+        change("attacks.pgd.query_budget", 100),
+        r"^attacks\.pgd\.query_budget: pgd uses gradients",
+    ),
+    "XNNPACK for int16": (
+        change("kernels", {"int16": ["xnnpack"]}),
+        r"^kernels\.int16\.0: 'xnnpack' is not known; (did you mean|known: builtin, reference)",
+    ),
+    "search kernels that are not evaluated": (
+        change("attacks.jump.search_kernels", "builtin"),
+        r"^attacks\.jump\.search_kernels: 'builtin' is not among .*kernels\.int8: reference, xnnpack",
+    ),
+    "AutoAttack on two classes": (
+        two_classes({"method": "autoattack"}),
+        r"^experiments\.not_run\.attacks: 'few' does not fit 'person' \(data set 'vww'\): autoattack needs at least 4 "
+        r"classes, the network has 2; use autoattack_few_classes$",
+    ),
+    "difference of logits ratio on two classes": (
+        two_classes({"method": "apgd", "parameters": {"loss": "dlr"}}),
+        r"'few' does not fit 'person' .*: loss 'dlr' needs at least 3 classes, the network has 2; use 'margin'",
+    ),
+    "AutoAttack for few classes on many": (
+        change("attacks.pgd.method", "autoattack_few_classes"),
+        r"^experiments\.white_box\.attacks: 'pgd' does not fit 'small' \(data set 'digits'\): .* use autoattack$",
+    ),
+    "circular initial": (
+        change("trainings.standard.initial", "hardened"),
+        r"^trainings\.standard\.initial: goes round in a circle \(standard -> hardened -> standard\)",
+    ),
+    "training that starts from itself": (
+        change("trainings.standard.initial", "standard"),
+        r"^trainings\.standard\.initial: goes round in a circle \(standard -> standard\)",
+    ),
+    "unknown initial": (
+        change("trainings.hardened.initial", "standart"),
+        r"^trainings\.hardened\.initial: unknown training 'standart'; did you mean 'standard'\?",
+    ),
+    "recipe of an unknown training": (
+        change("models.small.recipes", {"standart": {"epochs": 1}}),
+        r"^models\.small\.recipes: unknown training 'standart'; did you mean 'standard'\?",
+    ),
+    "archive without a checksum": (
+        change("datasets.digits", {"format": "image_folder", "image_shape": [8, 8, 1], "archive": "a.zip"}),
+        r"^datasets\.digits: archive 'a\.zip' has no checksum; add checksum: sha256:",
+    ),
+    "one of several files without a checksum": (
+        change(
+            "datasets.digits",
+            {"format": "svhn_mat", "image_shape": [32, 32, 3], "archives": {"test": {"archive": "test.mat"}}},
+        ),
+        r"^datasets\.digits: archive 'test\.mat' has no checksum; add checksum: sha256:",
+    ),
+    "several files for a format of one": (
+        change(
+            "datasets.digits",
+            {"format": "image_folder", "image_shape": [8, 8, 1], "archives": {"test": {"archive": "test.zip"}}},
+        ),
+        r"^datasets\.digits\.archives: the format 'image_folder' reads one file; write archive, checksum",
+    ),
+    "misspelt part of several files": (
+        change(
+            "datasets.digits",
+            {"format": "svhn_mat", "image_shape": [32, 32, 3], "archives": {"tests": {"archive": "test.mat"}}},
+        ),
+        r"^datasets\.digits\.archives: unknown key 'tests'; did you mean 'test'\?",
+    ),
+    "8-bit levels for features": (
+        speech({}),
+        r"^experiments\.white_box\.attacks: 'pgd' makes 8-bit images, .* features; set attacks\.pgd\.lattice: float$",
+    ),
+    "an attack on sound for images": (
+        change("attacks.pgd", {"method": "sound_pgd", "norm": "snr", "budgets": [30], "lattice": "float"}),
+        r"^experiments\.white_box\.attacks: 'pgd' attacks sound, but the samples of 'digits' are images$",
+    ),
+    "features that are mirrored": (
+        speech({"attacks": {"pgd": "float", "deepfool": "float"}, "flip": True}),
+        r"^experiments\.white_box\.trainings: 'standard' shifts or mirrors .* models\.small\.recipes\.standard: {s",
+    ),
+    "no archive": (
+        change("datasets.digits", {"format": "image_folder", "image_shape": [8, 8, 1]}),
+        r"^datasets\.digits: no archive; name one of the registry \(source\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_in_one_line_with_place_and_remedy(mistake: str) -> None:
+    values = copy.deepcopy(VALID)
+    apply, message = MISTAKES[mistake]
+    apply(values)
+    with pytest.raises(UserError, match=message) as caught:
+        check_files(loaded(values))
+    assert "\n" not in str(caught.value)
