@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TINY = "tests/workflow/tiny.yaml"
 HOOKS = "tests/workflow/hooks"
 # Loaded once, in a process that plans are forked from: otherwise nine tenths of a plan are imports.
-PRELOADED = ["snakemake.cli", "snakemake.workflow", "foolbox", "pandas", "jsonschema"]
+PRELOADED = ["snakemake.cli", "snakemake.report.html_reporter", "foolbox", "pandas", "jsonschema", "yte", "smart_open"]
 
 _forkserver = multiprocessing.get_context("forkserver")
 _forkserver.set_forkserver_preload(PRELOADED)
