@@ -11,7 +11,7 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_folder, sha256_path
 from qnn_robustness.common.registry import module_name
 from qnn_robustness.common.vote import MEMBERS, VOTE
-from qnn_robustness.configuration.checks.files import check_files
+from qnn_robustness.configuration.checks.files import check_files, missing_archives
 from qnn_robustness.configuration.checks.operators import check_operators
 from qnn_robustness.configuration.loading import load
 from qnn_robustness.evaluation.records import target_module
@@ -25,7 +25,7 @@ except UserError as error:
     sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
 
 if workflow.is_main_process:
-    for note in C.notes():
+    for note in [*C.notes(), *missing_archives(C)]:
         print(f"note: {note}", file=sys.stderr)
 
 if workflow.is_main_process and not workflow.dryrun:

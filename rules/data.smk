@@ -5,6 +5,7 @@
 rule download_dataset:
     output:
         "results/downloads/{dataset}/{archive}",
+    priority: 1  # what cannot be had is known in the first minutes of a long run
     log:
         "logs/downloads/{dataset}/{archive}.log",
     benchmark:

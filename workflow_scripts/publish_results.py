@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
+from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.evaluation.publish import publish  # noqa: E402
 
 if __name__ == "__main__":
@@ -22,4 +23,7 @@ if __name__ == "__main__":
     parser.add_argument("run", help="name of the folder below docs/results")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder of the run")
     arguments = parser.parse_args()
-    publish(arguments.results, ROOT, arguments.run)
+    try:
+        publish(arguments.results, ROOT, arguments.run)
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -20,8 +20,10 @@ from configuration_builder import (
 from tflite_builder import save_logistic
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.files import missing_archives
 from qnn_robustness.configuration.checks.operators import check_operators
 from qnn_robustness.configuration.distance import parse_distance
+from qnn_robustness.data.mirrors import MIRROR_VARIABLE
 from qnn_robustness.data.registry import number_of_classes
 
 
@@ -124,6 +126,26 @@ def test_a_file_is_looked_into_where_the_integer_model_stands_for_it(
     line = r"^models\.own\.files\.int(8|16): .*own\.tflite: operator 1 \(LOGISTIC\): is not supported; supported: ADD, "
     with pytest.raises(UserError, match=line):
         check_operators(configuration)
+
+
+def test_an_archive_that_is_nowhere_is_named_before_its_jobs_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(MIRROR_VARIABLE, raising=False)
+    values = copy.deepcopy(VALID)
+    folder = {"format": "image_folder", "image_shape": [8, 8, 1], "archive": "leaves.zip", "checksum": f"sha256:{0:064}"}
+    values["datasets"]["digits"] = folder
+    (note,) = missing_archives(loaded(values))
+    assert note.startswith("digits: leaves.zip has no address and is in no mirror")
+    (tmp_path / "leaves.zip").touch()
+    assert missing_archives(loaded({**values, "mirrors": [str(tmp_path)]})) == []
+    assert missing_archives(loaded({**values, "mirrors": ["https://example.org/data"]})) == []
+    monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path))
+    assert missing_archives(loaded(values)) == []
+    monkeypatch.delenv(MIRROR_VARIABLE)
+    values["datasets"]["digits"] = {**folder, "urls": ["https://example.org/leaves.zip"]}
+    assert missing_archives(loaded(values)) == []
 
 
 def test_the_hash_of_a_recipe_covers_what_a_network_is_fine_tuned_from() -> None:

@@ -384,6 +384,58 @@ MISTAKES = {
         speech({"attacks": {"pgd": "float", "deepfool": "float"}, "flip": True}),
         r"^experiments\.white_box\.trainings: 'standard' shifts or mirrors .* models\.small\.recipes\.standard: {s",
     ),
+    "NaN as a budget": (
+        change("attacks.pgd.budgets", [float("nan")]),
+        r"^attacks\.pgd\.budgets\.0: nan is no distance; expected a positive number or a fraction such as 8/255$",
+    ),
+    "infinity": (
+        change("trainings.standard.learning_rate", float("inf")),
+        r"^trainings\.standard\.learning_rate: inf is of the wrong type; expected number$",
+    ),
+    "number with a point that counts": (
+        change("attacks.pgd.samples", 20.0),
+        r"^attacks\.pgd\.samples: 20\.0 is of the wrong type; expected integer$",
+    ),
+    "yes or no that counts": (
+        change("attacks.pgd.samples", True),
+        r"^attacks\.pgd\.samples: True is of the wrong type; expected integer$",
+    ),
+    "seed that NumPy does not take": (
+        change("seed", 2**32),
+        r"^seed: 4294967296 is out of range; expected at most 4294967295$",
+    ),
+    "number as a key": (
+        lambda values: values.update({1: 2}),
+        r"^top level: the key 1 is no text; put it between quotes$",
+    ),
+    "key that YAML reads as true": (
+        lambda values: values["attacks"].update({True: dict(values["attacks"]["pgd"])}),
+        r"^attacks: the key True is no text; put it between quotes$",
+    ),
+    "training without a perturbation": (
+        change("trainings.hardened.parameters", {"epsilon": 0}),
+        r"^trainings\.hardened\.parameters\.epsilon: 0 is not within \(0, 1\], the range of inputs; expected",
+    ),
+    "levels for a share of the range": (
+        change("trainings.hardened.parameters", {"epsilon": 8}),
+        r"^trainings\.hardened\.parameters\.epsilon: 8 is not within \(0, 1\]",
+    ),
+    "equal budgets written otherwise": (
+        change("attacks.pgd.budgets", ["8/255", "16/510"]),
+        r"^attacks\.pgd\.budgets\.1: 16/510 is there already, written otherwise; remove one$",
+    ),
+    "budget in L2 below one level": (
+        both(change("attacks.pgd.norm", "l2"), change("attacks.pgd.budgets", [0.001])),
+        r"^attacks\.pgd\.budgets\.0: 0\.001 is below one 8-bit level \(1/255\); raise it or set lattice: float$",
+    ),
+    "preprocessor named none": (
+        change("preprocessors.none", {"method": "bit_depth"}),
+        r"^preprocessors\.none: stands for samples as they are; give it another name$",
+    ),
+    "class named twice": (
+        change("datasets.digits.classes", ["a", "a"]),
+        r"^datasets\.digits\.classes: .*non-unique",
+    ),
     "no archive": (
         change("datasets.digits", {"format": "image_folder", "image_shape": [8, 8, 1]}),
         r"^datasets\.digits: no archive; name one of the registry \(source\)",

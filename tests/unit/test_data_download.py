@@ -17,7 +17,8 @@ import pooch.core
 import pytest
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.data.download import RETRIES, download, mirrors_from_environment
+from qnn_robustness.data.download import RETRIES, download
+from qnn_robustness.data.mirrors import mirrors_from_environment
 
 NAME = "data.tar.gz"
 CONTENT = b"archive" * 1000

@@ -21,6 +21,17 @@ PUBLISHED = ROOT / "docs" / "results"
 REFERENCES = ROOT / "reference_models"
 
 
+@pytest.mark.parametrize("run", ["..", ".", "../..", "a/b", "", "Cifar"])
+def test_a_name_that_leaves_its_folder_removes_nothing(run: str, tmp_path: Path) -> None:
+    kept = tmp_path / "docs" / "results" / "kept.txt"
+    for path in (kept, tmp_path / "results" / "tables" / "headline.csv"):
+        path.parent.mkdir(parents=True)
+        path.write_text("a\n1\n")
+    with pytest.raises(UserError, match="no name of a run"):
+        publish(tmp_path / "results", tmp_path, run)
+    assert kept.is_file()
+
+
 def test_published_files_are_those_of_the_manifest():
     lines = (PUBLISHED / "MANIFEST.sha256").read_text().splitlines()
     listed = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}

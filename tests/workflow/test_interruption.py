@@ -11,7 +11,6 @@ import pytest
 from plan import Plan, Workflow, with_dependents, with_needs
 
 CRAFTED = "results/adversarial/digits_cnn/standard/int8/hop_skip_jump_fast.npz"
-FLOAT32 = "results/models/digits_cnn/standard/float32.keras"
 QUANTIZED = "results/models/digits_cnn/standard/int8.tflite"
 SIDECAR = "results/models/digits_cnn/standard/int8.json"
 CLEAN = "results/tables/clean_accuracy.csv"
@@ -19,16 +18,20 @@ DECISIONS = "results/tables/experiments/decision.csv"
 ALLOWANCE_SECONDS = 240
 
 
-def kill_while_writing(workflow: Workflow, name: str, *targets: str) -> None:
-    """Run the targets, and kill the whole process group when half of the file `name` is written."""
+def kill_while_writing(workflow: Workflow, name: str, *targets: str, whole: bool) -> None:
+    """Run the targets, and kill the `whole` process group or the job alone when half of the file `name` is written."""
     marker = workflow.path("marker")
     process = workflow.start(*targets, TEST_STALL=Path(name).name, TEST_MARKER=str(marker))
     deadline = time.monotonic() + ALLOWANCE_SECONDS
     while not marker.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    if whole or not marker.exists():
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        os.kill(int(marker.read_text()), signal.SIGKILL)
     output, _ = process.communicate()
     assert marker.exists(), output
+    assert process.returncode != 0
     marker.unlink()
 
 
@@ -44,17 +47,17 @@ def lose(workflow: Workflow, graph: Plan, first: str, target: str) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("first", "cut", "target"),
-    [(CRAFTED, CRAFTED, DECISIONS), (QUANTIZED, SIDECAR, SIDECAR), (CLEAN, CLEAN, CLEAN)],
-    ids=["samples", "second-output", "table"],
+    ("first", "cut", "target", "whole"),
+    [(CRAFTED, CRAFTED, DECISIONS, True), (QUANTIZED, SIDECAR, SIDECAR, True), (CLEAN, CLEAN, CLEAN, False)],
+    ids=["samples", "second-output", "table-job-alone"],
 )
 def test_a_killed_run_is_completed_by_the_next_one(
-    workflow: Workflow, graph: Plan, first: str, cut: str, target: str
+    workflow: Workflow, graph: Plan, first: str, cut: str, target: str, whole: bool
 ) -> None:
     undisturbed = workflow.products()
     jobs = lose(workflow, graph, first, target)
 
-    kill_while_writing(workflow, cut, target)
+    kill_while_writing(workflow, cut, target, whole=whole)
 
     left = {name: content for name, content in workflow.products().items() if ".partial-" not in name}
     made = {output for job in jobs for output in job.outputs}

@@ -34,7 +34,7 @@ def _stall_or_fail(source, destination, **arguments) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if name == os.environ.get("TEST_STALL"):
         os.truncate(source, os.path.getsize(source) // 2)
-        Path(os.environ["TEST_MARKER"]).write_text(str(source))
+        Path(os.environ["TEST_MARKER"]).write_text(str(os.getpid()))
         time.sleep(600)
     _replace(source, destination, **arguments)
 

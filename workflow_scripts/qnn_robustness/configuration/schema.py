@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,24 @@ from qnn_robustness.common.errors import UserError, did_you_mean
 
 Schema = dict[str, Any]
 TYPES = {"array": "list", "object": "mapping", "boolean": "true or false"}  # as the documentation calls them
+
+
+def _is_integer(checker: object, value: object) -> bool:
+    """Return whether a value is one: to JSON Schema 20.0 is, too, but not to what counts or slices with it."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(checker: object, value: object) -> bool:
+    """Return whether a value is a finite number: NaN is below no minimum."""
+    return _is_integer(checker, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
+)
 
 
 @cache
@@ -37,10 +57,21 @@ def checked(value: Any, schema: Schema, where: str) -> Any:
 
     Raises UserError naming the key, what is wrong with it and what would be right.
     """
-    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(value))
+    for place in _keys_of_other_types(value, where):
+        raise UserError(f"{place} is no text; put it between quotes")
+    errors = list(Validator(schema).iter_errors(value))
     if errors:
         raise UserError(_line(max(errors, key=lambda error: len(error.absolute_path)), where))
     return _with_defaults(copy.deepcopy(value), schema, schema["$defs"])
+
+
+def _keys_of_other_types(value: Any, where: str) -> Iterator[str]:
+    """Yield where keys are no strings: YAML makes numbers of digits, and true or false of words such as `on`."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                yield f"{where or 'top level'}: the key {key!r}"
+            yield from _keys_of_other_types(part, f"{where}.{key}".lstrip("."))
 
 
 def _with_defaults(value: Any, schema: Schema, definitions: Schema) -> Any:

@@ -17,8 +17,8 @@ import requests
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import PARTIAL, atomic_path, sha256_file
 from qnn_robustness.common.progress import progress
+from qnn_robustness.data.mirrors import MIRROR_VARIABLE, mirrors_from_environment, places
 
-MIRROR_VARIABLE = "QNN_DATA_MIRROR"
 RETRIES = 2
 TIMEOUT_SECONDS = 30
 
@@ -54,7 +54,7 @@ def download(
             f"checksum: '{checksum}' of {archive} is not sha256: or md5: and 64 or 32 lower-case hex digits"
         )
     failures = []
-    for place in _places(archive, urls, [*mirrors_from_environment(), *mirrors]):
+    for place in places(archive, urls, [*mirrors_from_environment(), *mirrors]):
         try:
             _fetch(place, checksum, destination)
         except _Unavailable as reason:
@@ -69,26 +69,6 @@ def download(
     raise UserError(
         f"{archive}: cannot be had from anywhere: {tried}; put the file into a folder and set {MIRROR_VARIABLE} to it"
     )
-
-
-def mirrors_from_environment() -> list[str]:
-    """Return the mirrors in QNN_DATA_MIRROR: separated by commas, and folders also by the path separator.
-
-    `/data:/media/disk` are two folders, `/data,http://host:8000/data` a folder and a URL: a URL holds
-    colons, so only commas end it.
-    """
-    parts = os.environ.get(MIRROR_VARIABLE, "").split(",")
-    mirrors = [mirror for part in parts for mirror in ([part] if "://" in part else part.split(os.pathsep))]
-    return [mirror.strip() for mirror in mirrors if mirror.strip()]
-
-
-def _places(archive: str, urls: Sequence[str], mirrors: Sequence[str]) -> list[str]:
-    """Return files and URLs to try, in order and once each."""
-    places = [
-        f"{mirror.rstrip('/')}/{archive}" if "://" in mirror else str(Path(mirror).expanduser() / archive)
-        for mirror in mirrors
-    ]
-    return list(dict.fromkeys([*places, *urls]))
 
 
 def _fetch(place: str, checksum: str | None, destination: Path) -> None:

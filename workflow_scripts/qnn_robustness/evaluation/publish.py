@@ -21,8 +21,10 @@ def publish(results: Path, root: Path, run: str) -> None:
     Files of an earlier run of this name are removed; the manifest, the README's headline and the comparison of
     integer models over all published runs are written anew.
 
-    Raises UserError when there are no tables, or a file is too large to be kept in a repository.
+    Raises UserError when `run` is no plain name, there are no tables, or a file is too large for a repository.
     """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", run):
+        raise UserError(f"{run}: no name of a run; expected lower-case letters, digits and _, such as cifar10")
     sources = [*sorted((results / "tables").glob("*.csv")), *sorted((results / "figures").glob("*.*"))]
     if not any(path.suffix == ".csv" for path in sources):
         raise UserError(f"{results / 'tables'}: no tables; run snakemake first")

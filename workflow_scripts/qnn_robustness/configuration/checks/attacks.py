@@ -60,8 +60,11 @@ def _check_attack(entry: dict[str, Any], where: str) -> None:
         raise UserError(f"{where}.norm: {entry['method']} has no '{entry['norm']}'; known: {', '.join(method.NORMS)}")
     _check_kind(entry, method, where)
     _check_access(entry, method, where)
-    for position, budget in enumerate(entry.get("budgets") or []):
+    budgets = entry.get("budgets") or []
+    for position, budget in enumerate(budgets):
         _check_budget(budget, entry, f"{where}.budgets.{position}")
+        if parse_distance(budget) in map(parse_distance, budgets[:position]):
+            raise UserError(f"{where}.budgets.{position}: {budget} is there already, written otherwise; remove one")
 
 
 def _check_detector(entry: dict[str, Any], detectors: Collection[str], where: str) -> None:
@@ -100,5 +103,5 @@ def _check_budget(budget: float | str, entry: dict[str, Any], where: str) -> Non
         raise UserError(f"{where}: {budget} is no distance; expected more than 0")
     if entry["norm"] == "linf" and exact > 1:
         raise UserError(f"{where}: {budget} exceeds the range of inputs, [0, 1]; did you mean {budget}/255?")
-    if entry["lattice"] == "uint8" and entry["norm"] == "linf" and exact < Fraction(1, 255):
+    if entry["lattice"] == "uint8" and exact < Fraction(1, 255):  # in every norm what a change by one level costs
         raise UserError(f"{where}: {budget} is below one 8-bit level (1/255); raise it or set lattice: float")

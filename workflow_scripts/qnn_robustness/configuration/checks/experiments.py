@@ -16,6 +16,8 @@ from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR, PRETRA
 
 def check_experiments(configuration: Configuration) -> None:
     values = configuration.values
+    if NO_PREPROCESSOR in values["preprocessors"]:
+        raise UserError(f"preprocessors.{NO_PREPROCESSOR}: stands for samples as they are; give it another name")
     for position, name in enumerate(values["run"]):
         check_known(name, values["experiments"], f"run.{position}", "experiment")
     _check_detectors(values)

@@ -24,4 +24,12 @@ def complete_method(schema: Schema, section: str, entry: dict[str, Any], where: 
     entry["parameters"] = checked(entry["parameters"], rule, f"{where}.parameters")
     for name, part in rule["properties"].items():
         if part.get("$ref") == "#/$defs/distance":
-            entry["parameters"][name] = float(parse_distance(entry["parameters"][name]))
+            entry["parameters"][name] = _distance(entry["parameters"][name], part, f"{where}.parameters.{name}")
+
+
+def _distance(value: float | str, rule: Schema, where: str) -> float:
+    """Return a distance as a number; 0 is one where it is the default."""
+    exact = parse_distance(value)
+    if exact > 1 or exact < 0 or (exact == 0 and rule.get("default") != 0):
+        raise UserError(f"{where}: {value} is not within (0, 1], the range of inputs; expected e.g. 8/255")
+    return float(exact)
