@@ -134,7 +134,12 @@ def test_an_archive_that_is_nowhere_is_named_before_its_jobs_fail(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(MIRROR_VARIABLE, raising=False)
     values = copy.deepcopy(VALID)
-    folder = {"format": "image_folder", "image_shape": [8, 8, 1], "archive": "leaves.zip", "checksum": f"sha256:{0:064}"}
+    folder = {
+        "format": "image_folder",
+        "image_shape": [8, 8, 1],
+        "archive": "leaves.zip",
+        "checksum": f"sha256:{0:064}",
+    }
     values["datasets"]["digits"] = folder
     (note,) = missing_archives(loaded(values))
     assert note.startswith("digits: leaves.zip has no address and is in no mirror")

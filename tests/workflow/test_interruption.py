@@ -23,16 +23,20 @@ def kill_while_writing(workflow: Workflow, name: str, *targets: str, whole: bool
     marker = workflow.path("marker")
     process = workflow.start(*targets, TEST_STALL=Path(name).name, TEST_MARKER=str(marker))
     deadline = time.monotonic() + ALLOWANCE_SECONDS
-    while not marker.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not _read(marker) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    if whole or not marker.exists():
+    if whole or not _read(marker):
         os.killpg(process.pid, signal.SIGKILL)
     else:
-        os.kill(int(marker.read_text()), signal.SIGKILL)
+        os.kill(int(_read(marker)), signal.SIGKILL)
     output, _ = process.communicate()
     assert marker.exists(), output
     assert process.returncode != 0
     marker.unlink()
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def lose(workflow: Workflow, graph: Plan, first: str, target: str) -> Plan:

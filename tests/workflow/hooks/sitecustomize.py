@@ -2,8 +2,8 @@
 
 TEST_RECORD=FOLDER writes the names of all modules that a job or a notebook's kernel has imported into that
 folder, with the job's first output.
-TEST_STALL=NAME cuts the file that is about to become NAME to half its size, writes TEST_MARKER and sleeps:
-the moment of a kill in the middle of a write.
+TEST_STALL=NAME cuts the file that is about to become NAME to half its size, writes the number of its process
+into TEST_MARKER and sleeps: the moment of a kill in the middle of a write.
 TEST_FULL=NAME lets the same moment end like a full disk.
 """
 
