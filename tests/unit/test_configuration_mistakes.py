@@ -436,6 +436,10 @@ MISTAKES = {
         change("datasets.digits.classes", ["a", "a"]),
         r"^datasets\.digits\.classes: .*non-unique",
     ),
+    "more samples than there are": (
+        change("datasets.digits.test_samples", 100),
+        r"^experiments\.white_box\.attacks: 'pgd' wants 1000 samples, but 'digits' has 100; set",
+    ),
     "no archive": (
         change("datasets.digits", {"format": "image_folder", "image_shape": [8, 8, 1]}),
         r"^datasets\.digits: no archive; name one of the registry \(source\)",

@@ -9,7 +9,7 @@ from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.checks.densities import check_shapes
 from qnn_robustness.configuration.checks.names import check_known
-from qnn_robustness.configuration.checks.samples import check_classes, check_features
+from qnn_robustness.configuration.checks.samples import check_classes, check_features, check_samples
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR, PRETRAINED
 
@@ -41,8 +41,10 @@ def check_experiments(configuration: Configuration) -> None:
 
 
 def check_run(configuration: Configuration) -> None:
-    """Check that something is left of each experiment that is run."""
+    """Check that something is left of each experiment that is run, and that there are samples enough for it."""
     for name, entry in configuration.experiments.items():
+        for attack, model in product(entry["attacks"], entry["models"]):
+            check_samples(configuration, attack, model, f"experiments.{name}.attacks")
         if not configuration.evaluations(name):
             raise UserError(
                 f"experiments.{name}: nothing is left of it: no model has both a source "

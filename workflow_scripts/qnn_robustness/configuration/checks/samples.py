@@ -24,6 +24,17 @@ def check_classes(configuration: Configuration, attack: str, model: str, where: 
         raise UserError(f"{where}: '{attack}' does not fit '{model}' (data set '{dataset}'): {error}") from None
 
 
+def check_samples(configuration: Configuration, attack: str, model: str, where: str) -> None:
+    """Check that a test split whose size is set has as many samples as an attack wants."""
+    wanted, dataset = configuration.attack(attack)["samples"], configuration.dataset_of(model)
+    there = configuration.values["datasets"][dataset]["test_samples"]
+    if there is not None and wanted is not None and wanted > there:
+        raise UserError(
+            f"{where}: '{attack}' wants {wanted} samples, but '{dataset}' has {there}; "
+            f"set attacks.{attack}.samples or datasets.{dataset}.test_samples"
+        )
+
+
 def check_features(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
     """Check that images are not attacked as sound, and that features of sound are not treated as images."""
     dataset = configuration.dataset_of(model)
