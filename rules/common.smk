@@ -1,5 +1,6 @@
 # The validated configuration, and what every rule uses to name its parameters.
 import sys
+from functools import cache
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
@@ -32,6 +33,7 @@ if workflow.is_main_process and not workflow.dryrun:
     RUNNING = run_lock.hold(Path(".snakemake"))  # so that a run completes what a killed one has left
 
 
+@cache
 def code(script, *modules):
     """Return the hash of a script, what it imports, and the registry modules a job selects."""
     return code_hash(SCRIPTS / script, *modules)

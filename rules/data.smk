@@ -5,11 +5,11 @@
 rule download_dataset:
     output:
         "results/downloads/{dataset}/{archive}",
-    priority: 1  # what cannot be had is known in the first minutes of a long run
     log:
         "logs/downloads/{dataset}/{archive}.log",
     benchmark:
         "logs/downloads/{dataset}/{archive}.tsv"
+    priority: 1  # what cannot be had is known in the first minutes of a long run
     conda:
         "../envs/workflow.yaml"
     params:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 from types import ModuleType
 
 from qnn_robustness.common.errors import UserError, did_you_mean
 
 
-def names(package: str) -> list[str]:
+@cache  # a plan asks thousands of times
+def names(package: str) -> tuple[str, ...]:
     """Return the entries of `qnn_robustness.<package>`, sorted."""
     root = importlib.import_module(f"qnn_robustness.{package}")
-    return sorted(module.name for module in pkgutil.iter_modules(root.__path__) if not module.ispkg)
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(root.__path__) if not module.ispkg))
 
 
 def module_name(package: str, name: str) -> str:
