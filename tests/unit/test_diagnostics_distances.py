@@ -134,6 +134,19 @@ def test_masking_is_where_other_attacks_come_nearer() -> None:
     assert masking.table(white.assign(access="score")).empty
 
 
+def test_what_white_box_attacks_did_not_look_for_is_no_sign_of_masking() -> None:
+    """They met samples 0 to 3 within 1 and 4; an attack without budget met sample 4."""
+    budgets = [
+        records(linf=[4.0] * 4, norm="linf", budget=budget, adversarial_correct=correct)
+        for budget, correct in ((1.0, [True] * 4), (4.0, [False, False, True, True]))
+    ]
+    free = records(linf=[6.0] * 5, norm="linf")[4:]
+    other = records(linf=[3.0, 1.0, 7.0, 2.0, 5.0], norm="linf", source="float32")
+    (row,) = masking.table(pd.concat([*budgets, free, other])).to_dict("records")
+    # 0: found within 4 by both; 1: within 1 by the other alone; 2: beyond 4; 3: within 4 by the other alone; 4: nearer
+    assert (row["samples"], row["nearer"], row["only_other"], row["only_white_box"]) == (5, 3 / 5, 1, 0)
+
+
 def explained() -> pd.DataFrame:
     """Return transfers of 40 samples from float32 to int8 that succeed where the gradients are aligned."""
     count, budget = 40, 2 / 255

@@ -190,6 +190,14 @@ def test_sources_and_attacks_are_compared_on_the_samples_of_both(records):
     assert attacks["difference"] == 0
 
 
+def test_a_third_setting_with_fewer_samples_takes_none_from_the_other_two(records):
+    costly = records.assign(attack="c")[:1]
+    table = metrics.paired_tests(
+        pd.concat([records, records.assign(attack="b"), costly]), {"int8": "reference"}, "attack"
+    )
+    assert table.set_index(["first", "second"])["samples"].to_dict() == {("a", "b"): 4, ("a", "c"): 1, ("b", "c"): 1}
+
+
 def test_the_headline_shows_percentages_with_intervals(records, clean):
     clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
     table = metrics.headline(metrics.clean_accuracy(clean), worst_case(records), {"int8": "reference"})

@@ -88,7 +88,7 @@ def paired_tests(records: pd.DataFrame, reported_kernels: dict[str, str], compar
     """Compare two targets under the same attack, two sources on the same target, or two attacks (`compared`).
 
     One row for each pair that is equal in all else, each target on its `reported_kernels`. Counted are the samples
-    that were attacked in all settings compared, and that their sources and targets classify right when clean. Given
+    that were attacked in both settings, and that their sources and targets classify right when clean. Given
     are the share of them that stays right on either side, their difference with its paired interval (Newcombe
     1998), and McNemar's exact p-value.
     """
@@ -99,9 +99,9 @@ def paired_tests(records: pd.DataFrame, reported_kernels: dict[str, str], compar
     for key, group in records.groupby(keys, dropna=False, sort=False, observed=True):
         right = group.pivot_table(index="sample", columns=compared, values="right", aggfunc="all")
         stays = group.pivot_table(index="sample", columns=compared, values="adversarial_correct", aggfunc="all")
-        stays = stays[right.eq(True).all(axis=1)].astype(bool)  # a sample that was not attacked is missing
         for first, second in combinations(sorted(stays.columns), 2):
-            compare = _compared(stays[first].to_numpy(), stays[second].to_numpy())
+            counted = right[[first, second]].eq(True).all(axis=1)  # a sample that was not attacked is missing
+            compare = _compared(*(stays.loc[counted, name].to_numpy(bool) for name in (first, second)))
             rows.append({**dict(zip(keys, key, strict=True)), "first": first, "second": second, **compare})
     return pd.DataFrame(rows, columns=[*keys, *PAIR])
 

@@ -21,7 +21,7 @@ COLUMNS = [
     "only_white_box",
     "p_value",
 ]
-TIE = 1e-9
+TIE = 1e-6
 
 
 def table(records: pd.DataFrame) -> pd.DataFrame:
@@ -33,8 +33,9 @@ def table(records: pd.DataFrame) -> pd.DataFrame:
     nearer one or the only one, with Wilson's interval. only_other, only_white_box: samples that only one of the two
     fooled at all, with McNemar's exact p-value. Undefended networks, each target on its first kernel set; records that
     count (evaluation.reported), in those distances (a ratio of signal to noise is none) in which a white-box attack
-    works. The two sides may have been attacked by different methods: another that is nearer is a sign of masking, none
-    that is nearer is no proof of its absence.
+    works. A sample that white-box attacks met within budgets alone is compared at these budgets: what lies between
+    them, or beyond the largest, they did not look for. The two sides may have been attacked by different methods:
+    another that is nearer is a sign of masking, none that is nearer is no proof of its absence.
     """
     records = records[(records["preprocessor"] == "none") & (records["through"] == "none")]
     records = counted(records[records["norm"].isin(NORMS)])
@@ -45,10 +46,13 @@ def table(records: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for norm in records.loc[own & white, "norm"].unique():
         same = records["norm"] == norm
-        reference = _nearest(records[own & white & same], norm)
+        reference, budgets = _nearest(records[own & white & same], norm), _budgets(records[own & white & same])
         for kind, chosen in kinds.items():
             other = _nearest(records[chosen & same], norm)
-            both = pd.concat({"white_box": reference, "other": other}, axis=1, join="inner").reset_index()
+            sides = {"white_box": reference, "other": other, "budgets": budgets}
+            both = pd.concat(sides, axis=1, join="inner").reset_index()
+            for side in ("white_box", "other"):
+                both[side] = [_least(*pair) for pair in zip(both[side], both["budgets"], strict=True)]
             for key, group in both.groupby(KEYS[:3], sort=False):
                 found = _compared(group["white_box"].to_numpy(), group["other"].to_numpy())
                 rows.append(dict(zip(KEYS, (*key, norm), strict=True)) | {"against": kind} | found)
@@ -59,6 +63,21 @@ def _nearest(records: pd.DataFrame, norm: str) -> pd.Series:
     """Return the distance of the nearest adversarial sample, infinite without one, by network, target and sample."""
     distance = records[norm].where(~records["adversarial_correct"], np.inf)
     return distance.groupby([records[name] for name in (*KEYS[:3], "sample")], sort=False).min()
+
+
+def _budgets(records: pd.DataFrame) -> pd.Series:
+    """Return the budgets at which each sample was attacked, ascending; none where an attack minimised the distance."""
+    keys = [records[name] for name in (*KEYS[:3], "sample")]
+    return (
+        records["budget"]
+        .groupby(keys, sort=False)
+        .agg(lambda found: () if found.isna().any() else tuple(sorted(found.unique())))
+    )
+
+
+def _least(distance: float, budgets: tuple[float, ...]) -> float:
+    """Return the smallest of the budgets that a distance is within, infinite if it is in none; itself without any."""
+    return next((budget for budget in budgets if distance <= budget + TIE), np.inf) if budgets else distance
 
 
 def _compared(white_box: np.ndarray, other: np.ndarray) -> dict[str, float]:
