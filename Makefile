@@ -36,7 +36,7 @@ ifneq ($(HAVE),$(WANTED))
 	@rm -rf .venv
 	@"$(INTERPRETER)" -m venv .venv
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-compile --require-hashes -r requirements.lock
-	@.venv/bin/python -m compileall -qq -j 0 .venv/lib || true # on all cores; pip compiles on one. Some files are not to be compiled
+	@.venv/bin/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true # on all cores, pip takes one; some cannot be compiled
 	@echo "$(WANTED)" > $(STAMP)
 endif
 

@@ -15,7 +15,7 @@ from qnn_robustness.figures.shared import style
 from qnn_robustness.figures.shared.style import Look
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.9, 2.3
-DODGE = 0.13
+DODGE, WIDEST = 0.13, 0.6  # between the series of one budget, and from the first of them to the last at most
 UNITS = {"linf": "levels of 1/255", "snr": "signal to noise in dB"}
 
 
@@ -70,14 +70,17 @@ def accuracy_against_budget(axes: Axes, table: pd.DataFrame, series: str, looks:
     """
     budgets = sorted(table["budget"].unique())
     drawn = [name for name in looks if (table[series] == name).any()]
+    dodge = min(DODGE, WIDEST / len(drawn))
     for i, name in enumerate(drawn):
         rows = table[table[series] == name].sort_values("budget")
-        at = [budgets.index(budget) + (i - (len(drawn) - 1) / 2) * DODGE for budget in rows["budget"]]
+        at = [budgets.index(budget) + (i - (len(drawn) - 1) / 2) * dodge for budget in rows["budget"]]
         interval_line(axes, at, rows, looks[name])
     norm = table["norm"].iloc[0]
     axes.set_xticks(range(len(budgets)), [budget_label(budget, norm) for budget in budgets])
     axes.set_xlim(-0.5, len(budgets) - 0.5)
-    axes.set_xlabel(f"{budget_axis(norm)}, n = {count(table['samples'])}")
+    samples = count(table["samples"])
+    separator = "\n" if " to " in samples else ", "  # a range is too long for the line
+    axes.set_xlabel(f"{budget_axis(norm)}{separator}n = {samples}")
     axes.grid(visible=False, axis="x")
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 25))
