@@ -136,6 +136,8 @@ def test_clips_are_attacked_as_features_and_as_sound(tmp_path: Path) -> None:
     points = [e for name in configuration.experiments for e in configuration.evaluations(name)]
     assert {configuration.attack(e.attack)["lattice"] for e in points} == {"float"}
     assert "audit_sound_pgd_snr" in {e.attack for e in points}
+    kept = configuration.dataset("images")["test_samples"]
+    assert {configuration.attack(e.attack)["samples"] for e in points} == {kept}, "a dozen clips are too few for more"
     with pytest.raises(UserError, match=r"^RANGE=0\.\.255: is for images"):
         audit(file, str(tmp_path / "clips"), "0..255")
     with pytest.raises(UserError, match=r"^LABELS=.*: the order of clips is that of MLPerf Tiny, down,go,"):

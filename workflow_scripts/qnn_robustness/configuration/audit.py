@@ -14,7 +14,13 @@ from qnn_robustness.quantization.importing.description import describe
 
 EXPERIMENTS = ("audit_white_box", "audit_black_box", "audit_minimal")
 # The samples that each attack of config/audit.yaml takes at most.
-SAMPLES = {"audit_apgd_linf": 200, "audit_square_linf": 200, "audit_fmn_l2": 200, "audit_hop_skip_jump_l2": 25}
+SAMPLES = {
+    "audit_apgd_linf": 200,
+    "audit_square_linf": 200,
+    "audit_fmn_l2": 200,
+    "audit_hop_skip_jump_l2": 25,
+    "audit_sound_pgd_snr": 48,
+}
 # Clips are attacked in shares of the range of their features, which are no 8-bit images, and as sound.
 FEATURE_BUDGETS = {
     "audit_apgd_linf": {"budgets": ["0.5/255", "1/255", "2/255", "4/255"]},
