@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from qnn_robustness.common.distances import NORMS
+from qnn_robustness.common.distances import NORMS, SAME
 from qnn_robustness.evaluation.reported import counted
 from qnn_robustness.evaluation.statistics import mcnemar, wilson
 
@@ -21,7 +21,6 @@ COLUMNS = [
     "only_white_box",
     "p_value",
 ]
-TIE = 1e-6
 
 
 def table(records: pd.DataFrame) -> pd.DataFrame:
@@ -77,11 +76,11 @@ def _budgets(records: pd.DataFrame) -> pd.Series:
 
 def _least(distance: float, budgets: tuple[float, ...]) -> float:
     """Return the smallest of the budgets that a distance is within, infinite if it is in none; itself without any."""
-    return next((budget for budget in budgets if distance <= budget + TIE), np.inf) if budgets else distance
+    return next((budget for budget in budgets if distance <= budget + SAME), np.inf) if budgets else distance
 
 
 def _compared(white_box: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    nearer = int((other < white_box - TIE).sum())
+    nearer = int((other < white_box - SAME).sum())
     low, high = wilson(nearer, len(other))
     fooled = np.isfinite(other), np.isfinite(white_box)
     return {
