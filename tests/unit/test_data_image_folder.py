@@ -302,6 +302,12 @@ def test_empty_class_folder(tmp_path, kind):
         (["a/1.png", "b/1.png"], {"split_folders": {"train": "a/b"}}, "'a/b' is not the name of a folder"),
         (["a/1.png", "b/1.png"], {"split_folders": {"train": "a", "test": "a"}}, "are both 'a'"),
         (["1.png"], {}, "has no class folders"),
+        (["a/1.png", "b/1.png", "2.png"], {}, "image '2.png' lies beside the class folders"),
+        (
+            ["train/a/1.png", "train/2.png", "test/a/1.png"],
+            {"split_folders": SPLIT_FOLDERS},
+            "image 'train/2.png' lies beside the class folders",
+        ),
         (["readme.txt"], {}, "has no class folders"),
         (["a/1.png", "b/1.png"], {"image_shape": [4, 5, 2]}, "image_shape: [4, 5, 2] is not"),
         (["a/1.png", "b/1.png"], {"image_shape": [4, 5]}, "image_shape: [4, 5] is not"),

@@ -108,16 +108,13 @@ def one_bit_off(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("spoil", [missing, truncated, one_bit_off])
-def test_a_bad_archive_ends_in_one_line_and_a_good_one_completes(
-    workflow: Workflow, good: Path, tmp_path: Path, spoil
-) -> None:
-    change, before = shapes(good), workflow.products()
-    bad = tmp_path / "bad"
+def test_a_bad_archive_ends_in_one_line(workflow: Workflow, good: Path, tmp_path: Path, spoil) -> None:
+    before, bad = workflow.products(), tmp_path / "bad"
     bad.mkdir()
     if (content := spoil((good / ARCHIVE).read_bytes())) is not None:
         (bad / ARCHIVE).write_bytes(content)
 
-    result = workflow.run(SUMMARY, change=change, QNN_DATA_MIRROR=str(bad))
+    result = workflow.run(SUMMARY, change=shapes(good), QNN_DATA_MIRROR=str(bad))
     assert result.status != 0
     errors = {line for line in result.output.splitlines() if line.startswith("error: ")}
     reason = "no such file" if content is None else "wrong checksum"
@@ -125,6 +122,12 @@ def test_a_bad_archive_ends_in_one_line_and_a_good_one_completes(
     assert f"{ARCHIVE}: cannot be had from anywhere: {bad / ARCHIVE} ({reason}" in errors.pop()
     assert "Traceback" not in result.output
     assert workflow.products() == before
+
+
+def test_a_mirror_with_a_good_archive_makes_up_for_a_bad_one(workflow: Workflow, good: Path, tmp_path: Path) -> None:
+    change, bad = shapes(good), tmp_path / "bad"
+    bad.mkdir()
+    (bad / ARCHIVE).write_bytes(one_bit_off((good / ARCHIVE).read_bytes()))
 
     result = workflow.run(SUMMARY, change=change, QNN_DATA_MIRROR=f"{bad}:{good}")
     assert result.status == 0, result.output

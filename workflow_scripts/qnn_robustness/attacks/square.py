@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cache
 
 import numpy as np
@@ -48,7 +49,7 @@ class Square(SurvivorsAttack):
         return walk.result()
 
 
-class _Walk:
+class _Walk(ABC):
     """The samples that are not misclassified yet; `rows` are their positions in the task."""
 
     def __init__(self, network: Network, task: Task, epsilon: float):
@@ -59,12 +60,13 @@ class _Walk:
         self.points = self._first_points()
         self._drop(self._look(network, self.points)[1])
 
+    @abstractmethod
     def _first_points(self) -> np.ndarray:
-        raise NotImplementedError
+        """Return where the samples start, [N, H, W, C]."""
 
+    @abstractmethod
     def step(self, network: Network, share: float) -> None:
         """Try a change of a square that covers `share` of the image."""
-        raise NotImplementedError
 
     def result(self) -> Outcome:
         self.outcome.points[self.rows] = self.points

@@ -85,14 +85,15 @@ def attacks(schema: Schema) -> str:
 
 
 def _on_cifar10(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the attacks of the experiments that are named after CIFAR-10."""
+    """Return the attacks of the experiments on CIFAR-10, and those whose method no such experiment uses."""
     used = {
         attack
         for name, experiment in values["experiments"].items()
         if name.startswith("cifar10_")
         for attack in experiment["attacks"]
     }
-    return {name: entry for name, entry in values["attacks"].items() if name in used}
+    methods = {values["attacks"][name]["method"] for name in used}
+    return {name: entry for name, entry in values["attacks"].items() if name in used or entry["method"] not in methods}
 
 
 def main(command: str) -> None:

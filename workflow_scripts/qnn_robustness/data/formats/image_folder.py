@@ -105,13 +105,22 @@ def _class_folders(
             known = {path.split_folder for path in paths}
             raise UserError(f"{archive}: has no split folder '{folder}'; {did_you_mean(folder, known)}")
     found: dict[tuple[str, str], list[_File]] = {}
+    beside = []
     for path in paths:
         if path.split_folder not in split_folders or not path.class_name:
+            continue
+        if not path.rest and not path.member.is_folder:
+            beside.append(path.member.name)
             continue
         files = found.setdefault((path.split_folder, path.class_name), [])
         if path.rest:
             _require_image(archive, path)
             files.append(_File(path.member.name, split_folders[path.split_folder], path.class_name))
+    images = [name for name in beside if _extension(name) in EXTENSIONS]  # a list or a licence may be there as well
+    if found and images:
+        raise UserError(
+            f"{archive}: image {shown(images[0])} lies beside the class folders; move it into one or remove it"
+        )
     return found
 
 
@@ -126,7 +135,7 @@ class _Path:
 
 
 def _paths(members: list[Member], whole: bool) -> list[_Path]:
-    """Take members apart, without the files beside class folders; with `whole` there are no split folders."""
+    """Take members apart; with `whole` there are no split folders."""
     split = [(member.name.split("/"), member) for member in members if not _is_clutter(member.name)]
     expected = 2 if whole else 3
     depth = max((len(parts) for parts, member in split if not member.is_folder), default=0)
@@ -134,10 +143,8 @@ def _paths(members: list[Member], whole: bool) -> list[_Path]:
         split = [(parts[1:], member) for parts, member in split if len(parts) > 1]
     paths = []
     for parts, member in split:
-        parts = ["", *parts] if whole else parts
-        if member.is_folder or len(parts) >= 3:
-            folder, class_name, *rest = [*parts, "", ""]
-            paths.append(_Path(member, folder, class_name, "/".join(rest).rstrip("/")))
+        folder, class_name, *rest = [*([""] if whole else []), *parts, "", ""]
+        paths.append(_Path(member, folder, class_name, "/".join(rest).rstrip("/")))
     return paths
 
 

@@ -7,6 +7,7 @@ of such tensors.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ class Context:
             raise self.refuse(operator, reason)
 
 
-class Layer:
+class Layer(ABC):
     """One operator. Subclasses are called with the centered inputs and return the centered output."""
 
     # How many of the first inputs may be activations.
@@ -66,8 +67,9 @@ class Layer:
         )
         self.is_int8 = self.output.type == "INT8"
 
+    @abstractmethod
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
-        raise NotImplementedError
+        """Return the centered output, float32 [N, ...], for centered inputs; `gate` shapes the gradient."""
 
 
 def centered_limits(tensor: Tensor) -> tuple[int, int]:

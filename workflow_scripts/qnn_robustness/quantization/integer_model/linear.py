@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -91,13 +92,13 @@ class LinearLayer(Layer):
 
     # -- the sum -----------------------------------------------------------------------------------
 
+    @abstractmethod
     def _arranged(self, weights: np.ndarray) -> np.ndarray:
         """The weights as TensorFlow's operator wants them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def linear(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """The linear map in the floating point type of `x`."""
-        raise NotImplementedError
 
     def _exact_sum(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """Return the exact linear map, in float32 where sums of this layer provably fit its 24 bits."""
@@ -232,9 +233,9 @@ class _Convolution(LinearLayer):
         dilated[::step_h, ::step_w] = filters
         return dilated
 
+    @abstractmethod
     def convolve(self, x: tf.Tensor, weights: tf.Tensor, stride: int, padding: str) -> tf.Tensor:
         """TensorFlow's convolution with equal strides."""
-        raise NotImplementedError
 
     def linear(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         step_h, step_w = self.strides
