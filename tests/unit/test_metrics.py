@@ -301,6 +301,19 @@ def test_many_attacks_that_together_find_more_are_no_sign_of_masking(records):
     assert not defenses(together)["masked"].any()
 
 
+@pytest.mark.parametrize("elsewhere", [{"budget": 40 / 255}, {"budget": np.nan, "norm": "l2"}])
+def test_what_white_box_attacks_did_not_look_for_is_no_sign_of_masking(records, elsewhere):
+    """They were run with a larger budget only, or minimised another distance; the black-box attack has this budget."""
+    white = many(records, 0, linf=40 / 255, **elsewhere)
+    black = many(records, 5, attack="b", access="score")
+    table = defenses(pd.concat([white, black]))
+    near = table[np.isclose(table["budget"], 20 / 255)]
+    assert by_part(near) == {"adaptive": 5 / 40, "worst": 5 / 40}
+    assert near["masked"].isna().all()
+    both = defenses(pd.concat([white, black, many(records, 30, attack="c")]))
+    assert both.loc[np.isclose(both["budget"], 20 / 255), "masked"].all(), "here one has looked"
+
+
 def test_gradients_are_masked_when_a_white_box_attack_without_bounds_fails(records):
     free = many(records, 1, attack="free", budget=1.0)
     table = defenses(pd.concat([many(records, 5), free]))

@@ -71,7 +71,8 @@ def defenses(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     is masked (flags as those of RobustBench) when, at this budget, an attack that does not use its gradients leaves
     fewer samples than the white-box attacks on itself, beyond the paired 95 % interval (Bonferroni's for the number of
     such attacks), or when a white-box attack without bounds leaves any; then its robustness is not to be believed. It
-    is empty where neither could be checked. One attack has to do it: many together always find a few samples more.
+    is empty where neither could be checked: other budgets and norms are not what white-box attacks looked for. One
+    attack has to do it: many together always find a few samples more.
     """
     rows = []
     for point, group, samples in _points(counted(records), norm):
@@ -120,7 +121,8 @@ def _masked(chosen: pd.DataFrame, group: pd.DataFrame, norm: str, budget: float)
     """Return `masked` and `reason` for the samples `chosen` among the records of one network."""
     reasons, checked = [], False
     own = (part(chosen) == ADAPTIVE) & (chosen["access"] == "white_box")
-    white = survivors(chosen[own], norm, budget)
+    looked = _at(chosen[own & (chosen["norm"] == norm)], norm, budget)["sample"]
+    white = survivors(_chosen(chosen[own], set(looked)), norm, budget)
     left, others = [], chosen[~own].groupby(["attack", "source"], sort=False, observed=True)
     z = normal.ppf(1 - (1 - CONFIDENCE) / 2 / max(1, others.ngroups))
     for (attack, source), rows in others:
