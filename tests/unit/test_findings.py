@@ -149,3 +149,15 @@ def test_an_unbounded_attack_does_not_show_that_a_preprocessor_falls_short() -> 
     flat = table[table["budget"] == 0.1]
     unbounded = flat.assign(budget=1.0, accuracy=0.0, ci_low=0.0, ci_high=0.01)
     assert row(findings(pd.concat([flat, unbounded]), paired(0, 1)), "F4")["verdict"] == "not measured"
+
+
+def test_the_vote_is_no_precision() -> None:
+    """Neither what is crafted on it nor what is evaluated on it counts for or against a finding."""
+    table, tests = robust(), paired(-0.1, 0.001)
+    near = table[table["budget"] == 0.1]
+    minimal = near.assign(source=near["target"], budget=float("nan"), attack="fmn")
+    table = pd.concat([table, minimal], ignore_index=True)
+    voted = table[table["target"] == "int8"].assign(target="vote", kernels="all", success_rate=0.0)
+    own = voted[voted["attack"] == "fmn"].assign(source="vote", q1_distortion=9.0)
+    with_vote = findings(pd.concat([table, voted, own], ignore_index=True), tests)
+    pd.testing.assert_frame_equal(with_vote, findings(table, tests))

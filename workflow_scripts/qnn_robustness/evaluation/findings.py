@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from qnn_robustness.common.vote import VOTE
 from qnn_robustness.evaluation.reported import reported
 
 SIGNIFICANCE = 0.05
@@ -44,11 +45,12 @@ def findings(robust: pd.DataFrame, paired: pd.DataFrame, names: Iterable[str] = 
     """Return one row for each of the findings `names`.
 
     `robust` and `paired` are the tables robust_accuracy and paired_tests; each precision counts on its
-    reported kernel set. Attacks through a preprocessor count for F4 alone: the other findings are on networks.
+    reported kernel set, and their vote, which is none, does not. Attacks through a preprocessor count for F4 alone: the
+    other findings are on networks.
     Differences in paired tests count when McNemar's exact test stays significant at 5 % after Holm's correction
     over all settings of the finding; others when the Wilson intervals are apart.
     """
-    robust = reported(robust)
+    robust, paired = _without_vote(reported(robust)), _without_vote(paired)
     on_network = robust[robust["through"] == "none"]
     paired = paired[paired["attack"].isin(on_network["attack"])]
     measures = {
@@ -60,6 +62,11 @@ def findings(robust: pd.DataFrame, paired: pd.DataFrame, names: Iterable[str] = 
         "F6": (_f6, on_network),
     }
     return pd.DataFrame([measure(table) for measure, table in map(measures.get, names)])
+
+
+def _without_vote(table: pd.DataFrame) -> pd.DataFrame:
+    networks = table.columns.intersection(["source", "target", "first", "second"])
+    return table[~table[networks].eq(VOTE).any(axis=1)]
 
 
 def verdict(borne_out: int, contradicted: int, undecided: int) -> str:
