@@ -55,7 +55,7 @@ audit: $(if $(and $(MODEL),$(DATA)),environment)
 		$(if $(RANGE),"--range=$(RANGE)") $(if $(LABELS),"--labels=$(LABELS)")
 
 test: environment
-	.venv/bin/python -m pytest -q -n 3 --dist worksteal # some wait for others, and for disks
+	.venv/bin/python -m pytest -q -n 2 --dist worksteal
 
 lint: environment
 	.venv/bin/ruff check .
