@@ -140,10 +140,10 @@ def read_source(path: Path) -> Source:
     digest, imports, data_files = hashlib.sha256(), [], []
     cells = _notebook_cells(path) if path.suffix == ".ipynb" else [(_read_text(path), "")]
     for text, place in cells:
-        tree = _Cleaner().visit(_parse(text, path, place))
-        for statement in tree.body:
-            digest.update(_dump(statement).encode())
-        imports.extend(_imports(tree, place))
+        tree, writer = _parse(text, path, place), _Writer(place)
+        for statement in _running(tree.body):
+            digest.update(writer.write(statement).encode())
+        imports.extend(writer.imports)
         data_files.extend(_data_files(tree, path))
     return Source(digest.hexdigest(), tuple(imports), tuple(data_files))
 
@@ -293,63 +293,75 @@ def _without_magics(text: str) -> str:
     )
 
 
-class _Cleaner(ast.NodeTransformer):
-    """Remove what does not run: docstrings and other bare strings, `pass`, `if TYPE_CHECKING:` blocks."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        bare = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if bare else self.generic_visit(node)
-
-    def visit_Pass(self, node: ast.Pass) -> None:
-        return None
-
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        self.generic_visit(node)
-        test = node.test
-        name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", None)
-        return node.orelse if name == "TYPE_CHECKING" else node
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.JoinedStr:
-        """Merge the literal parts of an f-string: Python 3.12 splits them and adds empty ones."""
-        self.generic_visit(node)
-        parts: list[ast.expr] = []
-        for part in node.values:
-            if isinstance(part, ast.Constant):
-                if parts and isinstance(parts[-1], ast.Constant):
-                    part = ast.Constant(parts.pop().value + part.value)
-                if part.value == "":
-                    continue
-            parts.append(part)
-        node.values = parts
-        return node
+def _running(statements: list) -> Iterator:
+    """Leave out what does not run: docstrings and other bare strings, `pass`, `if TYPE_CHECKING:` blocks."""
+    for node in statements:
+        kind = type(node)
+        if kind is ast.If and _name(node.test) == "TYPE_CHECKING":
+            yield from _running(node.orelse)
+        elif kind is not ast.Pass and not (kind is ast.Expr and _is_text(node.value)):
+            yield node
 
 
-def _dump(value: object) -> str:
-    """Write a syntax tree as text that is the same on every supported Python.
+def _name(node: ast.expr) -> str | None:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
 
-    `ast.unparse` is not: Python 3.12 changed its quoting of f-strings.
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _merged(values: list[ast.expr]) -> list[ast.expr]:
+    """Merge the literal parts of an f-string: Python 3.12 splits them and adds empty ones."""
+    parts: list[ast.expr] = []
+    for part in values:
+        if isinstance(part, ast.Constant):
+            if parts and isinstance(parts[-1], ast.Constant):
+                part = ast.Constant(parts.pop().value + part.value)
+            if part.value == "":
+                continue
+        parts.append(part)
+    return parts
+
+
+@cache
+def _fields(kind: type[ast.AST]) -> list[str]:
+    return [field for field in sorted(kind._fields) if field not in _NOT_CODE]
+
+
+class _Writer:
+    """Writes a syntax tree as text that is the same on every supported Python, and notes the imports in it.
+
+    `ast.unparse` is not the same: Python 3.12 changed its quoting of f-strings. One pass, since all code is
+    hashed whenever the workflow is planned.
     """
-    if isinstance(value, ast.AST):
-        fields = [
-            f"{field}={_dump(content)}"
-            for field in sorted(value._fields)
-            if field not in _NOT_CODE
-            and ((content := getattr(value, field, None)) not in (None, []) or isinstance(value, ast.Constant))
-        ]
-        return f"{type(value).__name__}({','.join(fields)})"
-    if isinstance(value, list):
-        return f"[{','.join(map(_dump, value))}]"
-    return ascii(value)
 
+    def __init__(self, place: str):
+        self.place, self.imports = place, []
 
-def _imports(tree: ast.Module, place: str) -> Iterator[Import]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(f"{place}line {node.lineno}", 0, alias.name, None)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                yield Import(f"{place}line {node.lineno}", node.level, node.module or "", alias.name)
+    def write(self, value: object) -> str:
+        if isinstance(value, list):
+            return f"[{','.join(map(self.write, value))}]"
+        if not isinstance(value, ast.AST):
+            return ascii(value)
+        kind, fields = type(value), []
+        if kind is ast.Import or kind is ast.ImportFrom:
+            self._note(value)
+        for field in _fields(kind):
+            content = getattr(value, field, None)
+            if type(content) is list:
+                content = _merged(content) if kind is ast.JoinedStr else list(_running(content))
+            if content not in (None, []) or kind is ast.Constant:
+                fields.append(f"{field}={self.write(content)}")
+        return f"{kind.__name__}({','.join(fields)})"
+
+    def _note(self, node: ast.Import | ast.ImportFrom) -> None:
+        place = f"{self.place}line {node.lineno}"
+        for alias in node.names:
+            if isinstance(node, ast.Import):
+                self.imports.append(Import(place, 0, alias.name, None))
+            else:
+                self.imports.append(Import(place, node.level, node.module or "", alias.name))
 
 
 def _data_files(tree: ast.Module, path: Path) -> Iterator[str]:
