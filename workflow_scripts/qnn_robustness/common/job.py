@@ -8,6 +8,7 @@ import traceback
 from typing import Any
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.lean_keras import hide_extras
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -27,6 +28,7 @@ def start(snakemake: Any) -> None:
     for name in THREAD_VARIABLES:
         os.environ[name] = str(snakemake.threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    hide_extras()
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
     if snakemake.log:
         log = os.open(snakemake.log[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
