@@ -101,11 +101,12 @@ def crafted_in_batches(
     sizes: Sequence[int],
     parameters: dict[str, Any],
     budgets: Sequence[float] = (),
+    **changes: Any,
 ) -> list[Crafted]:
     """Craft for two seeds on the samples of a problem, rounded to 8 bits, in batches of each of the sizes."""
     samples = np.rint(problem.samples * 255).astype(np.uint8)
     labels = problem.logits(samples / np.float32(255)).argmax(axis=1)
-    settings = [Setting(method, norm, budgets, [0, 1], False, size, parameters=parameters) for size in sizes]
+    settings = [Setting(method, norm, budgets, [0, 1], False, size, parameters=parameters, **changes) for size in sizes]
     return [craft(setting, model, samples, labels) for setting in settings]
 
 

@@ -108,6 +108,19 @@ def test_a_sample_does_not_depend_on_its_batch(norm: str, subspace: int) -> None
     np.testing.assert_array_equal(runs[0].queries, runs[1].queries)
 
 
+def test_a_budget_of_queries_ends_at_the_same_probe_in_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qnn_robustness.attacks.crafting.array_model.ROWS", 14)
+    problem = linear(8, samples=7, shape=SHAPE, classes=3, margin=0.2)
+    parameters = {**SETTINGS, "queries": 300, "subspace": 4, "sigma": 0.2, "initial_draws": 20}
+    model = problem.numpy_model()
+    for budget in (103, 110):
+        runs = crafted_in_batches(geoda, "l2", problem, model, (7, 3, 1), parameters, query_budget=budget)
+        assert (runs[0].queries.max(axis=2) == budget + 1).all()  # with the look at the clean sample
+        for other in runs[1:]:
+            np.testing.assert_array_equal(runs[0].adversarial, other.adversarial)
+            np.testing.assert_array_equal(runs[0].queries, other.queries)
+
+
 @pytest.mark.parametrize("queries", [1, 30, 200, 777])
 def test_no_sample_spends_more_than_its_queries(two_classes: Linear, queries: int) -> None:
     """From given starting points: one more for the base class, which checks the result."""

@@ -243,6 +243,18 @@ def test_a_sample_does_not_depend_on_its_batch(changes: dict) -> None:
         np.testing.assert_array_equal(runs[0].queries, other.queries)
 
 
+def test_a_budget_of_queries_ends_at_the_same_probe_in_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qnn_robustness.attacks.crafting.array_model.ROWS", 12)
+    problem = linear(8, samples=6, shape=(4, 4, 1), classes=3, margin=0.05)
+    parameters = {**SETTINGS, "steps": 15, "coordinates": 16, "difference": 0.2}
+    for budget in (30, 44):
+        runs = crafted_in_batches(zoo, "l2", problem, problem.numpy_model(), (6, 4, 1), parameters, query_budget=budget)
+        assert (runs[0].queries.max(axis=2) == budget + 1).all()  # with the look at the clean sample
+        for other in runs[1:]:
+            np.testing.assert_array_equal(runs[0].adversarial, other.adversarial)
+            np.testing.assert_array_equal(runs[0].queries, other.queries)
+
+
 @pytest.mark.parametrize("spaces", [[], [2, 0]])
 def test_queries_are_two_for_a_coordinate_and_one_for_a_step(spaces: list[int]) -> None:
     problem = linear(8, samples=4, shape=(4, 4, 1), classes=3, margin=0.3)

@@ -52,6 +52,12 @@ def numpy_model(on_lattice: bool = True) -> foolbox.NumPyModel:
     return foolbox.NumPyModel(rounded_logits if on_lattice else logits, (0, 1), data_format="channels_last")
 
 
+def of_no_class_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return labels that make every one of the inputs adversarial."""
+    seen = zip(logits(first).argmax(axis=1), logits(second).argmax(axis=1), strict=True)
+    return np.array([min(set(range(CLASSES)) - set(pair)) for pair in seen])
+
+
 @pytest.fixture(scope="module")
 def data() -> tuple[np.ndarray, np.ndarray]:
     samples = np.random.default_rng(1).integers(0, 256, (12, *SHAPE), dtype=np.uint8)
@@ -224,21 +230,23 @@ def test_queries_are_counted_for_the_active_samples_alone(data):
         counter(samples[:3])
 
 
-def test_the_budget_is_never_exceeded_by_a_call(data):
+def test_the_budget_ends_within_a_call_and_is_never_exceeded(data):
     samples = data[0][:4].astype(np.float32) / 255
-    counter = QueryCounter(numpy_model(), samples, data[1][:4], "l2", query_budget=3)
-    counter(np.concatenate([samples, 1 - samples]))
+    counter = QueryCounter(numpy_model(), samples, of_no_class_of(samples, 1 - samples), "l2", query_budget=3)
+    counter(np.concatenate([1 - samples, samples / 2]))
+    counter(np.concatenate([1 - samples, samples]))  # the second half is beyond the budget
+    assert counter.queries.tolist() == [3, 3, 3, 3]
+    assert (counter.best != samples).any(axis=(1, 2, 3)).all()
     with pytest.raises(BudgetSpent):
-        counter(np.concatenate([samples, 1 - samples]))
-    assert counter.queries.tolist() == [2, 2, 2, 2]
+        counter(samples)
+    assert counter.queries.tolist() == [3, 3, 3, 3]
 
 
 def test_a_sample_that_has_spent_its_budget_does_not_end_the_others(data):
     samples, labels = data[0][:3].astype(np.float32) / 255, data[1][:3]
     counter = QueryCounter(numpy_model(), samples, labels, "l2", query_budget=2)
     other = np.stack([1 - samples[0], samples[1], samples[2]])
-    seen = zip(logits(samples).argmax(axis=1), logits(other).argmax(axis=1), strict=True)
-    counter.labels = np.array([min(set(range(CLASSES)) - set(pair)) for pair in seen])  # every input is adversarial
+    counter.labels = of_no_class_of(samples, other)
     with narrowed(counter, np.array([0])):
         counter(other[:1])
         counter(other[:1])  # costs nothing: its answer is known

@@ -239,14 +239,15 @@ class ZOO(ArrayAttack):
     ) -> np.ndarray:
         """Return the estimated derivatives [n, B] of the loss at `points` by the coordinates [n, B] of a space.
 
-        Two queries a coordinate, 2 B a sample.
+        Two queries a coordinate, 2 B a sample, coordinate by coordinate however many go into one call: so a budget of
+        queries ends at the same one in every batch.
         """
         at_once = rounds_at_once(2 * len(clean))
         parts = []
         for start in range(0, coordinates.shape[1], at_once):
             chosen = coordinates[:, start : start + at_once].T
             units = space.units(chosen)
-            probes = np.clip(points + self.difference * units * _SIGNS, 0.0, 1.0).astype(np.float32)
+            probes = np.clip(points + self.difference * units[:, None] * _SIGNS, 0.0, 1.0).astype(np.float32)
             rounds = 2 * len(chosen)
             _, losses = self._evaluate(
                 model,
@@ -255,8 +256,8 @@ class ZOO(ArrayAttack):
                 goal.repeated(rounds),
                 np.tile(constants, rounds),
             )
-            forward, backward = losses.reshape(2, *chosen.shape)
-            travelled = ((probes[0].astype(np.float64) - probes[1]) * units).sum(axis=(2, 3, 4))
+            forward, backward = losses.reshape(len(chosen), 2, -1).swapaxes(0, 1)
+            travelled = ((probes[:, 0].astype(np.float64) - probes[:, 1]) * units).sum(axis=(2, 3, 4))
             travelled /= (units**2).sum(axis=(2, 3, 4))
             flat = travelled == 0
             slope = np.where(flat, 0.0, (forward - backward) / np.where(flat, 1.0, travelled))
@@ -264,7 +265,7 @@ class ZOO(ArrayAttack):
         return np.concatenate(parts, axis=1)
 
 
-_SIGNS = np.array([1.0, -1.0]).reshape(2, 1, 1, 1, 1, 1)
+_SIGNS = np.array([1.0, -1.0]).reshape(2, 1, 1, 1, 1)
 
 
 def interpolation(size: int, larger: int) -> np.ndarray:

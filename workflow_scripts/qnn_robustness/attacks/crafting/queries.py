@@ -23,10 +23,11 @@ class QueryCounter(Model):
     A query is one input evaluated for one sample; a gradient costs one (its forward pass). An input of a model
     that answers with a mean over several `runs` of its network costs as many queries.
 
-    With a `query_budget` the best adversarial sample seen for each input is kept. A call that would exceed the budget
+    With a `query_budget` the best adversarial sample seen for each input is kept. An input that would exceed the budget
     of a sample marks it as `spent`: what is asked for it from then on neither counts nor is remembered, and its result
-    is `best`. `BudgetSpent` is raised once every sample is spent. An input asked twice in a row counts once (not of
-    a random network, with several runs): Foolbox asks again for samples that wait for others of their batch.
+    is `best`. `BudgetSpent` is raised by the first call after every sample is spent. An input asked twice in a row
+    counts once (not of a random network, with several runs): Foolbox asks again for samples that wait for others of
+    their batch.
     """
 
     def __init__(
@@ -66,31 +67,35 @@ class QueryCounter(Model):
         if rest:
             raise ValueError(f"{len(inputs)} inputs do not belong to {len(self.active)} samples")
         parts = np.split(ep.astensor(inputs).numpy(), rounds)
-        cost = self._new(parts) * self.runs
-        if self.query_budget is not None:
-            self.spent[self.active] |= self.queries[self.active] + cost > self.query_budget
-            if self.spent.all():
-                raise BudgetSpent
-        self.queries[self.active] += np.where(self.spent[self.active], 0, cost)
+        within = [self._count(part) for part in parts]
+        if self.spent.all() and not np.any(within):
+            raise BudgetSpent
         outputs = self.model(inputs)
         if self.query_budget is not None:
-            self._remember(parts, ep.astensor(outputs).numpy())
+            self._remember(parts, within, ep.astensor(outputs).numpy())
         return outputs
 
-    def _new(self, parts: list[np.ndarray]) -> np.ndarray:
-        """Return how many inputs of each active sample cost something."""
-        if self.query_budget is None or self.runs > 1:
-            return np.full(len(self.active), len(parts), np.int64)
-        count = np.zeros(len(self.active), np.int64)
-        for part in parts:
-            count += (part != self._before[self.active]).any(axis=tuple(range(1, part.ndim)))
-            self._before[self.active] = part
-        return count
+    def _count(self, part: np.ndarray) -> np.ndarray:
+        """Count an input of each active sample, and return whose is within the budget."""
+        cost = self._new(part) * self.runs
+        if self.query_budget is not None:
+            self.spent[self.active] |= self.queries[self.active] + cost > self.query_budget
+        within = ~self.spent[self.active]
+        self.queries[self.active] += np.where(within, cost, 0)
+        return within
 
-    def _remember(self, parts: list[np.ndarray], outputs: np.ndarray) -> None:
-        for part, logits in zip(parts, np.split(outputs, len(parts)), strict=True):
+    def _new(self, part: np.ndarray) -> np.ndarray:
+        """Return which inputs of the active samples cost something."""
+        if self.query_budget is None or self.runs > 1:
+            return np.ones(len(part), bool)
+        new = (part != self._before[self.active]).any(axis=tuple(range(1, part.ndim)))
+        self._before[self.active] = part
+        return new
+
+    def _remember(self, parts: list[np.ndarray], within: list[np.ndarray], outputs: np.ndarray) -> None:
+        for part, counts, logits in zip(parts, within, np.split(outputs, len(parts)), strict=True):
             far = distance(self.norm, part, self.samples[self.active])
             fooled = logits.argmax(axis=1) != self.labels[self.active]
-            better = fooled & (far < self.best_distance[self.active]) & ~self.spent[self.active]
+            better = fooled & (far < self.best_distance[self.active]) & counts
             rows = self.active[better]
             self.best[rows], self.best_distance[rows] = part[better], far[better]
