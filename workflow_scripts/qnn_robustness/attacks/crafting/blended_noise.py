@@ -10,7 +10,8 @@ from foolbox.attacks import LinearSearchBlendedUniformNoiseAttack
 from foolbox.attacks.base import get_criterion
 from foolbox.models import Model
 
-from qnn_robustness.attacks.crafting.active import narrowed
+from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.network import Network
 
 BLENDS = 50
 
@@ -26,27 +27,23 @@ class BlendedNoise(LinearSearchBlendedUniformNoiseAttack):
         super().__init__(directions=directions, steps=BLENDS)
 
     def run(self, model: Model, inputs: Any, criterion: Any = None, **_: Any) -> Any:
-        """Return the points [N, H, W, C]; a sample itself where no draw has another class than its label."""
+        """Return the points [N, H, W, C]; a sample itself where no draw is of a class that the criterion wants."""
         x, restore = ep.astensor_(inputs)
-        clean, labels = x.numpy(), ep.astensor(get_criterion(criterion).labels).numpy()
-
-        def fooled(points: ep.Tensor, rows: np.ndarray) -> np.ndarray:
-            return ep.astensor(model(restore(points))).numpy().argmax(axis=1) != labels[rows]
-
+        clean, network, goal = x.numpy(), Network(model, x), Goal.of(get_criterion(criterion), len(x))
         noise, result, left = clean.copy(), clean.copy(), np.arange(len(clean))
         for _ in range(self.directions):
             if not len(left):
                 break
-            with narrowed(model, left):
-                draws = ep.uniform(x, (len(left), *clean.shape[1:]), *model.bounds)
-                done = fooled(draws, left)
-            noise[left[done]], left = draws.numpy()[done], left[~done]
+            with network.only(left):
+                draws = network.uniform((len(left), *clean.shape[1:]))
+                done = goal.only(left).reached(network.logits(draws))
+            noise[left[done]], left = draws[done], left[~done]
         left = np.setdiff1d(np.arange(len(clean)), left)
         for share in np.linspace(0, 1, self.steps + 1, dtype=np.float32)[1:]:
             if not len(left):
                 break
             points = (1 - share) * clean[left] + share * noise[left]
-            with narrowed(model, left):
-                done = fooled(ep.from_numpy(x, points), left)
+            with network.only(left):
+                done = goal.only(left).reached(network.logits(points))
             result[left[done]], left = points[done], left[~done]
         return restore(ep.from_numpy(x, result))
