@@ -5,13 +5,21 @@ from __future__ import annotations
 import foolbox
 import numpy as np
 import pytest
-from attack_models import Linear, linear
-from attack_oracles import attacked, attacked_some, check_independence, exact_distances, rectified
+from attack_models import Linear, aimed, linear
+from attack_oracles import (
+    attacked,
+    attacked_some,
+    check_independence,
+    exact_distances,
+    least_move,
+    rectified,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qnn_robustness.attacks import square
 from qnn_robustness.attacks.crafting.craft import Setting, craft
+from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.attacks.square import _pattern
 from qnn_robustness.common.distances import distance
 
@@ -246,3 +254,24 @@ def test_samples_do_not_depend_on_each_other(norm: str) -> None:
     together = check_independence(run)
     assert 0 < together.found.sum() < 8
     assert (run(list(range(8)), seed=1).calls[1] != together.calls[1]).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_target_is_reached_and_never_below_the_exact_distance_to_it(norm: str) -> None:
+    network = near_corners(seed=3, samples=9, classes=3)
+    weights, targets = network.weights.astype(np.float64).T, (network.labels + 1) % 3
+    logits, rows = network.logits(network.samples).astype(np.float64), np.arange(9)
+    normals = weights[targets] - weights[network.labels]
+    gaps = logits[rows, network.labels] - logits[rows, targets]
+    flat = network.samples.reshape(9, -1).astype(np.float64)
+    # to leave the label for the target; a third class may be in the way
+    least = np.array([least_move(norm, *case) for case in zip(normals, gaps, flat, strict=True)])
+    budget = float(np.median(least))
+    goal = aimed(network.numpy_model(), targets)
+    for limit, wanted in ((budget * 0.999, 0), (budget * 4, 5)):
+        with SampleStreams(0, range(9), network.samples.shape[1:]).serving_eagerpy():
+            _, found, reached = attack(norm, 800)(network.numpy_model(), network.samples, goal, epsilons=limit)
+        np.testing.assert_array_equal(network.logits(found).argmax(axis=1) == targets, reached)
+        assert distance(norm, found, network.samples).max() <= limit + 1e-6
+        assert not reached[least > limit].any()
+        assert reached.sum() >= wanted

@@ -10,7 +10,8 @@ from foolbox.attacks.base import Attack
 
 from qnn_robustness.attacks.crafting import balls
 from qnn_robustness.attacks.crafting.draws import Draws, whole
-from qnn_robustness.attacks.crafting.losses import margin
+from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.losses import cross_entropy, margin
 from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.attacks.crafting.survivors import Outcome, SurvivorsAttack, Task
 
@@ -30,15 +31,18 @@ class Square(SurvivorsAttack):
     """Raises the margin of the logits by changes of one square at a time; keeps those that help.
 
     A square covers `initial_share` of the image at first, and less as `queries` are used up. `queries` is the
-    largest number for a sample, that of the clean one included.
+    largest number for a sample, that of the clean one included. Towards a target it lowers the cross-entropy of that
+    class instead.
     """
+
+    takes_targets = True
 
     def __init__(self, norm: str, *, queries: int, initial_share: float):
         super().__init__(norm)
         self.queries, self.initial_share = queries, initial_share
 
     def search(self, network: Network, task: Task, epsilon: float) -> Outcome:
-        """Attack `task` [N, H, W, C]; a failure comes back as the point of largest margin."""
+        """Attack `task` [N, H, W, C]; a failure comes back as the best point."""
         if task.clean.ndim != 4:
             raise ValueError(f"expected samples [N, H, W, C], got the shape {task.clean.shape}")
         walk = (_LinfWalk if self.norm == "linf" else _L2Walk)(network, task, epsilon)
@@ -50,12 +54,12 @@ class Square(SurvivorsAttack):
 
 
 class _Walk(ABC):
-    """The samples that are not misclassified yet; `rows` are their positions in the task."""
+    """The samples that are not classified as wanted yet; `rows` are their positions in the task."""
 
     def __init__(self, network: Network, task: Task, epsilon: float):
         self.epsilon, self.outcome = epsilon, Outcome(task.clean.copy(), np.zeros(len(task), bool))
-        self.rows, self.clean, self.labels = np.arange(len(task)), task.clean, task.labels
-        self.margins = np.full(len(task), -np.inf)
+        self.rows, self.clean, self.goal = np.arange(len(task)), task.clean, Goal(task.labels, task.targeted)
+        self.values = np.full(len(task), -np.inf)
         self.draws = Draws(network, len(task), task.clean.shape[1:])
         self.points = self._first_points()
         self._drop(self._look(network, self.points)[1])
@@ -73,22 +77,29 @@ class _Walk(ABC):
         return self.outcome
 
     def _look(self, network: Network, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return which candidates are better than the points, and which of them are misclassified."""
+        """Return which candidates are better than the points, and which of them are classified as wanted."""
         with network.only(self.rows):
             logits = network.logits(candidates)
-        fooled = logits.argmax(axis=1) != self.labels
-        margins = margin(logits, self.labels, self.labels)[0]
-        better = (margins > self.margins) | fooled
-        self.margins = np.where(better, margins, self.margins)
+        fooled, values = self.goal.reached(logits), self._values(logits)
+        better = (values > self.values) | fooled
+        self.values = np.where(better, values, self.values)
         return better, fooled
+
+    def _values(self, logits: np.ndarray) -> np.ndarray:
+        """Return what is to rise: the margin of misclassification, or minus the cross-entropy of the target."""
+        classes = self.goal.classes
+        if self.goal.targeted:
+            return -cross_entropy(logits, classes, classes)[0]
+        return margin(logits, classes, classes)[0]
 
     def _drop(self, fooled: np.ndarray) -> None:
         if not fooled.any():
             return
         self.outcome.points[self.rows[fooled]] = self.points[fooled]
         self.outcome.fooled[self.rows[fooled]] = True
-        for name in ("rows", "clean", "labels", "points", "margins"):
+        for name in ("rows", "clean", "points", "values"):
             setattr(self, name, getattr(self, name)[~fooled])
+        self.goal = self.goal.only(~fooled)
         self.draws.keep(~fooled)
 
 

@@ -23,21 +23,25 @@ DISTANCES: dict[str, Distance] = {"linf": distance_linf, "l2": distance_l2}
 
 @dataclass(frozen=True)
 class Task:
-    """Samples to attack: clean inputs float32 [N, ...] in [0, 1], labels int64 [N], clean logits [N, K]."""
+    """Samples to attack: clean inputs float32 [N, ...] in [0, 1], labels int64 [N], clean logits [N, K].
+
+    The labels are to be predicted when `targeted`, and no longer to be predicted otherwise.
+    """
 
     clean: np.ndarray
     labels: np.ndarray
     logits: np.ndarray
+    targeted: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, positions: np.ndarray) -> Task:
-        return Task(self.clean[positions], self.labels[positions], self.logits[positions])
+        return Task(self.clean[positions], self.labels[positions], self.logits[positions], self.targeted)
 
     def fooled(self, logits: np.ndarray) -> np.ndarray:
-        """Return where the arg-max is not the label; a tie that leaves the arg-max at the label is none."""
-        return logits.argmax(axis=1) != self.labels
+        """Return where the arg-max is as wanted; a mere tie is not enough."""
+        return Goal(self.labels, self.targeted).reached(logits)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,12 @@ def in_turn(network: Network, task: Task, stages: Iterable[Stage]) -> Outcome:
 
 
 class SurvivorsAttack(FixedEpsilonAttack):
-    """A Foolbox attack that looks at the clean samples once and searches for those classified right."""
+    """A Foolbox attack that looks at the clean samples once and searches for those classified right.
+
+    Those that may be given classes to aim at set `takes_targets`.
+    """
+
+    takes_targets = False
 
     def __init__(self, norm: str):
         self.norm = norm
@@ -79,10 +88,10 @@ class SurvivorsAttack(FixedEpsilonAttack):
         return DISTANCES[self.norm]
 
     def run(self, model: Model, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
-        """Return perturbed inputs [N, ...]; misclassified samples come back clean after one query."""
+        """Return perturbed inputs [N, ...]; samples that are classified as wanted come back clean after one query."""
         raise_if_kwargs(kwargs)
         tensor, restore_type = ep.astensor_(inputs)
-        network, task = begin(model, tensor, criterion)
+        network, task = begin(model, tensor, criterion, self.takes_targets)
         self.check_classes(task.logits.shape[1])
         points = task.clean.copy()
         left = np.flatnonzero(~task.fooled(task.logits))
@@ -96,16 +105,16 @@ class SurvivorsAttack(FixedEpsilonAttack):
 
     @abstractmethod
     def search(self, network: Network, task: Task, epsilon: float) -> Outcome:
-        """Attack samples that are classified right, within `epsilon`."""
+        """Attack samples that are not classified as wanted yet, within `epsilon`."""
 
 
-def begin(model: Model, inputs: ep.Tensor, criterion: Any) -> tuple[Network, Task]:
-    """Return the network and the task of an untargeted attack; costs one query.
+def begin(model: Model, inputs: ep.Tensor, criterion: Any, takes_targets: bool = False) -> tuple[Network, Task]:
+    """Return the network and the task of an attack; costs one query.
 
-    Raises ValueError for criteria other than misclassification.
+    Raises ValueError for criteria other than misclassification, and for a target where the attack takes none.
     """
     network, clean = Network(model, inputs), inputs.numpy().astype(np.float32)
     goal = Goal.of(get_criterion(criterion), len(clean))
-    if goal.targeted:
+    if goal.targeted and not takes_targets:
         raise ValueError(f"expected the criterion Misclassification, got {criterion!r}")
-    return network, Task(clean, goal.classes, network.logits(clean))
+    return network, Task(clean, goal.classes, network.logits(clean), goal.targeted)
