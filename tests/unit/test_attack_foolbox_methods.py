@@ -21,6 +21,7 @@ from qnn_robustness.attacks import (
     ddn,
     deepfool,
     elastic_net,
+    fgsm,
     fmn,
     geoda,
     hop_skip_jump,
@@ -238,8 +239,14 @@ def test_decision_attacks_start_from_noise_of_the_class_that_is_wanted(name: str
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_mi_fgsm_succeeds_beyond_the_exact_distance_and_never_below(norm: str, problem: Linear) -> None:
-    attack = mi_fgsm.build(norm, steps=10, relative_step_size=0.2, momentum=1.0)
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [(fgsm, dict(random_start=False)), (mi_fgsm, dict(steps=10, relative_step_size=0.2, momentum=1.0))],
+)
+def test_attacks_along_gradients_succeed_beyond_the_exact_distance_and_never_below(
+    method: ModuleType, parameters: dict, norm: str, problem: Linear
+) -> None:
+    attack = method.build(norm, **parameters)
     import tensorflow as tf
 
     model, labels = problem.tensorflow_model(), tf.constant(problem.labels)

@@ -28,7 +28,7 @@ def build(
     initial_constant: float,
     abort_early: bool,
 ) -> Attack:
-    """Return the attack; `step_size` is Adam's learning rate in the space of the arc tangent."""
+    """Return the attack; `step_size` is Adam's learning rate in the space of the inverse hyperbolic tangent."""
     return NORMS[norm](
         binary_search_steps=binary_search_steps,
         steps=steps,
