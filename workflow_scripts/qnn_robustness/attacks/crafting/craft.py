@@ -200,6 +200,8 @@ def _run(
     extra = {name: _native(counter.model, values[chosen]) for name, values in extra.items()}
     inputs, labels = (_native(counter.model, values[chosen]) for values in (counter.samples, counter.labels))
     serving = SampleStreams(seed, streams[chosen], counter.samples.shape[1:], SEARCH).serving_eagerpy()
+    if budget is not None and setting.on_lattice:
+        budget = lattice.searched(setting.norm, budget)
     with counter.only(chosen), serving:
         _, clipped, _ = attack(counter, inputs, Misclassification(labels), epsilons=budget, **extra)
     result[chosen] = ep.astensor(clipped).numpy()

@@ -13,6 +13,14 @@ STRETCHES = np.concatenate([np.arange(1.0, 2.0, 0.1), np.arange(2.0, 4.0, 0.25),
 REPAIR = 4.0  # by how much a perturbation may be stretched that rounding did not undo by itself
 
 
+def searched(norm: str, budget: float) -> float:
+    """Return the budget within which an attack looks for what is to be within `budget` on the lattice.
+
+    For Linf it is the whole levels: what goes further is rounded up to a level more, which the repair takes back.
+    """
+    return float(np.floor(budget * 255.0 + TOLERANCE) / 255.0) if norm == "linf" else budget
+
+
 def on_lattice(samples: np.ndarray) -> np.ndarray:
     """Return inputs in [0, 1] rounded to the nearest 8-bit level, as uint8."""
     return np.rint(np.clip(samples, 0.0, 1.0) * 255.0).astype(np.uint8)
@@ -49,7 +57,7 @@ def repairs(adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float
     """
     rounded = on_lattice(adversarial)
     if norm == "linf":
-        levels = int(np.floor(budget * 255.0 + TOLERANCE))
+        levels = round(searched(norm, budget) * 255)
         signed = clean.astype(np.int16)
         yield np.clip(rounded, np.maximum(signed - levels, 0), np.minimum(signed + levels, 255)).astype(np.uint8)
         return
