@@ -260,6 +260,19 @@ MISTAKES = {
         change("trainings.ensemble", ENSEMBLE),
         r"^trainings\.ensemble\.parameters\.static_attacks: 'pgd' has to have one budget, one seed, lattice: uint8, ",
     ),
+    "static attack on features": (
+        both(
+            speech({"attacks": {"pgd": "float", "deepfool": "float", "jump": "float"}}),
+            change("trainings.hardened.flip", False),
+            change("attacks.once", {"method": "pgd", "norm": "linf", "budgets": ["8/255"]}),
+            change(
+                "trainings.ensemble",
+                {**ENSEMBLE, "flip": False, "parameters": {**ENSEMBLE["parameters"], "static_attacks": ["once"]}},
+            ),
+            change("experiments.white_box.trainings", ["ensemble"]),
+        ),
+        r"^trainings\.ensemble\.parameters\.static_attacks: make 8-bit images, but .* are features",
+    ),
     "fine-tuning from random weights": (
         change("trainings.tuned", {"method": "quantization_aware_adversarial"}),
         r"^trainings\.tuned\.initial: quantization_aware_adversarial fine-tunes; name the training to start from",

@@ -8,6 +8,7 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.points import Network
+from qnn_robustness.data.formats import FEATURES
 
 
 def check_static_samples(configuration: Configuration) -> None:
@@ -29,10 +30,15 @@ def _check_attack(attacks: dict[str, dict[str, Any]], name: str, where: str) -> 
 
 
 def _check_sources(configuration: Configuration, network: Network) -> None:
-    """Check that the networks a training learns from are on the data set of its own."""
+    """Check that the networks a training learns from are on the data set of its own, and static samples of images."""
     model, training = network
     dataset = configuration.dataset_of(model)
     for ancestor in configuration.ancestors(model, training):
+        if configuration.static_samples(model, ancestor) and configuration.dataset(dataset)["format"] in FEATURES:
+            raise UserError(
+                f"trainings.{ancestor}.parameters.static_attacks: make 8-bit images, but the samples of {dataset}, the "
+                f"data set of {model}, are features; name another method, such as pgd_adversarial"
+            )
         for source in configuration.used(model, ancestor):
             if configuration.dataset_of(source.model) != dataset:
                 raise UserError(
