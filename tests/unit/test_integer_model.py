@@ -218,6 +218,50 @@ def test_mean_of_many_channels_with_kept_dimensions(channels: int, tmp_path: Pat
         assert check_exactness(model, path, random_inputs(model, 500)["random"]) == 0, kernels
 
 
+def _sum_with_zero(path: Path, slope: float) -> str:
+    """Half of the input plus 0, whose scale is `slope` times that of the output."""
+    builder, shape, scale = Builder(), [1, 4, 4, 4], np.float32(0.01)
+    output_scale = 2 * scale
+    source, output = builder.tensor(np.int8, shape, scale), builder.tensor(np.int8, shape, output_scale)
+    zero = builder.tensor(np.int8, shape, np.float32(output_scale * slope))
+    weights = builder.constant(np.zeros((4, 1, 1, 4), np.int8), 2.0**-7)
+    bias = builder.constant(np.zeros(4, np.int32), scale * 2.0**-7)
+    options = dict(padding=1, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1)
+    builder.operator("CONV_2D", [source, weights, bias], [zero], "Conv2DOptions", **options)
+    builder.operator("ADD", [source, zero], [output], "AddOptions", potScaleInt16=False)
+    return builder.save(path, [source], [output])
+
+
+@pytest.mark.parametrize("slope", [2.0**-10, 2.0**-10.1, 2.0**-13])
+@pytest.mark.parametrize("kernels", KERNELS["int8"])
+def test_halves_in_sums_of_scales_far_apart_are_rounded_as_each_kernel_does(
+    kernels: str, slope: float, tmp_path: Path
+) -> None:
+    """XNNPACK leaves an ADD whose scales are too far apart to the built-in kernel."""
+    path = _sum_with_zero(tmp_path / "sum.tflite", slope)
+    model = IntegerModel.from_file(path, kernels)
+    codes = np.resize(np.arange(-128, 128), (4, 4, 4, 4)).astype(np.int8)
+    assert check_exactness(model, path, codes) == 0
+
+
+@pytest.mark.parametrize("doublings", [6, 7, 8, 10])
+def test_sums_too_large_for_the_built_in_kernel_are_refused(doublings: int, tmp_path: Path) -> None:
+    """It keeps them in 16 bits before it clips them."""
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 3, 5, 2], 0.013, 3)
+    output = builder.tensor(np.int8, [1, 3, 5, 2], np.float32(0.013) * np.float32(2.0**-doublings), -128)
+    builder.operator("ADD", [source, source], [output], "AddOptions", potScaleInt16=False)
+    path = builder.save(tmp_path / "sum.tflite", [source], [output])
+    overflow = {"reference": 99, "builtin": 7, "xnnpack": 8}
+    for kernels in KERNELS["int8"]:
+        if doublings < overflow[kernels]:
+            model = IntegerModel.from_file(path, kernels)
+            assert check_exactness(model, path, random_inputs(model, 100)["random"]) == 0, kernels
+        else:
+            with pytest.raises(UserError, match=r"operator 0 \(ADD\): sums may overflow 16 bits"):
+                IntegerModel.from_file(path, kernels)
+
+
 def _dense_near_ties(path: Path, kind: type, bias_type: type, scales: np.ndarray, output_scale: np.float32) -> str:
     """A fully connected layer whose accumulators lie around the 64 steps that its biases choose."""
     random, channels = np.random.default_rng(0), 64
@@ -278,6 +322,26 @@ def test_weights_without_bias_and_with_a_channel_of_zeros(precision: str, tmp_pa
     path = builder.save(tmp_path / "network.tflite", [source], [flat])
     # without a bias TFLite's other int8 kernels crash
     for kernels in KERNELS[precision] if precision == "int16" else ("reference",):
+        model = IntegerModel.from_file(path, kernels)
+        assert check_exactness(model, path, random_inputs(model, 4000)["random"]) == 0, kernels
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-42])
+@pytest.mark.parametrize("activation", [0, 3])
+def test_a_channel_without_scale_is_left_to_the_built_in_kernel_by_xnnpack(
+    scale: float, activation: int, tmp_path: Path
+) -> None:
+    builder, random = Builder(), np.random.default_rng(0)
+    scales = np.linspace(0.004, 0.009, 8, dtype=np.float32)
+    scales[2] = scale
+    source = builder.tensor(np.int8, [1, 8], 0.02, 3)
+    output = builder.tensor(np.int8, [1, 8], np.float32(0.05 if activation == 0 else 4 / 75), -100)
+    weights = builder.constant(random.integers(-60, 60, (8, 8)).astype(np.int8), scales)
+    bias = builder.constant(random.integers(-2000, 2000, 8).astype(np.int32), scales * np.float32(0.02))
+    options = {"fusedActivationFunction": activation}
+    builder.operator("FULLY_CONNECTED", [source, weights, bias], [output], "FullyConnectedOptions", **options)
+    path = builder.save(tmp_path / "dense.tflite", [source], [output])
+    for kernels in KERNELS["int8"]:
         model = IntegerModel.from_file(path, kernels)
         assert check_exactness(model, path, random_inputs(model, 4000)["random"]) == 0, kernels
 
@@ -427,6 +491,63 @@ def test_a_slice_of_activations_is_named_and_not_taken_for_one_of_shapes(tmp_pat
         IntegerModel.from_file(path)
     with pytest.raises(UserError, match=r"operator 0 \(STRIDED_SLICE\): is not supported in this place"):
         operators.check_operators(read_graph(path))
+
+
+def _conv(path: Path, shape: list[int], **changes: int) -> str:
+    """A 3x3 convolution of a 5x5 image, whose output is said to have this shape."""
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 5, 5, 2], 0.1), builder.tensor(np.int8, shape, 0.2)
+    weights, bias = builder.constant(np.ones((4, 3, 3, 2), np.int8), 0.1), builder.constant(np.zeros(4, np.int32), 0.01)
+    options = dict(padding=1, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1) | changes
+    builder.operator("CONV_2D", [source, weights, bias], [output], "Conv2DOptions", **options)
+    return builder.save(path, [source], [output])
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "message"),
+    [
+        ([1, 3, 2, 4], {}, r"gives the shape \(3, 3, 4\); the file says \(3, 2, 4\)"),
+        ([1, 3, 4], {}, r"gives the shape \(3, 3, 4\); the file says \(3, 4\)"),
+        ([1, 3, 3, 4], {"dilationHFactor": 2**30}, r"has filters too large for dilations \(1073741824, 1\)"),
+        ([1, 3, 3, 4], {"dilationHFactor": 2**15}, r"cannot be run \("),
+    ],
+)
+def test_shapes_that_contradict_the_operator_are_refused(
+    shape: list[int], changes: dict, message: str, tmp_path: Path
+) -> None:
+    IntegerModel.from_file(_conv(tmp_path / "conv.tflite", [1, 3, 3, 4]))
+    with pytest.raises(UserError, match=rf"conv\.tflite: operator 0 \(CONV_2D\): {message}") as caught:
+        IntegerModel.from_file(_conv(tmp_path / "conv.tflite", shape, **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sizes", [[-1, 16], [1, 2, 16], [32]])
+def test_a_constant_shape_other_than_that_of_the_output_is_refused(sizes: list[int], tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 4, 4, 2], 0.1), builder.tensor(np.int8, [1, 32], 0.1)
+    builder.operator("RESHAPE", [source, builder.constant(np.array(sizes, np.int32))], [output])
+    path = builder.save(tmp_path / "reshape.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"operator 0 \(RESHAPE\): gives \(.*\); the file says \(1, 32\)"):
+        IntegerModel.from_file(path)
+
+
+def test_a_mean_that_a_scale_takes_beyond_32_bits_is_refused(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int16, [1, 4, 5, 18], 0.5), builder.tensor(np.int16, [1, 4, 5, 1], 2.0**-20)
+    axes = builder.constant(np.array([3], np.int32))
+    builder.operator("MEAN", [source, axes], [output], "ReducerOptions", keepDims=True)
+    path = builder.save(tmp_path / "mean.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"operator 0 \(MEAN\): the sum may overflow 32 bits; this cannot be exact"):
+        IntegerModel.from_file(path)
+
+
+def test_codes_that_a_scale_takes_beyond_32_bits_are_refused(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 4], 0.5), builder.tensor(np.int8, [1, 4], 2.0**-24)
+    builder.operator("QUANTIZE", [source], [output], "QuantizeOptions")
+    path = builder.save(tmp_path / "quantize.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"operator 0 \(QUANTIZE\): codes may overflow 32 bits; this cannot be exact"):
+        IntegerModel.from_file(path)
 
 
 def test_what_is_told_without_tensorflow_is_what_the_model_has():

@@ -13,6 +13,7 @@ from qnn_robustness.quantization.integer_model.estimators import Gate
 from qnn_robustness.quantization.integer_model.layer import Context, Layer, activation_limits, centered_limits
 
 _TRIALS = 64
+_INT16 = 2**15
 _LEFT_SHIFT = {"INT8": 20, "INT16": 15}
 
 
@@ -28,8 +29,18 @@ class Add(Layer):
             operator,
             "must add two activations of the same shape",
         )
-        self.low, self.high = activation_limits(operator, context)
         self.slopes = [np.float32(tensor.scale / self.output.scale) for tensor in self.inputs]
+        if not all(2.0**-10 <= slope < 2.0**8 for slope in self.slopes):
+            self.context = context.left_to_built_in()
+        self.low, self.high = activation_limits(operator, self.context)
+        # Built-in int8 sums wrap around in 16 bits before they are clipped.
+        pairs = zip(self.slopes, self.inputs, strict=True)
+        largest = sum(float(slope) * max(map(abs, centered_limits(tensor))) for slope, tensor in pairs)
+        self.context.expect(
+            not self.is_int8 or self.context.kernels != "builtin" or largest < _INT16 - 256,
+            operator,
+            "sums may overflow 16 bits; this cannot be exact",
+        )
         self.rounding = self._rounding_int8() if self.is_int8 else self._stages()
 
     # -- the scheme of TFLite's kernels ------------------------------------------------------------

@@ -8,7 +8,7 @@ of such tensors.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +30,10 @@ class Context:
 
     path: str
     kernels: str
+
+    def left_to_built_in(self) -> Context:
+        """The context of an operator that XNNPACK, if it is the kernel set, leaves to the built-in kernels."""
+        return replace(self, kernels="builtin") if self.kernels == "xnnpack" else self
 
     def refuse(self, operator: Operator, reason: str) -> UserError:
         """The error for an operator that the integer model does not reproduce."""

@@ -24,6 +24,7 @@ from qnn_robustness.quantization.integer_model.layer import (
 
 _BYTE = 256.0
 _INT32 = 2**31
+_LARGEST_FILTER = 2**26  # weights of a layer, with the zeros that dilation inserts
 _BIAS_INT32 = 2  # code of TensorType.INT32
 
 
@@ -41,8 +42,10 @@ class LinearLayer(Layer):
             operator,
             "needs constant weights and an optional constant bias",
         )
-        self.low, self.high = activation_limits(operator, context)
         weights, bias = self._constants()
+        if (operator.inputs[1].scales < np.finfo(np.float32).tiny).any():
+            self.context = context.left_to_built_in()
+        self.low, self.high = activation_limits(operator, self.context)
         has_bias = len(operator.inputs) == 3 and operator.inputs[2] is not None
         self.bias_type = operator.inputs[2].type if has_bias else self.int16_bias_types[0]
         self.filter_values = self._arranged(weights)
@@ -229,6 +232,9 @@ class _Convolution(LinearLayer):
 
     def _dilated(self, filters: np.ndarray) -> np.ndarray:
         (step_h, step_w), (height, width) = self.dilations, filters.shape[:2]
+        size = filters.size * float(step_h) * float(step_w)
+        reason = f"has filters too large for dilations {self.dilations}"
+        self.context.expect(size < _LARGEST_FILTER, self.operator, reason)
         dilated = np.zeros(((height - 1) * step_h + 1, (width - 1) * step_w + 1, *filters.shape[2:]), filters.dtype)
         dilated[::step_h, ::step_w] = filters
         return dilated

@@ -70,8 +70,7 @@ class IntegerModel:
         _check_kernels(graph.path, self.precision, kernels)
         self._softmax = self._take_softmax(remaining)
         self._logits = self._softmax.operator.inputs[0] if self._softmax else self._output
-        self.layers = [self._layer(operator) for operator in remaining if not operators.on_shapes(operator)]
-        _check_order(self._context, self.layers, self._input, self._logits)
+        self.layers = self._build([operator for operator in remaining if not operators.on_shapes(operator)])
         self.input_shape = self._input.shape[1:]
         self.input_scale, self.input_zero_point = self._input.scale, self._input.zero_point
         self.output_scale = self._output.scale
@@ -128,11 +127,33 @@ class IntegerModel:
             return None
         return Softmax(remaining.pop(), self._context)
 
+    def _build(self, remaining: list[Operator]) -> list[Layer]:
+        """Build each layer and run it once: in a damaged file shapes do not fit, or layers read what is not there."""
+        layers, values = [], {self._input.index: tf.zeros((1, *self._input.shape[1:]))}
+        for operator in remaining:
+            try:
+                layer = self._layer(operator)
+                for tensor in layer.inputs:
+                    reason = f"reads tensor {tensor.index} before it is written"
+                    self._context.expect(tensor.index in values, operator, reason)
+                value = layer(self._gate, *(values[tensor.index] for tensor in layer.inputs))
+            except UserError:
+                raise
+            except Exception as error:  # NumPy and TensorFlow raise whatever they stumble over
+                reason = f"{type(error).__name__}: {error}"[:200]
+                raise self._context.refuse(operator, f"cannot be run ({reason})") from error
+            found, stated = tuple(value.shape[1:]), layer.output.shape[1:]
+            self._context.expect(found == stated, operator, f"gives the shape {found}; the file says {stated}")
+            layers.append(layer)
+            values[layer.output.index] = value
+        if self._logits.index not in values:
+            raise UserError(f"{self.path}: no operator writes the output; convert the model again")
+        return layers
+
     def _layer(self, operator: Operator) -> Layer:
         if operator.name not in LAYERS:
             raise operators.unsupported(self.path, operator)
-        if not operator.outputs or not operator.inputs or operator.inputs[0] is None:
-            raise self._context.refuse(operator, "lacks an input or output")
+        self._context.expect(operator.inputs[0] is not None, operator, "lacks an input")
         return LAYERS[operator.name](operator, self._context)
 
     # -- running -----------------------------------------------------------------------------------
@@ -236,6 +257,8 @@ class IntegerModel:
 
 def _convert(end: Tensor, inner: Tensor) -> bool:
     """Whether an end of the file and the integer tensor beside it differ in their type alone."""
+    if end.shape != inner.shape:
+        return False
     if end.type == "FLOAT32":
         return inner.type in LIMITS
     same_scale = len(end.scales) == len(inner.scales) == 1 and end.scale == inner.scale
@@ -246,17 +269,6 @@ def _check_kernels(path: str, precision: str, kernels: str) -> None:
     known = KERNELS[precision]
     if kernels not in known:
         raise UserError(f"{path}: kernels '{kernels}' do not exist for {precision}; {did_you_mean(kernels, known)}")
-
-
-def _check_order(context: Context, layers: list[Layer], source: Tensor, logits: Tensor) -> None:
-    """Each layer reads what an earlier one wrote; shape operators feed nothing but RESHAPE."""
-    ready = {source.index}
-    for layer in layers:
-        for tensor in layer.inputs:
-            context.expect(tensor.index in ready, layer.operator, f"reads tensor {tensor.index} before it is written")
-        ready.add(layer.output.index)
-    if logits.index not in ready:
-        raise UserError(f"{context.path}: no operator writes the output; convert the model again")
 
 
 def on_known_processor() -> bool:

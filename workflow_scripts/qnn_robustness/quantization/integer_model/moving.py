@@ -37,6 +37,8 @@ class Pad(Layer):
             "needs constant paddings, two for each dimension",
         )
         context.expect(not paddings[0].any(), operator, "pads the batch")
+        padded = tuple(np.add(self.inputs[0].shape, paddings.sum(axis=1)))
+        context.expect(padded == self.output.shape, operator, f"gives {padded}; the file says {self.output.shape}")
         self.paddings = paddings.astype(np.int32)
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
@@ -54,6 +56,12 @@ class Reshape(Layer):
             len(source) > 0 and len(target) > 0 and source[0] == target[0] and np.prod(source) == np.prod(target),
             operator,
             f"reshapes {source} to {target}; only shapes that keep the batch dimension work",
+        )
+        sizes = operator.inputs[1].data if len(operator.inputs) > 1 and operator.inputs[1] is not None else None
+        given = target if sizes is None else tuple(int(size) for size in np.ravel(sizes))
+        filled = tuple(known if size == -1 else size for size, known in zip(given[1:], target[1:], strict=False))
+        context.expect(
+            len(given) == len(target) and filled == target[1:], operator, f"gives {given}; the file says {target}"
         )
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
@@ -75,6 +83,9 @@ class Requantize(Layer):
     def _double(self) -> Callable[[tf.Tensor], tf.Tensor]:
         real = np.float64(self.inputs[0].scale) / np.float64(self.output.scale)
         multiplier, shift = arithmetic.quantize_multiplier(real)
+        largest = max(map(abs, centered_limits(self.inputs[0])))
+        reason = "codes may overflow 32 bits; this cannot be exact"
+        self.context.expect(largest * 2.0 ** max(shift, 0) < 2**31, self.operator, reason)
 
         def rounded(x: tf.Tensor, rounding: str) -> tf.Tensor:
             return arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, rounding)

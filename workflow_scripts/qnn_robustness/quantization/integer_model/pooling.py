@@ -111,15 +111,19 @@ class Mean(Layer):
         self.keep = bool(operator.options.get("keepDims", False))
         self.count = int(np.prod([shape[axis] for axis in self.axes]))
         self.low, self.high = centered_limits(self.output)
-        bound = self.count * max(map(abs, centered_limits(self.inputs[0])))
-        context.expect(bound < 2**31, operator, "the sum may overflow 32 bits; this cannot be exact")
-        self.sum_dtype = tf.float32 if bound < EXACT_FLOAT32 else tf.float64
+        self.bound = self.count * max(map(abs, centered_limits(self.inputs[0])))
+        self._expect_32_bits(shift=0)
+        self.sum_dtype = tf.float32 if self.bound < EXACT_FLOAT32 else tf.float64
         if self.is_int8 and context.kernels == "xnnpack":
             self.rounding = self._xnnpack()
         elif self.is_int8 and context.kernels == "builtin" and self.keep and len(shape) == 4 and self.axes == [1, 2]:
             self.rounding = self._optimized()
         else:
             self.rounding = self._folded()
+
+    def _expect_32_bits(self, shift: int) -> None:
+        fits = self.bound * 2.0 ** max(shift, 0) < 2**31
+        self.context.expect(fits, self.operator, "the sum may overflow 32 bits; this cannot be exact")
 
     def _folded(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """The division by the count becomes part of the multiplier."""
@@ -128,6 +132,7 @@ class Mean(Layer):
         )
         extra = min(self.count.bit_length() - 1, 32, 31 + shift)
         multiplier, shift = (multiplier << extra) // self.count, shift - extra
+        self._expect_32_bits(shift)
         return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, "away")
 
     def _optimized(self) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -136,6 +141,7 @@ class Mean(Layer):
         multiplier, shift = arithmetic.quantize_multiplier(
             float(source.scale / np.float32(np.float32(self.count) * output.scale))
         )
+        self._expect_32_bits(shift)
         moved = np.float32(source.zero_point) * source.scale / output.scale
         moved = int(moved + np.float32(0.5) if moved > 0 else moved - np.float32(0.5))
         origin = float(self.count * source.zero_point)

@@ -22,9 +22,9 @@ class Softmax:
     def __init__(self, operator: Operator, context: Context):
         source, output = operator.inputs[0], operator.outputs[0]
         context.expect(
-            source is not None and source.type == output.type and source.type in LIMITS,
+            source is not None and (source.type, source.shape) == (output.type, output.shape) and source.type in LIMITS,
             operator,
-            "supported: INT8 to INT8 and INT16 to INT16",
+            "supported: INT8 to INT8 and INT16 to INT16, of one shape",
         )
         context.expect(len(source.scales) == 1 and len(output.scales) == 1, operator, "needs one scale")
         expected = (2.0**-8, -128) if source.type == "INT8" else (2.0**-15, 0)
