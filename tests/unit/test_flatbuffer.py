@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tflite_builder import Builder
@@ -79,6 +81,57 @@ def test_damage_ends_in_one_line_or_a_consistent_graph(path, tmp_path_factory, d
         assert tensor.data is None or tensor.data.shape == tensor.shape
         assert len(tensor.scales) == len(tensor.zero_points)
         assert (tensor.scales > 0).all()
+
+
+def _altered(path, target, change) -> str:
+    """Write a copy of a .tflite file after `change` of its model, and return its path."""
+    with open(path, "rb") as stream:
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(stream.read(), 0))
+    change(model.subgraphs[0])
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    target.write_bytes(bytes(builder.Output()))
+    return str(target)
+
+
+def _zero_point(graph) -> None:
+    graph.tensors[0].quantization.zeroPoint = [-129]
+
+
+def _no_outputs(graph) -> None:
+    graph.operators[0].outputs = []
+
+
+def _no_inputs(graph) -> None:
+    graph.operators[0].inputs = []
+
+
+def _onto_the_input(graph) -> None:
+    graph.operators[0].outputs = [0]
+
+
+def _onto_a_constant(graph) -> None:
+    graph.operators[0].outputs = [1]
+
+
+def _twice(graph) -> None:
+    graph.operators.append(graph.operators[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_zero_point, "tensor 0 has a zero point that is no INT8"),
+        (_no_outputs, r"operator 0 \(CONV_2D\) lacks an input or output"),
+        (_no_inputs, r"operator 0 \(CONV_2D\) lacks an input or output"),
+        (_onto_the_input, r"operator 0 \(CONV_2D\) writes over tensor 0"),
+        (_onto_a_constant, r"operator 0 \(CONV_2D\) writes over tensor 1"),
+        (_twice, r"operator 1 \(CONV_2D\) writes over tensor 3"),
+    ],
+)
+def test_what_no_converter_writes_is_named(path, tmp_path, change, message):
+    with pytest.raises(UserError, match=rf"altered\.tflite: {message}; convert the model again"):
+        read_graph(_altered(path, tmp_path / "altered.tflite", change))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04" * 10, b"\0\0\0\0TFL3"])

@@ -33,6 +33,7 @@ _NUMPY_TYPES = {
     "INT64": np.int64,
     "BOOL": np.bool_,
 }
+_CODES = ("INT8", "UINT8", "INT16")  # types whose zero point is one of their own values
 _ABSENT = -1  # the index of an optional input that an operator does not have
 
 
@@ -198,14 +199,20 @@ def _graph(path: str, model: Any) -> Graph:
             raise UserError(f"{path}: operator {position} has no operator code; convert the model again")
         name = _operator_name(model.operatorCodes[operator.opcodeIndex])
         what = f"operator {position} ({name})"
-        outputs = pick(operator.outputs, what)
-        if None in outputs:
-            raise UserError(f"{path}: {what} lacks an output; convert the model again")
+        sources, outputs = pick(operator.inputs, what), pick(operator.outputs, what)
+        if not sources or not outputs or None in outputs:
+            raise UserError(f"{path}: {what} lacks an input or output; convert the model again")
         options = {} if operator.builtinOptions is None else dict(vars(operator.builtinOptions))
-        operators.append(Operator(position, name, pick(operator.inputs, what), outputs, options))
+        operators.append(Operator(position, name, sources, outputs, options))
     inputs, outputs = pick(subgraph.inputs, "the input list"), pick(subgraph.outputs, "the output list")
     if None in inputs + outputs:
         raise UserError(f"{path}: the input or output list has a hole; convert the model again")
+    written = {tensor.index for tensor in inputs}
+    for operator in operators:
+        for tensor in operator.outputs:
+            if tensor.index in written or tensor.data is not None:
+                raise UserError(f"{path}: {operator} writes over tensor {tensor.index}; convert the model again")
+            written.add(tensor.index)
     return Graph(path, tensors, tuple(operators), inputs, outputs, _scaling(path, model))
 
 
@@ -226,6 +233,10 @@ def _tensor(path: str, index: int, tensor: Any, buffers: Any) -> Tensor:
         raise UserError(f"{what} names a buffer that does not exist; convert the model again")
     data = _data(what, buffers[tensor.buffer].data, type_name, shape)
     scales, zero_points, axis = _quantization(what, tensor.quantization, shape, constant=data is not None)
+    if type_name in _CODES:
+        limits = np.iinfo(_NUMPY_TYPES[type_name])
+        if ((zero_points < limits.min) | (zero_points > limits.max)).any():
+            raise UserError(f"{what} has a zero point that is no {type_name}; convert the model again")
     return Tensor(index, _text(tensor.name), type_name, shape, scales, zero_points, axis, data)
 
 
@@ -237,8 +248,8 @@ def _quantization(what: str, record: Any, shape: tuple[int, ...], constant: bool
     if len(scales) and record.zeroPoint is not None and len(record.zeroPoint):
         zero_points = np.array(record.zeroPoint, np.int64)
     axis = int(record.quantizedDimension) if len(scales) > 1 else 0
-    # A channel of weights that are all zero may have the scale 0.
-    if not (np.isfinite(scales).all() and (scales >= 0).all() and (constant or (scales > 0).all())):
+    # A channel of weights that are all zero may have the scale 0; kernels differ in what is nearly 0.
+    if not (np.isfinite(scales).all() and (scales >= (0 if constant else np.finfo(np.float32).tiny)).all()):
         raise UserError(f"{what} has a scale that is not positive and finite; convert the model again")
     if len(zero_points) != len(scales):
         raise UserError(f"{what} has {len(scales)} scales but {len(zero_points)} zero points")

@@ -66,8 +66,14 @@ class TFLiteModel:
         return np.clip(codes, limits.min, limits.max).astype(self.dtype)
 
     def run(self, codes: np.ndarray) -> np.ndarray:
-        """Return the file's outputs [N, K] for its inputs [N, H, W, C]."""
-        outputs = [self._answer(codes[start : start + BATCH]) for start in range(0, len(codes), BATCH)]
+        """Return the file's outputs [N, K] for its inputs [N, H, W, C].
+
+        Raises UserError when the interpreter does not take them, or cannot run the file.
+        """
+        try:
+            outputs = [self._answer(codes[start : start + BATCH]) for start in range(0, len(codes), BATCH)]
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"{self.path}: cannot be run ({error})") from error
         return np.concatenate(outputs) if outputs else np.empty((0, int(self._output["shape"][-1])), self.dtype)
 
     def predict(self, samples: np.ndarray) -> np.ndarray:
