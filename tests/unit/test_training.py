@@ -180,6 +180,12 @@ def test_a_validation_attack_adds_the_robust_accuracy(tmp_path):
     assert history["val_robust_accuracy"][0] < history["val_accuracy"][0]
 
 
+def test_a_training_that_diverges_ends_in_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"^the loss is (nan|inf) in epoch 1; set a lower learning_rate$"):
+        trained({**RECIPE, "learning_rate": 1e6, "warmup_epochs": 0}, tmp_path)
+    assert not (tmp_path / "network.keras").exists()
+
+
 def test_an_empty_validation_split_is_refused(tmp_path):
     from qnn_robustness.training.fitting.resume import ResumeFile
     from qnn_robustness.training.fitting.train import train_network

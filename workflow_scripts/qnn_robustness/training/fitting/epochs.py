@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.progress import progress
 from qnn_robustness.data.splits import Split, to_unit
 from qnn_robustness.training.fitting.resume import ResumeFile
@@ -46,6 +47,8 @@ def run_epochs(
     better one.
 
     Returns the history, one row an epoch: metrics, those of validation with `val_` before them, learning rate, seconds.
+
+    Raises UserError when the loss is no number any more.
     """
     state = _State(network, optimizer, monitor, -1 if lowest else 1)
     state.restore(resume.load())
@@ -54,6 +57,8 @@ def run_epochs(
             break
         started = time.monotonic()
         row = {"epoch": epoch + 1, **train(epoch)}
+        if not np.isfinite(row["loss"]):
+            raise UserError(f"the loss is {row['loss']} in epoch {epoch + 1}; set a lower learning_rate")
         row |= {f"val_{name}": value for name, value in validate().items()}
         row |= {"learning_rate": float(optimizer.learning_rate), "seconds": time.monotonic() - started}
         state.add(row)
