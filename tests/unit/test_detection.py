@@ -114,6 +114,21 @@ def test_the_curve_rises_from_nothing_to_everything(records) -> None:
     assert at[0.2] == pytest.approx(1 / 3)  # above 100: the score of 115
 
 
+def test_where_scores_tie_the_curve_is_a_straight_line_and_its_area_that_of_the_table(records) -> None:
+    """Three of five clean samples have the lowest score, which no threshold tells from two of three successes."""
+    tied = records.copy()
+    tied["score"] = [0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 3.0, 0.0]
+    curve = roc(tied)
+    at = curve.set_index(curve["false_positive_rate"].round(2))["detection_rate"]
+    assert at[[0, 0.4, 0.7, 1]].tolist() == pytest.approx([1 / 3, 1 / 3, 2 / 3, 1])
+    area = np.trapezoid(curve["detection_rate"], curve["false_positive_rate"])
+    assert area == pytest.approx(detection(tied)["area_under_curve"].item())
+
+
+def test_without_a_success_there_is_no_curve(records) -> None:
+    assert roc(records.assign(correct=True))["detection_rate"].isna().all()
+
+
 def test_a_detector_is_a_defense_whose_rejections_count_as_robust(records) -> None:
     static = as_defense(records)
     assert static["target_correct"].tolist() == [True, True, True, False]  # 100 is rejected when clean

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qnn_robustness.common.distances import NORMS, distance
-from qnn_robustness.defenses.shared.detector import threshold_at
+from qnn_robustness.defenses.shared.detector import TOLERANCE, threshold_at
 from qnn_robustness.evaluation.statistics import wilson
 
 if TYPE_CHECKING:  # the tables of detection depend on neither
@@ -99,14 +99,16 @@ def detection(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def roc(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of successes detected at every share of clean test samples rejected, on 51 points."""
+    """Return the share of successes detected at every share of clean test samples rejected, on 51 points.
+
+    Shares between those of two thresholds are reached by lot among the samples whose scores are equal.
+    """
     rows = []
     for key, clean, attacked in _settings(records):
         successes = _successes(clean, attacked)
-        for share in POINTS:
-            limit = np.quantile(clean["score"], 1 - share)
-            detected = (successes["score"] > limit).mean() if share < 1 else 1.0
-            rows.append({**key, "samples": len(successes), "false_positive_rate": share, "detection_rate": detected})
+        rates = _curve(clean["score"].to_numpy(), successes["score"].to_numpy())
+        for share, rate in zip(POINTS, rates, strict=True):
+            rows.append({**key, "samples": len(successes), "false_positive_rate": share, "detection_rate": rate})
     return pd.DataFrame(rows, columns=[*SETTING, "samples", "false_positive_rate", "detection_rate"])
 
 
@@ -151,6 +153,20 @@ def _rates(clean: pd.DataFrame, attacked: pd.DataFrame) -> dict[str, float]:
         "detection_high": intervals[1][1],
         "area_under_curve": _area(clean["score"].to_numpy(), successes["score"].to_numpy()),
     }
+
+
+def _curve(clean: np.ndarray, adversarial: np.ndarray) -> np.ndarray:
+    """Return the shares of adversarial scores that are rejected at `POINTS`; nan without any."""
+    if not len(adversarial):
+        return np.full(len(POINTS), np.nan)
+    limits = np.unique(clean)[::-1]
+
+    def rejected(scores: np.ndarray) -> np.ndarray:
+        """Return the shares above each limit, and from it on, in turn; and at last all."""
+        kept = [np.searchsorted(np.sort(scores), limits, side) for side in ("right", "left")]
+        return np.append(1 - np.column_stack(kept).ravel() / len(scores), 1)
+
+    return np.interp(POINTS + TOLERANCE, rejected(clean), rejected(adversarial))
 
 
 def _area(clean: np.ndarray, adversarial: np.ndarray) -> float:
