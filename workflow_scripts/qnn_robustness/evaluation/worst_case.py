@@ -72,8 +72,8 @@ def defenses(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     fewer samples than the white-box attacks on itself, beyond the paired 95 % interval (Bonferroni's for the number of
     such attacks), or when a white-box attack without bounds leaves any; then its robustness is not to be believed. It
     is empty where neither could be checked: other budgets and norms are not what white-box attacks looked for. One
-    attack has to do it: many together always find a few samples more. AutoAttack counts as white-box with all its parts,
-    so that what its last one, Square, finds without gradients is no sign here: run Square beside it.
+    attack has to do it: many together always find a few samples more. AutoAttack counts as white-box with all its
+    parts, so that what its last one, Square, finds without gradients is no sign here: run Square beside it.
     """
     rows = []
     for point, group, samples in _points(counted(records), norm):
