@@ -309,7 +309,7 @@ def test_fmn_projects_onto_the_ball() -> None:
     np.testing.assert_allclose(after, np.minimum(before, radii.numpy()), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["ddn_l2", "fmn_l2", "fmn_linf", "mi_fgsm_linf"])
+@pytest.mark.parametrize("name", ["deepfool_l2", "ddn_l2", "fmn_l2", "fmn_linf", "mi_fgsm_linf"])
 def test_a_sample_does_not_depend_on_its_batch(name: str, problem: Linear) -> None:
     if name == "mi_fgsm_linf":
         method, norm, budgets = mi_fgsm, "linf", [2 / 255]
@@ -319,7 +319,8 @@ def test_a_sample_does_not_depend_on_its_batch(name: str, problem: Linear) -> No
         parameters, budgets = {**parameters, "steps": 20}, []
     runs = crafted_in_batches(method, norm, problem, problem.tensorflow_model(), (6, 1), parameters, budgets)
     np.testing.assert_allclose(runs[0].adversarial, runs[1].adversarial, atol=1e-5)
-    np.testing.assert_array_equal(runs[0].queries, runs[1].queries)
+    if method is not deepfool:  # which asks for all samples until the last one is done
+        np.testing.assert_array_equal(runs[0].queries, runs[1].queries)
 
 
 class Nearest:
