@@ -48,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="a .tflite, .keras or .h5 file")
+    parser.add_argument("model", help="a .tflite, .keras or .h5 file, or the folder of a SavedModel")
     parser.add_argument("data", help="folder with a folder of images for each class")
     parser.add_argument("--range", help="values of black and white that the network takes, such as 0..255")
     parser.add_argument("--labels", help="class folders in the order of the outputs, separated by commas")

@@ -13,8 +13,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import sha256_path
 from qnn_robustness.common.scaling import InputScaling
 from qnn_robustness.data.splits import to_unit
 from qnn_robustness.models.float_network import load_network, predict
@@ -138,6 +140,45 @@ def test_wrong_declarations_end_in_one_line(tmp_path: Path, changes: dict, messa
     brightness().save(tmp_path / "given.keras")
     with pytest.raises(UserError, match=rf"^models\.own\.files\.float32: .*{message}"):
         imported(tmp_path / "given.keras", **changes)
+
+
+# --- a SavedModel ---------------------------------------------------------------------------------------------
+
+
+def test_a_saved_model_is_rebuilt(tmp_path: Path) -> None:
+    brightness().export(tmp_path / "given", verbose=False)
+    network, sidecar = imported(tmp_path / "given", minimum_accuracy=1.0)
+    assert sidecar["imported_sha256"] == sha256_path(tmp_path / "given")
+    expected = brightness(activation=None)(TEST.samples.astype(np.float32)).numpy()
+    np.testing.assert_allclose(predict(network, to_unit(TEST.samples)), expected, rtol=1e-4, atol=1e-4)
+    described = describe(tmp_path / "given")
+    assert (described.precision, described.shape, described.outputs, described.softmax) == ("float32", SHAPE, 2, True)
+
+
+class _Writer(tf.Module):
+    """A network that writes a file beside its answer."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *SHAPE), tf.float32)])
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        tf.io.write_file("trace", "here")
+        return tf.reduce_mean(x, [1, 2])
+
+
+def test_a_saved_model_that_touches_files_is_not_run(tmp_path: Path) -> None:
+    module = _Writer()
+    tf.saved_model.save(module, tmp_path / "hostile", signatures=module.__call__.get_concrete_function())
+    with pytest.raises(UserError, match=r"^models\.own\.files\.float32: .*hostile: has an operation 'WriteFile'"):
+        imported(tmp_path / "hostile")
+
+
+def test_folders_that_are_no_saved_model_end_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    with pytest.raises(UserError, match=r"given: is a folder without saved_model\.pb"):
+        imported(tmp_path / "given")
+    (tmp_path / "given/saved_model.pb").write_bytes(b"\x08\x01\x12\xff\xff")
+    with pytest.raises(UserError, match="given: not a convertible SavedModel") as caught:
+        imported(tmp_path / "given")
+    assert "\n" not in str(caught.value)
 
 
 # --- files that nobody vouches for --------------------------------------------------------------------------

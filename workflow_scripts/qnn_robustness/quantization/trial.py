@@ -34,15 +34,23 @@ def try_out(path: str | Path, kernels: Iterable[str]) -> None:
     for tensor in graph.tensors:
         if np.prod(tensor.shape, dtype=np.float64) > MAX_ACTIVATIONS:
             raise UserError(f"{path}: tensor {tensor.index} has the shape {tensor.shape}, too large to be run")
-    command = [sys.executable, "-m", "qnn_robustness.quantization.trial", str(path), *kernels]
+    in_own_process(path, "qnn_robustness.quantization.trial", *kernels, what="the TFLite interpreter", seconds=SECONDS)
+
+
+def in_own_process(path: str | Path, module: str, *arguments: str, what: str, seconds: int) -> None:
+    """Run `python -m module path arguments`; what it writes to its last line of stderr is why the file is refused.
+
+    Raises UserError, with one line, when it fails, crashes (`what` names the program that then did) or does not end.
+    """
+    command = [sys.executable, "-m", module, str(path), *arguments]
     environment = {**os.environ, "PYTHONPATH": LIBRARY, "OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise UserError(f"{path}: does not answer within {SECONDS} s; convert the model again") from None
+        raise UserError(f"{path}: does not answer within {seconds} s; convert the model again") from None
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        raise UserError(f"{path}: crashes the TFLite interpreter ({name}): damaged, or not made by TFLite's converter")
+        raise UserError(f"{path}: crashes {what} ({name}): damaged, or not made by TensorFlow")
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         reason = lines[-1].removeprefix("error: ").removeprefix(f"{path}: ")

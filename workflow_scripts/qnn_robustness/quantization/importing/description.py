@@ -9,6 +9,7 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import precision_of, read_graph
 from qnn_robustness.quantization.importing.integer_file import ends_in_softmax, representable_span
 from qnn_robustness.quantization.importing.keras_configuration import layers, read_configuration
+from qnn_robustness.quantization.importing.saved_model import converted, is_saved_model
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,18 @@ class Description:
 
 
 def describe(path: str | Path) -> Description:
-    """Return what a .tflite, .keras or .h5 file says about its network.
+    """Return what a .tflite, .keras or .h5 file or a SavedModel says about its network.
 
     Raises UserError, with one line, when the file is missing, damaged or of another type, or takes no images.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    described = _tflite(path) if is_tflite(path) else _keras(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    if is_saved_model(path):
+        with converted(path) as file:
+            described = _tflite(file)
+    else:
+        described = _tflite(path) if is_tflite(path) else _keras(path)
     if len(described.shape) != 3 or min(described.shape) < 1 or described.shape[2] not in (1, 3):
         raise UserError(f"{path}: takes inputs of shape {list(described.shape)}; images are [height, width, 1 or 3]")
     return described

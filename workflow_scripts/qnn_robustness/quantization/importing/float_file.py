@@ -17,6 +17,7 @@ from qnn_robustness.quantization.importing.declaration import CHECKED, Declarati
 from qnn_robustness.quantization.importing.description import is_tflite
 from qnn_robustness.quantization.importing.float_tflite import rebuild
 from qnn_robustness.quantization.importing.keras_file import load_keras_file
+from qnn_robustness.quantization.importing.saved_model import converted, is_saved_model
 from qnn_robustness.quantization.own_unit import behind_scaling
 
 TOLERANCE = 1e-3  # of the sum of probabilities
@@ -40,7 +41,7 @@ def import_file(
     Raises UserError, with one line, for a file that is damaged, holds code, or is not what was declared.
     """
     try:
-        network = rebuild(file) if is_tflite(file) else load_keras_file(file)
+        network = _load(file)
     except UserError as error:
         raise UserError(f"{declaration.place}: {error}") from error
     outputs = network.output_shape
@@ -68,6 +69,13 @@ def import_file(
             "sha256": sha256_file(network_path),
         },
     )
+
+
+def _load(file: str | Path) -> keras.Model:
+    if is_saved_model(file):
+        with converted(file) as tflite:
+            return rebuild(tflite)
+    return rebuild(file) if is_tflite(file) else load_keras_file(file)
 
 
 def without_rescaling(network: keras.Model, scaling: InputScaling) -> tuple[keras.Model, InputScaling]:

@@ -29,7 +29,7 @@ def read_configuration(path: Path) -> Any:
                 raise UserError(f"{path}: holds weights only; save the whole model")
             return json.loads(file.attrs["model_config"])
     if start[:4] != b"PK\x03\x04":
-        raise UserError(f"{path}: is no .tflite, .keras or .h5 file")
+        raise UserError(f"{path}: is no .tflite, .keras or .h5 file and no SavedModel")
     with zipfile.ZipFile(path) as archive:
         if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
             raise UserError(f"{path}: would take more than {MAX_BYTES:,} bytes unpacked")
