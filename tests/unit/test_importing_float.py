@@ -22,7 +22,7 @@ from qnn_robustness.data.splits import to_unit
 from qnn_robustness.models.float_network import load_network, predict
 from qnn_robustness.quantization.importing.declaration import Declaration
 from qnn_robustness.quantization.importing.description import describe
-from qnn_robustness.quantization.importing.float_file import import_file, without_softmax
+from qnn_robustness.quantization.importing.float_file import import_file, without_rescaling, without_softmax
 from qnn_robustness.quantization.importing.keras_file import load_keras_file
 from qnn_robustness.quantization.own_unit import behind_scaling, taken_apart
 from qnn_robustness.quantization.quantize import quantize
@@ -103,6 +103,13 @@ def test_a_rescaling_in_front_becomes_part_of_the_scaling(tmp_path: Path) -> Non
     expected = brightness(activation=None)(TEST.samples.astype(np.float32)).numpy()
     found = predict(network, to_unit(TEST.samples))
     np.testing.assert_allclose(found - found[:, :1], expected - expected[:, :1], rtol=1e-3, atol=1e-3)
+
+
+def test_a_rescaling_beside_other_layers_that_take_the_image_stays() -> None:
+    inputs = keras.Input(SHAPE)
+    both = keras.layers.Add()([keras.layers.Rescaling(2.0)(inputs), keras.layers.Conv2D(3, 1)(inputs)])
+    network = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(both)))
+    assert without_rescaling(network, InputScaling()) == (network, InputScaling())
 
 
 def test_a_softmax_layer_at_the_end_is_seen_in_the_file(tmp_path: Path) -> None:

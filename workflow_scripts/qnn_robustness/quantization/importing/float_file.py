@@ -89,7 +89,11 @@ def without_rescaling(network: keras.Model, scaling: InputScaling) -> tuple[kera
     slope, intercept = steps[0].scale, steps[0].offset
     if np.ndim(slope) or np.ndim(intercept) or slope <= 0 or len(network.inputs[0].shape) != 4:
         return network, scaling
-    return keras.Model(steps[0].output, network.outputs[0]), scaling.after(float(slope), float(intercept))
+    try:
+        rest = keras.Model(steps[0].output, network.outputs[0])
+    except ValueError:  # the image goes to other layers, too
+        return network, scaling
+    return rest, scaling.after(float(slope), float(intercept))
 
 
 def are_probabilities(outputs: np.ndarray) -> bool:
