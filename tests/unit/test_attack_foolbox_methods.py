@@ -323,6 +323,16 @@ def test_a_sample_does_not_depend_on_its_batch(name: str, problem: Linear) -> No
         np.testing.assert_array_equal(runs[0].queries, runs[1].queries)
 
 
+def test_hop_skip_jump_halves_as_often_in_every_batch() -> None:
+    """With 16 values the tolerance of Linf is a power of two: rounding alone would decide about the last halving."""
+    problem = linear(4, samples=8, shape=(4, 4, 1), classes=3, margin=0.2)
+    parameters = dict(steps=2, initial_gradient_eval_steps=10, max_gradient_eval_steps=20, gamma=1.0)
+    parameters |= dict(smallest_probe=0.0, initial_draws=30)
+    runs = crafted_in_batches(hop_skip_jump, "linf", problem, problem.numpy_model(), (8, 1), parameters)
+    assert runs[0].found.all()
+    np.testing.assert_allclose(runs[0].adversarial, runs[1].adversarial, atol=1e-6)
+
+
 class Nearest:
     """In place of the compiled optimiser: the nearest point to `x0` on the boundary, as far as the region reaches."""
 

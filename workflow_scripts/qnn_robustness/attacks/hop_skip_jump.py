@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import eagerpy as ep
@@ -21,9 +22,10 @@ class HopSkipJump(HopSkipJumpAttack):
     """Foolbox's HopSkipJump, independent of the batch and with probes that integer networks can feel.
 
     Foolbox divides the gradient estimates of a batch by the norm of the whole batch, so that steps shrink as
-    the batch grows; here each has length one (as in the paper, equation 9). `smallest_probe` is the least
-    root mean square, per input value, of the random probes: the paper's delta is far below one level of an
-    8-bit input, where the decision of an integer network cannot change.
+    the batch grows; here each has length one (as in the paper, equation 9). Searches for the boundary end at
+    the same step for every sample. `smallest_probe` is the least root mean square, per input value, of the random
+    probes: the paper's delta is far below one level of an 8-bit input, where the decision of an integer network
+    cannot change.
     """
 
     def __init__(self, smallest_probe: float, **arguments):
@@ -49,6 +51,22 @@ class HopSkipJump(HopSkipJumpAttack):
         gradients = ep.mean(atleast_kd(weights, probes.ndim) * probes, axis=0)
         lengths = ep.norms.l2(flatten(gradients), axis=-1)
         return gradients / (atleast_kd(lengths, gradients.ndim) + 1e-12)
+
+    def _binary_search(
+        self, is_adversarial: Callable[[ep.Tensor], ep.Tensor], originals: ep.Tensor, perturbed: ep.Tensor
+    ) -> ep.Tensor:
+        """Return the adversarial points next to the boundary on the way from the originals, all after as many halvings.
+
+        Foolbox asks until each of the batch is within the tolerance; for Linf their rounding decides when that is.
+        """
+        linf, size = self.constraint == "linf", math.prod(originals.shape[1:])
+        highs = self.distance(originals, perturbed) if linf else ep.ones(originals, len(originals))
+        lows = ep.zeros_like(highs)
+        for _ in range(math.ceil(math.log2(size ** (2.0 if linf else 1.5) / self.gamma))):
+            middle = (lows + highs) / 2
+            adversarial = is_adversarial(self._project(originals, perturbed, middle))
+            highs, lows = ep.where(adversarial, middle, highs), ep.where(adversarial, lows, middle)
+        return self._project(originals, perturbed, highs)
 
     def select_delta(self, originals: ep.Tensor, distances: ep.Tensor, step: int) -> ep.Tensor:
         size = int(np.prod(originals.shape[1:]))
