@@ -101,7 +101,7 @@ def multiply_accumulates(path: str, operator: Operator) -> int:
 
 
 def lifetimes(graph: Graph) -> list[Buffer]:
-    """Return the activations of a graph with their sizes (bytes, aligned) and lifetimes.
+    """Return the activations of a graph with their sizes (bytes, aligned) and lifetimes, by the numbers of the tensors.
 
     Inputs are there from the start, outputs until the end. Constants stay in flash.
     """
@@ -115,18 +115,18 @@ def lifetimes(graph: Graph) -> list[Buffer]:
             if tensor is not None and tensor.index in first:
                 last[tensor.index] = operator.position
     last.update({tensor.index: len(graph.operators) for tensor in graph.outputs if tensor.index in first})
-    return [Buffer(_size(graph, graph.tensors[index]), first[index], last[index]) for index in first]
+    return [Buffer(_size(graph, graph.tensors[index]), first[index], last[index]) for index in sorted(first)]
 
 
 def plan(buffers: Sequence[Buffer]) -> list[int]:
     """Return the place (bytes from the start of the arena) of each buffer.
 
-    The plan of TensorFlow Lite Micro's GreedyMemoryPlanner: from the largest to the smallest, each at the lowest
-    place where it fits between those that are in memory at the same time.
+    The plan of TensorFlow Lite Micro's GreedyMemoryPlanner: from the largest to the smallest, of equal ones the last
+    first, each at the lowest place where it fits between those that are in memory at the same time.
     """
     places = [0] * len(buffers)
     placed: list[int] = []
-    for index in sorted(range(len(buffers)), key=lambda i: -buffers[i].size):
+    for index in sorted(range(len(buffers)), key=lambda i: (-buffers[i].size, -i)):
         place = 0
         rivals = [i for i in placed if buffers[i].overlaps(buffers[index])]
         for other in sorted(rivals, key=lambda i: places[i]):
