@@ -6,8 +6,6 @@ operations on files, networks and Python; of the rest the converter takes what T
 
 from __future__ import annotations
 
-import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +15,9 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.trial import in_own_process
 
 SECONDS = 900
-_REFUSED = re.compile("File(?!name)|PyFunc|Dataset|Iterator|Reader|Summary|Table|Send|Recv|Rpc|CustomCall|HostCompute")
-_INITIALIZER = "__saved_model_init_op"  # the signature that is run when a SavedModel is loaded
+# The program of that process, run by name: importing it here would bring TensorFlow to whoever describes a file.
+CONVERSION = f"{__name__}_conversion"
+DATA_FILES = ("saved_model_conversion.py",)
 
 
 def is_saved_model(path: str | Path) -> bool:
@@ -37,46 +36,8 @@ def converted(folder: str | Path) -> Iterator[Path]:
         raise UserError(f"{folder}: is a folder without saved_model.pb; give a SavedModel or a file")
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "float32.tflite"
-        in_own_process(folder, __name__, str(file), what="TensorFlow's converter", seconds=SECONDS)
+        in_own_process(folder, CONVERSION, str(file), what="TensorFlow's converter", seconds=SECONDS)
         try:
             yield file
         except UserError as error:
             raise UserError(str(error).replace(str(file), str(folder))) from error
-
-
-def _check(folder: str) -> None:
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    content = saved_model_pb2.SavedModel.FromString((Path(folder) / "saved_model.pb").read_bytes())
-    for graph in content.meta_graphs:
-        if not graph.HasField("object_graph_def"):
-            raise UserError(f"{folder}: was saved by TensorFlow 1; save it with TensorFlow 2")
-        kinds = {node.WhichOneof("kind") for node in graph.object_graph_def.nodes}
-        names = [output.name for output in graph.signature_def[_INITIALIZER].outputs.values()]
-        names += [name for collection in graph.collection_def.values() for name in collection.node_list.value]
-        first = {name.split(":")[0] for name in names}
-        run = [node for node in graph.graph_def.node if node.name in first and (node.op != "NoOp" or node.input)]
-        if kinds & {"resource", "asset"} or run:
-            raise UserError(f"{folder}: has tables, files or code that loading it would run; give the .keras file")
-        functions = graph.graph_def.library.function
-        nodes = [*graph.graph_def.node, *(node for function in functions for node in function.node_def)]
-        for node in nodes:
-            if _REFUSED.search(node.op):
-                raise UserError(f"{folder}: has an operation '{node.op}', which is not run; give the .keras file")
-
-
-def _convert(folder: str, target: str) -> None:
-    _check(folder)
-    import tensorflow as tf
-
-    Path(target).write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
-
-
-if __name__ == "__main__":
-    try:
-        _convert(*sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except Exception as error:  # protobuf, TensorFlow and MLIR raise whatever they stumble over
-        reason = " ".join(str(error).split())[:200]
-        sys.exit(f"error: not a convertible SavedModel ({type(error).__name__}: {reason}); give the .keras file")
