@@ -9,10 +9,13 @@ import re
 import sys
 from pathlib import Path
 
-import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
-
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.lean_keras import hide_extras
+
+hide_extras()
+
+import tensorflow as tf  # noqa: E402
+from tensorflow.core.protobuf import saved_model_pb2  # noqa: E402
 
 _REFUSED = re.compile("File(?!name)|PyFunc|Dataset|Iterator|Reader|Summary|Table|Send|Recv|Rpc|CustomCall|HostCompute")
 _INITIALIZER = "__saved_model_init_op"  # the signature that is run when a SavedModel is loaded
