@@ -5,6 +5,7 @@ TABLES = [
     "headline",
     "clean_accuracy",
     "robust_accuracy",
+    "attacks",
     "worst_case",
     "defenses",
     "device_cost",

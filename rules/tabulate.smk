@@ -63,6 +63,11 @@ MADE_TABLES = {
         },
         {"kernels": C.compared_kernels},
     ),
+    "attacks": (
+        "attacks",
+        {"robust_accuracy": "results/tables/robust_accuracy.csv"},
+        {"kernels": C.compared_kernels},
+    ),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from attack_models import Linear, linear
 from attack_oracles import attacked, attacked_some, check_independence, rectified, rowwise_model
 
-from qnn_robustness.attacks import apgd, autoattack, autoattack_few_classes
+from qnn_robustness.attacks import apgd, autoattack, autoattack_few_classes, square
 from qnn_robustness.attacks.fab import FINAL_STEPS
 from qnn_robustness.common.distances import distance
 from qnn_robustness.common.errors import UserError
@@ -66,6 +66,14 @@ def test_survivors_meet_every_part_and_others_only_the_first_ones(classes: int, 
     assert (result.queries[~result.found] == full).all()
     assert (result.queries[result.found] < full).all()
     assert sum(len(call) for call in result.calls) == result.queries.sum()
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_square_follows_the_schedule_for_ten_thousand_queries(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, shares, share_at = linear(seed=6, samples=4, classes=classes), [], square.share_at
+    monkeypatch.setattr(square, "share_at", lambda *arguments: shares.append(share_at(*arguments)) or shares[-1])
+    assert not run("linf", network, network.distances("linf").min() * 0.5).found.any()
+    assert shares == [0.8] * 9 + [0.4] * (QUERIES - 11)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -309,7 +309,7 @@ def test_fmn_projects_onto_the_ball() -> None:
     np.testing.assert_allclose(after, np.minimum(before, radii.numpy()), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["deepfool_l2", "ddn_l2", "fmn_l2", "fmn_linf", "mi_fgsm_linf"])
+@pytest.mark.parametrize("name", ["deepfool_l2", "carlini_wagner_l2", "ddn_l2", "fmn_l2", "fmn_linf", "mi_fgsm_linf"])
 def test_a_sample_does_not_depend_on_its_batch(name: str, problem: Linear) -> None:
     if name == "mi_fgsm_linf":
         method, norm, budgets = mi_fgsm, "linf", [2 / 255]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import foolbox
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from attack_oracles import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qnn_robustness.attacks import square
+from qnn_robustness.attacks import geoda, square, zoo
 from qnn_robustness.attacks.crafting.craft import Setting, craft
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.attacks.square import _pattern
@@ -275,3 +277,17 @@ def test_a_target_is_reached_and_never_below_the_exact_distance_to_it(norm: str)
         assert distance(norm, found, network.samples).max() <= limit + 1e-6
         assert not reached[least > limit].any()
         assert reached.sum() >= wanted
+
+
+@pytest.mark.parametrize("method", [square, geoda, zoo])
+def test_samples_without_rows_and_columns_are_refused(method: ModuleType) -> None:
+    network = linear(seed=1, samples=3, shape=(12,))
+    parameters = {
+        square: dict(queries=5, initial_share=0.8),
+        geoda: dict(queries=50, query_ratio=0.6, sigma=0.02, tolerance=1e-3, subspace=4, initial_draws=20),
+        zoo: dict(binary_search_steps=1, steps=2, step_size=0.01, confidence=0.0, initial_constant=1.0)
+        | dict(difference=0.1, coordinates=2, attack_spaces=[], importance_sampling=False, abort_early=False),
+    }[method]
+    criterion = foolbox.criteria.Misclassification(network.labels)
+    with pytest.raises(ValueError, match=r"expected samples \[N, H, W, C\], got the shape \[3, 12\]"):
+        method.build("l2", **parameters)(network.numpy_model(), network.samples, criterion, epsilons=[0.1])

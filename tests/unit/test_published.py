@@ -1,4 +1,4 @@
-"""What is kept in the repository is what a run made: reference networks, tables, the README's headline."""
+"""What is kept in the repository is what a run made: reference networks, tables, and what the README shows of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_file
-from qnn_robustness.evaluation.publish import markdown, publish, with_table
+from qnn_robustness.evaluation.publish import SHOWN, markdown, publish, with_table
 from qnn_robustness.models import reference
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,11 +53,14 @@ def test_reference_networks_are_those_of_the_manifest():
             assert path.stat().st_size < 1_000_000
 
 
-def test_the_headline_of_the_readme_is_the_published_table():
+def test_the_tables_of_the_readme_are_the_published_ones():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for folder in sorted(path for path in PUBLISHED.iterdir() if path.is_dir()):
-        table = pd.read_csv(folder / "headline.csv", keep_default_na=False)
-        assert with_table(readme, f"headline:{folder.name}", markdown(table)) == readme
+        shown = [table for table in SHOWN if f"<!-- {table}:{folder.name} -->" in readme]
+        assert shown, f"nothing of {folder.name} is shown"
+        for name in shown:
+            table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False)
+            assert with_table(readme, f"{name}:{folder.name}", markdown(table)) == readme
 
 
 @pytest.fixture
@@ -84,6 +87,15 @@ def test_publishing_copies_hashes_and_fills_the_readme(run):
     assert (root / "README.md").read_text() == (
         "a\n<!-- headline:x -->\n| model | clean |\n| --- | --- |\n| m | 1.0 |\n<!-- /headline:x -->\nb\n"
     )
+
+
+def test_the_readme_shows_every_table_that_it_has_marks_for(run):
+    results, root = run
+    (results / "tables" / "attacks.csv").write_text("attack,int8\npgd,2.0\n")
+    with (root / "README.md").open("a") as readme:
+        readme.write("<!-- attacks:x -->\n<!-- /attacks:x -->\n")
+    publish(results, root, "x")
+    assert "<!-- attacks:x -->\n| attack | int8 |\n| --- | --- |\n| pgd | 2.0 |\n" in (root / "README.md").read_text()
 
 
 def test_comparisons_of_integer_models_are_gathered_over_the_runs(run):

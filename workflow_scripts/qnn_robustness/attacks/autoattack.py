@@ -1,7 +1,8 @@
 """AutoAttack, the standard version (Croce and Hein 2020, section 5), for networks with four classes or more.
 
 APGD on the cross-entropy, APGD on the targeted difference of logits ratio, targeted FAB and Square, one after the
-other, each on the samples that the earlier ones have not fooled.
+other, each on the samples that the earlier ones have not fooled. Square follows the schedule for 10,000 queries however
+few it may spend, as in the reference implementation of the authors.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from qnn_robustness.attacks.crafting.losses import FEWEST_CLASSES
 from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.attacks.crafting.survivors import Outcome, SurvivorsAttack, Task, in_turn
 from qnn_robustness.attacks.fab import FAB
-from qnn_robustness.attacks.square import Square
+from qnn_robustness.attacks.square import SCHEDULE, Square
 from qnn_robustness.common.errors import UserError
 
 ACCESS = "white_box"
@@ -48,7 +49,7 @@ def build(norm: str, *, steps: int, targets: int, queries: int) -> Attack:
         APGD(norm, loss="ce", steps=steps),
         APGD(norm, loss="dlr_targeted", steps=steps, targets=targets),
         FAB(norm, steps=steps, targets=targets),
-        Square(norm, queries=queries, initial_share=INITIAL_SHARE),
+        Square(norm, queries=queries, initial_share=INITIAL_SHARE, schedule=SCHEDULE),
     ]
     return AutoAttack(norm, parts)
 

@@ -12,7 +12,7 @@ from qnn_robustness.attacks.apgd import APGD
 from qnn_robustness.attacks.autoattack import ENOUGH_CLASSES, INITIAL_SHARE, AutoAttack
 from qnn_robustness.attacks.crafting import balls
 from qnn_robustness.attacks.fab import FAB
-from qnn_robustness.attacks.square import Square
+from qnn_robustness.attacks.square import SCHEDULE, Square
 from qnn_robustness.common.errors import UserError
 
 ACCESS = "white_box"
@@ -31,7 +31,7 @@ def build(norm: str, *, steps: int, queries: int) -> Attack:
         APGD(norm, loss="ce", steps=steps),
         APGD(norm, loss="margin", steps=steps),
         FAB(norm, steps=steps, targets=0),
-        Square(norm, queries=queries, initial_share=INITIAL_SHARE),
+        Square(norm, queries=queries, initial_share=INITIAL_SHARE, schedule=SCHEDULE),
     ]
     return AutoAttackFewClasses(norm, parts)
 

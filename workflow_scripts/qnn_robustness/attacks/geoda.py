@@ -17,7 +17,7 @@ from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
 from qnn_robustness.attacks.crafting.array_model import rounds_at_once
 from qnn_robustness.attacks.crafting.blended_noise import BlendedNoise
 from qnn_robustness.attacks.crafting.goals import Goal
-from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.crafting.network import Network, check_images
 from qnn_robustness.common.distances import distance
 
 ACCESS = "decision"
@@ -104,6 +104,7 @@ class GeoDA(ArrayAttack):
 
     def search(self, network: Network, clean: np.ndarray, goal: Goal, *, start: np.ndarray) -> np.ndarray:
         """Return the nearest adversarial inputs found from `start`, adversarial points [N, H, W, C]."""
+        check_images(clean)
         search = _Search(
             network,
             goal,

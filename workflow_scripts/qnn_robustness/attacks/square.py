@@ -12,14 +12,15 @@ from qnn_robustness.attacks.crafting import balls
 from qnn_robustness.attacks.crafting.draws import Draws, whole
 from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.losses import cross_entropy, margin
-from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.crafting.network import Network, check_images
 from qnn_robustness.attacks.crafting.survivors import Outcome, SurvivorsAttack, Task
 
 ACCESS = "score"
 NORMS = balls.NORMS
 BUDGETED = True
 
-HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)  # queries, of 10,000, after which the share is halved
+SCHEDULE = 10_000  # queries that the schedule of the paper is for
+HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)  # queries, of these, after which the share is halved
 SMALLEST_SIDE = 3  # of the squares of the L2 version
 TILES = 5  # tiles along each side of the first L2 perturbation
 TINY = 1e-10
@@ -31,25 +32,25 @@ class Square(SurvivorsAttack):
     """Raises the margin of the logits by changes of one square at a time; keeps those that help.
 
     A square covers `initial_share` of the image at first, and less as `queries` are used up. `queries` is the
-    largest number for a sample, that of the clean one included. Towards a target it lowers the cross-entropy of that
-    class instead.
+    largest number for a sample, that of the clean one included. The schedule of the shares is stretched to `schedule`
+    queries, which are `queries` where nothing is given. Towards a target it lowers the cross-entropy of that class
+    instead.
     """
 
     takes_targets = True
 
-    def __init__(self, norm: str, *, queries: int, initial_share: float):
+    def __init__(self, norm: str, *, queries: int, initial_share: float, schedule: int | None = None):
         super().__init__(norm)
-        self.queries, self.initial_share = queries, initial_share
+        self.queries, self.initial_share, self.schedule = queries, initial_share, schedule or queries
 
     def search(self, network: Network, task: Task, epsilon: float) -> Outcome:
         """Attack `task` [N, H, W, C]; a failure comes back as the best point."""
-        if task.clean.ndim != 4:
-            raise ValueError(f"expected samples [N, H, W, C], got the shape {task.clean.shape}")
+        check_images(task.clean)
         walk = (_LinfWalk if self.norm == "linf" else _L2Walk)(network, task, epsilon)
         for query in range(2, self.queries):
             if not len(walk.rows):
                 break
-            walk.step(network, share_at(query, self.queries, self.initial_share))
+            walk.step(network, share_at(query, self.schedule, self.initial_share))
         return walk.result()
 
 
@@ -187,12 +188,12 @@ class _L2Walk(_Walk):
         return np.clip(self.clean + balls.column(scale, moves) * moves, 0, 1)
 
 
-def share_at(query: int, queries: int, initial: float) -> float:
-    """Return the share of the image that a square covers at a query; the schedule is stretched to `queries`.
+def share_at(query: int, schedule: int, initial: float) -> float:
+    """Return the share of the image that a square covers at a query; the schedule is stretched to `schedule` queries.
 
     Section 3.2 of the paper halves it after 10, 50, 200, 1,000, 2,000, ... of 10,000 queries.
     """
-    return initial / 2 ** sum(query * 10_000 > halving * queries for halving in HALVINGS)
+    return initial / 2 ** sum(query * SCHEDULE > halving * schedule for halving in HALVINGS)
 
 
 def _signs(draws: np.ndarray) -> np.ndarray:

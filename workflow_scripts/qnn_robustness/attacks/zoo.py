@@ -15,7 +15,7 @@ from qnn_robustness.attacks.crafting import adam
 from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
 from qnn_robustness.attacks.crafting.array_model import ArrayModel, rounds_at_once
 from qnn_robustness.attacks.crafting.goals import Goal, margins
-from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.crafting.network import Network, check_images
 from qnn_robustness.common.distances import distance
 
 ACCESS = "score"
@@ -148,6 +148,7 @@ class ZOO(ArrayAttack):
 
     def search(self, network: Network, clean: np.ndarray, goal: Goal) -> np.ndarray:
         """Return the nearest adversarial inputs found; the inputs themselves where none was."""
+        check_images(clean)
         best, nearest = clean.copy(), np.full(len(clean), np.inf)
         constants = np.full(len(clean), self.initial_constant)
         low, high = np.zeros(len(clean)), np.full(len(clean), np.inf)

@@ -1,4 +1,4 @@
-"""What a run leaves in the repository: small tables and figures with a manifest, and the headline in the README."""
+"""What a run leaves in the repository: small tables and figures with a manifest, and what of them the README shows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from qnn_robustness.common.files import sha256_file, write_text
 
 MANIFEST = "MANIFEST.sha256"
 LARGEST = 1_000_000  # bytes of a published file
+SHOWN = ("headline", "attacks")  # tables that the README may show
 
 
 def publish(results: Path, root: Path, run: str) -> None:
     """Copy results/tables/*.csv and results/figures/*.{svg,png} to `root`/docs/results/`run`.
 
-    Files of an earlier run of this name are removed; the manifest, the README's headline and the comparison of
+    Files of an earlier run of this name are removed; the manifest, the tables in the README and the comparison of
     integer models over all published runs are written anew.
 
-    Raises UserError when `run` is no plain name, there are no tables, or a file is too large for a repository.
+    Raises UserError when `run` is no plain name, there are no tables, a file is too large for a repository, or the
+    README has no marks for a table of this run.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", run):
         raise UserError(f"{run}: no name of a run; expected lower-case letters, digits and _, such as cifar10")
@@ -38,9 +40,22 @@ def publish(results: Path, root: Path, run: str) -> None:
         shutil.copyfile(path, published / run / path.name)
     _gather(published, "integer_model_exactness.csv")
     write_manifest(published)
-    readme = root / "README.md"
-    headline = pd.read_csv(published / run / "headline.csv", keep_default_na=False)
-    write_text(readme, with_table(readme.read_text(encoding="utf-8"), f"headline:{run}", markdown(headline)))
+    _show(root / "README.md", published / run, run)
+
+
+def _show(readme: Path, published: Path, run: str) -> None:
+    """Write the tables of a run into the README, where it has their marks.
+
+    Raises UserError when it has none.
+    """
+    text = readme.read_text(encoding="utf-8")
+    shown = [table for table in SHOWN if f"<!-- {table}:{run} -->" in text]
+    if not shown:
+        raise UserError(f"{readme}: the page lacks the marks <!-- {SHOWN[0]}:{run} --> and <!-- /{SHOWN[0]}:{run} -->")
+    for table in shown:
+        rows = pd.read_csv(published / f"{table}.csv", keep_default_na=False)
+        text = with_table(text, f"{table}:{run}", markdown(rows))
+    write_text(readme, text)
 
 
 def _gather(published: Path, table: str) -> None:

@@ -10,6 +10,7 @@ from qnn_robustness.evaluation import cost_and_robustness as worth
 from qnn_robustness.evaluation import detection as detectors
 from qnn_robustness.evaluation import metrics
 from qnn_robustness.evaluation import worst_case as worst
+from qnn_robustness.evaluation.attack_suite import attack_suite
 
 
 def _records(paths: Iterable[str]) -> pd.DataFrame:
@@ -58,6 +59,11 @@ def headline(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.Dat
     """Return clean and worst-case robust accuracy side by side, as text with intervals."""
     clean, robust = pd.read_csv(inputs["clean_accuracy"]), pd.read_csv(inputs["worst_case"])
     return metrics.headline(clean, robust, kernels)
+
+
+def attacks(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.DataFrame:
+    """Return all attacks side by side, as text."""
+    return attack_suite(pd.read_csv(inputs["robust_accuracy"]), kernels)
 
 
 def cost_and_robustness(inputs: Mapping[str, list[str]]) -> pd.DataFrame:

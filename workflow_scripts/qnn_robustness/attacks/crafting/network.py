@@ -38,3 +38,9 @@ class Network(ArrayModel):
 
     def normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return ep.normal(self.like, shape).numpy()
+
+
+def check_images(samples: np.ndarray) -> None:
+    """Raise ValueError for samples that have no rows and columns."""
+    if samples.ndim != 4:
+        raise ValueError(f"expected samples [N, H, W, C], got the shape {list(samples.shape)}")

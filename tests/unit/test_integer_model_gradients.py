@@ -1,0 +1,95 @@
+"""Gradients of the integer model on one dense layer, where they are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tflite_builder import Builder
+
+from qnn_robustness.quantization.integer_model.model import KERNELS, IntegerModel
+
+
+def _linear_network(path, input_scale=1 / 255, input_zero_point=-128, output_scale=0.5, activation=0) -> str:
+    """One fully connected layer of 2 inputs and 3 outputs, weights below, bias 0."""
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 1, 1, 2], input_scale, input_zero_point)
+    flat = builder.tensor(np.int8, [1, 2], input_scale, input_zero_point)
+    builder.operator("RESHAPE", [source, builder.constant(np.array([-1, 2], np.int32))], [flat])
+    weights = builder.constant(WEIGHTS, 0.05)
+    bias = builder.constant(np.zeros(3, np.int32), input_scale * 0.05)
+    output = builder.tensor(np.int8, [1, 3], output_scale, 0)
+    options = {"fusedActivationFunction": activation}
+    builder.operator("FULLY_CONNECTED", [flat, weights, bias], [output], "FullyConnectedOptions", **options)
+    return builder.save(path, [source], [output])
+
+
+WEIGHTS = np.array([[100, -50], [-120, 30], [7, 64]], np.int8)
+
+
+def _gradients(model: IntegerModel, x: np.ndarray) -> np.ndarray:
+    """Gradient of each logit [classes, N, ...]."""
+    x = tf.constant(x)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        logits = tf.unstack(model.logits(x), axis=1)
+    return np.stack([tape.gradient(logit, x).numpy() for logit in logits])
+
+
+@pytest.mark.parametrize("kernels", KERNELS["int8"])
+def test_unsaturated_gradient_is_the_real_matrix(tmp_path, kernels):
+    """Without clipping the straight-through gradient of a linear layer is its dequantized weights."""
+    model = IntegerModel.from_file(_linear_network(tmp_path / "linear.tflite"), kernels)
+    gradient = _gradients(model, np.full((1, 1, 1, 2), 0.5, np.float32))[:, 0, 0, 0]
+    np.testing.assert_allclose(gradient, WEIGHTS * 0.05, rtol=1e-5)
+
+
+def test_straight_through_gradient_is_zero_exactly_where_clipped(tmp_path):
+    """Output scale 0.001 saturates outputs 0 and 1; output 2 is below the limit only for small inputs."""
+    model = IntegerModel.from_file(_linear_network(tmp_path / "linear.tflite", output_scale=0.02))
+    x = np.array([[0.9, 0.1], [0.01, 0.01]], np.float32).reshape(2, 1, 1, 2)
+    real = np.einsum("oi,ni->no", WEIGHTS * 0.05, np.round(x[:, 0, 0] * 255) / 255) / 0.02
+    inside = (np.round(real) >= -128) & (np.round(real) <= 127)
+    assert inside.any()
+    assert not inside.all()
+    gradient = _gradients(model, x)[:, :, 0, 0]
+    np.testing.assert_allclose(gradient, inside.T[..., None] * (WEIGHTS * 0.05)[:, None, :], rtol=1e-5)
+
+
+def test_saturated_scores_have_the_gradient_that_leads_back(tmp_path):
+    model = IntegerModel.from_file(_linear_network(tmp_path / "linear.tflite", output_scale=0.02))
+    x = tf.constant(np.array([0.9, 0.1], np.float32).reshape(1, 1, 1, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        logits = model.logits(x, through_saturation=True)
+        total = logits[0, 0]
+    assert logits[0, 0] == 127 * np.float32(0.02)
+    np.testing.assert_allclose(tape.gradient(total, x)[0, 0, 0], WEIGHTS[0] * 0.05, rtol=1e-5)
+    np.testing.assert_array_equal(logits, model.logits(x))
+
+
+def test_smooth_gradient_passes_where_clipped(tmp_path):
+    path = _linear_network(tmp_path / "linear.tflite", output_scale=0.02, activation=1)
+    x = np.array([0.1, 0.25], np.float32).reshape(1, 1, 1, 2)  # real output 0 is -0.125: a dead unit
+    hard = _gradients(IntegerModel.from_file(path), x)[:, 0, 0, 0]
+    soft = _gradients(IntegerModel.from_file(path, estimator="smooth"), x)[:, 0, 0, 0]
+    assert not hard[0].any()
+    assert np.all(soft[0] * WEIGHTS[0] > 0)
+    exact = IntegerModel.from_file(path).logits(x).numpy()
+    np.testing.assert_array_equal(IntegerModel.from_file(path, estimator="smooth").logits(x).numpy(), exact)
+
+
+def test_inputs_beyond_the_range_of_codes_get_no_gradient(tmp_path):
+    model = IntegerModel.from_file(_linear_network(tmp_path / "linear.tflite"))
+    x = np.array([0.5, 1.2], np.float32).reshape(1, 1, 1, 2)
+    gradient = _gradients(model, x)[:, 0, 0, 0]
+    assert gradient[:, 0].all()
+    assert not gradient[:, 1].any()
+
+
+def test_quantization_rounds_halves_to_even_and_saturates(tmp_path):
+    path = _linear_network(tmp_path / "linear.tflite", input_scale=0.25, input_zero_point=-3)
+    model = IntegerModel.from_file(path)
+    x = np.array([0.125, 0.375, -0.125, -0.375, 1.0, 99.0, -99.0], np.float32).reshape(7, 1, 1, 1)
+    x = np.repeat(x, 2, axis=3)
+    np.testing.assert_array_equal(model.quantize(x)[:, 0, 0, 0], [-3, -1, -3, -5, 1, 127, -128])

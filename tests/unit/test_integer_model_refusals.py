@@ -1,0 +1,103 @@
+"""What the integer model refuses, each in one line that names the operator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tflite_builder import Builder, save_logistic
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.flatbuffer import read_graph
+from qnn_robustness.quantization.integer_model import operators
+from qnn_robustness.quantization.integer_model.model import LAYERS, IntegerModel
+
+
+def test_unsupported_operator_is_named_with_its_position(tmp_path):
+    path = save_logistic(tmp_path / "logistic.tflite")
+    with pytest.raises(UserError, match=r"logistic\.tflite: operator 1 \(LOGISTIC\): is not supported"):
+        IntegerModel.from_file(path)
+
+
+def test_a_slice_of_activations_is_named_and_not_taken_for_one_of_shapes(tmp_path):
+    builder = Builder()
+    source, cut = builder.tensor(np.int8, [1, 4, 4, 1], 0.1), builder.tensor(np.int8, [1, 2, 4, 1], 0.1)
+    bounds = [builder.constant(np.array(values, np.int32)) for values in ([0, 1, 0, 0], [1, 3, 4, 1], [1, 1, 1, 1])]
+    builder.operator("STRIDED_SLICE", [source, *bounds], [cut], "StridedSliceOptions")
+    path = builder.save(tmp_path / "slice.tflite", [source], [cut])
+    with pytest.raises(UserError, match=r"operator 0 \(STRIDED_SLICE\): is not supported in this place"):
+        IntegerModel.from_file(path)
+    with pytest.raises(UserError, match=r"operator 0 \(STRIDED_SLICE\): is not supported in this place"):
+        operators.check_operators(read_graph(path))
+
+
+def _conv(path: Path, shape: list[int], **changes: int) -> str:
+    """A 3x3 convolution of a 5x5 image, whose output is said to have this shape."""
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 5, 5, 2], 0.1), builder.tensor(np.int8, shape, 0.2)
+    weights, bias = builder.constant(np.ones((4, 3, 3, 2), np.int8), 0.1), builder.constant(np.zeros(4, np.int32), 0.01)
+    options = dict(padding=1, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1) | changes
+    builder.operator("CONV_2D", [source, weights, bias], [output], "Conv2DOptions", **options)
+    return builder.save(path, [source], [output])
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "message"),
+    [
+        ([1, 3, 2, 4], {}, r"gives the shape \(3, 3, 4\); the file says \(3, 2, 4\)"),
+        ([1, 3, 4], {}, r"gives the shape \(3, 3, 4\); the file says \(3, 4\)"),
+        ([1, 3, 3, 4], {"dilationHFactor": 2**30}, r"has filters too large for dilations \(1073741824, 1\)"),
+        ([1, 3, 3, 4], {"dilationHFactor": 2**15}, r"cannot be run \("),
+    ],
+)
+def test_shapes_that_contradict_the_operator_are_refused(
+    shape: list[int], changes: dict, message: str, tmp_path: Path
+) -> None:
+    IntegerModel.from_file(_conv(tmp_path / "conv.tflite", [1, 3, 3, 4]))
+    with pytest.raises(UserError, match=rf"conv\.tflite: operator 0 \(CONV_2D\): {message}") as caught:
+        IntegerModel.from_file(_conv(tmp_path / "conv.tflite", shape, **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sizes", [[-1, 16], [1, 2, 16], [32]])
+def test_a_constant_shape_other_than_that_of_the_output_is_refused(sizes: list[int], tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 4, 4, 2], 0.1), builder.tensor(np.int8, [1, 32], 0.1)
+    builder.operator("RESHAPE", [source, builder.constant(np.array(sizes, np.int32))], [output])
+    path = builder.save(tmp_path / "reshape.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"operator 0 \(RESHAPE\): gives \(.*\); the file says \(1, 32\)"):
+        IntegerModel.from_file(path)
+
+
+def test_a_mean_that_a_scale_takes_beyond_32_bits_is_refused(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int16, [1, 4, 5, 18], 0.5), builder.tensor(np.int16, [1, 4, 5, 1], 2.0**-20)
+    axes = builder.constant(np.array([3], np.int32))
+    builder.operator("MEAN", [source, axes], [output], "ReducerOptions", keepDims=True)
+    path = builder.save(tmp_path / "mean.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"operator 0 \(MEAN\): the sum may overflow 32 bits; this cannot be exact"):
+        IntegerModel.from_file(path)
+
+
+def test_codes_that_a_scale_takes_beyond_32_bits_are_refused(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 4], 0.5), builder.tensor(np.int8, [1, 4], 2.0**-24)
+    builder.operator("QUANTIZE", [source], [output], "QuantizeOptions")
+    path = builder.save(tmp_path / "quantize.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"operator 0 \(QUANTIZE\): codes may overflow 32 bits; this cannot be exact"):
+        IntegerModel.from_file(path)
+
+
+def test_what_is_told_without_tensorflow_is_what_the_model_has():
+    assert set(LAYERS) == set(operators.LAYERS)
+
+
+def test_float_network_is_refused(tmp_path):
+    builder = Builder()
+    first, second = (builder.tensor(np.float32, [1, 2, 2, 1]) for _ in range(2))
+    options = {"filterHeight": 1, "filterWidth": 1, "strideH": 1, "strideW": 1}
+    builder.operator("MAX_POOL_2D", [first], [second], "Pool2DOptions", **options)
+    path = builder.save(tmp_path / "float.tflite", [first], [second])
+    with pytest.raises(UserError, match="FLOAT32 input is not converted"):
+        IntegerModel.from_file(path)
