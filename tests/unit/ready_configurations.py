@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import yaml
 
@@ -12,11 +13,18 @@ from qnn_robustness.configuration.loading import load
 
 
 def loaded(overlay: str | None = None, changes: dict | None = None) -> Configuration:
-    """Return config.yaml with an overlay of config/ and changes merged over it."""
+    """Return config.yaml with an overlay of config/, those that it builds on, and changes merged over it."""
     values = _read("config.yaml")
-    if overlay:
-        values = _merged(values, _read(f"config/{overlay}"))
+    for name in _chain(overlay) if overlay else []:
+        values = _merged(values, _read(f"config/{name}"))
     return load(_merged(values, copy.deepcopy(changes or {})), SCHEMA)
+
+
+def _chain(overlay: str) -> list[str]:
+    """Return the overlays of the command at the head of one, which is the last of them."""
+    text = (ROOT / "config" / overlay).read_text(encoding="utf-8").replace("\\\n#", " ")
+    commands = [re.findall(r"config/(\w+\.yaml)", line) for line in text.splitlines() if "--configfile" in line]
+    return next((names for names in commands if names[-1:] == [overlay]), [overlay])
 
 
 def _read(name: str) -> dict:
