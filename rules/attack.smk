@@ -18,11 +18,11 @@ rule craft_adversarial:
         name="{attack}",
         attack=lambda w: C.crafting(w.attack),
         kernels=lambda w: C.search_kernels(w.source, w.attack),
-        source_module=lambda w: C.source_module(w.source, w.attack),
+        source_module=lambda w: C.source_module(w.model, w.source, w.attack),
         code=lambda w: code(
             "craft_adversarial.py",
             module_name("attacks", C.attack(w.attack)["method"]),
-            C.source_module(w.source, w.attack),
+            C.source_module(w.model, w.source, w.attack),
             *dict.fromkeys(module for front in C.fronts(w.attack) for module in preprocessor_modules(front)),
         ),
     script:

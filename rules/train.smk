@@ -68,11 +68,11 @@ rule craft_static:
         "../envs/workflow.yaml"
     params:
         attack=lambda w: C.static_crafting(w.attack),
-        source_module=lambda w: C.source_module("float32", w.attack),
+        source_module=lambda w: C.source_module(w.model, "float32", w.attack),
         code=lambda w: code(
             "craft_static.py",
             module_name("attacks", C.attack(w.attack)["method"]),
-            C.source_module("float32", w.attack),
+            C.source_module(w.model, "float32", w.attack),
         ),
     script:
         "../workflow_scripts/craft_static.py"

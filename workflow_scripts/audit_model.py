@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import write_text  # noqa: E402
 from qnn_robustness.configuration.audit import audit, name_of  # noqa: E402
+from qnn_robustness.configuration.craftings import lacking_operator  # noqa: E402
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -37,6 +38,8 @@ def main(arguments: argparse.Namespace) -> int:
         if "input" in model:
             black, white = model["input"]["range"]
             print(f"{name}: black is {black:g} and white {white:g}; RANGE=... says otherwise")
+    if lacking := lacking_operator(arguments.model):
+        print(f"without gradients, black-box attacks alone: {lacking}")
     print(" ".join(command), flush=True)
     status = subprocess.run([sys.executable, "-m", *command]).returncode
     if status == 0:

@@ -62,6 +62,19 @@ def test_an_integer_network_is_audited_as_it_is(network: str, folder: Path) -> N
     assert accesses == {"white_box", "score", "decision"}
 
 
+def test_a_network_that_the_integer_model_lacks_operators_of_is_attacked_without_gradients(
+    tmp_path: Path, folder: Path
+) -> None:
+    network = brightness_network.save(tmp_path / "leaky.tflite", leaky=True)
+    configuration = loaded("audit.yaml", audit(network, str(folder)))
+    points = [e for name in configuration.experiments for e in configuration.evaluations(name)]
+    assert {configuration.attack_columns(e.attack)["access"] for e in points} == {"score", "decision"}
+    assert {configuration.search_kernels(e.source, e.attack) for e in points} == {"reference"}
+    assert not configuration.emulated()
+    drawn = {figure for entry in configuration.experiments.values() for figure in entry["figures"]}
+    assert drawn == {"robustness_against_budget", "transfer_matrix", "distortion", "examples"}, "the card shows all"
+
+
 def test_a_float_network_brings_all_precisions(tmp_path: Path, folder: Path) -> None:
     configuration = loaded("audit.yaml", audit(keras_file(tmp_path / "own.keras", [4, 4, 3]), str(folder), "-1..1"))
     assert configuration.precisions("own") == ("float32", "int16", "int8")

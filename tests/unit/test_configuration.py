@@ -105,7 +105,7 @@ def test_a_model_given_by_files_has_what_is_given_and_what_follows_from_float32(
     ("attack", "kernels", "diagnose", "emulated"),
     [
         ("pgd", "xnnpack", False, True),
-        ("jump", "reference", False, True),
+        ("jump", "reference", False, False),
         ("jump", "xnnpack", False, False),
         ("jump", "xnnpack", True, True),
     ],
@@ -122,6 +122,7 @@ def test_a_file_is_looked_into_where_the_integer_model_stands_for_it(
     values["run"] = ["audit"]
     configuration = loaded(values)
     if not emulated:
+        assert configuration.source_module("own", "int8", attack).endswith(".sources.tflite_file")
         return check_operators(configuration)
     line = r"^models\.own\.files\.int(8|16): .*own\.tflite: operator 1 \(LOGISTIC\): is not supported; supported: ADD, "
     with pytest.raises(UserError, match=line):
@@ -305,6 +306,6 @@ def test_only_what_exists_is_attacked_evaluated_and_detected() -> None:
     small = {("small", source, target) for source in ("int8", "vote") for target in ("int8", "vote")}
     assert evaluations == {("own", "int8", "int8")} | small
     assert configuration.kernels("vote") == ["tensorflow+reference+reference"]
-    assert configuration.source_module("vote", "pgd").endswith(".sources.vote")
+    assert configuration.source_module("small", "vote", "pgd").endswith(".sources.vote")
     assert configuration.search_kernels("vote", "pgd") == configuration.compared_kernels["vote"]
     assert configuration.reported_kernels == before.reported_kernels == before.compared_kernels

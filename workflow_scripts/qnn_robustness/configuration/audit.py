@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.craftings import lacking_operator
 from qnn_robustness.data.formats import image_folder, speech_commands
 from qnn_robustness.quantization.importing.declaration import nearest_range
 from qnn_robustness.quantization.importing.description import describe
@@ -27,6 +28,11 @@ FEATURE_BUDGETS = {
     "audit_square_linf": {"budgets": ["2/255", "4/255"]},
 }
 ON_CLIPS = ["audit_apgd_linf", "audit_sound_pgd_snr"]
+# Without gradients: of what config/audit.yaml runs what is left for a file that the integer model cannot be made from.
+WITHOUT_GRADIENTS = {
+    "audit_black_box": {"figures": ["robustness_against_budget", "transfer_matrix"]},
+    "audit_minimal": {"attacks": ["audit_hop_skip_jump_l2"]},
+}
 CLIP = "wav"
 MOST_SAMPLES = 2000  # of a large folder as many are kept, stratified
 CALIBRATION = 100
@@ -48,7 +54,8 @@ def audit(
     which values stand for black and white; without it the range in use that is nearest to what the input of an integer
     network can represent is taken, and [0, 1] for others. `labels` are the class folders in the order of the outputs,
     separated by commas; without it they are in alphabetical order, and those of clips in MLPerf Tiny's. `taken` are
-    names of models of the configuration beneath.
+    names of models of the configuration beneath. An integer network with operators that the integer model lacks is
+    attacked without gradients.
 
     Raises UserError, with one line, for whatever does not fit.
     """
@@ -91,8 +98,11 @@ def audit(
         "experiments": {experiment: {"models": [name]} for experiment in EXPERIMENTS},
     }
     if of_sound:
-        return _on_clips(overlay)
-    entry["input"] = {"range": _range(value_range, described.span)}
+        _on_clips(overlay)
+    else:
+        entry["input"] = {"range": _range(value_range, described.span)}
+    if described.precision != "float32" and lacking_operator(model):
+        _without_gradients(overlay, name)
     return overlay
 
 
@@ -132,13 +142,18 @@ def _in_order_of_commands(
     return {name: folders[name] for name in classes}
 
 
-def _on_clips(overlay: dict[str, Any]) -> dict[str, Any]:
+def _without_gradients(overlay: dict[str, Any], name: str) -> None:
+    """Leave out what needs gradients."""
+    overlay["run"] = [*WITHOUT_GRADIENTS]
+    overlay["experiments"] = {experiment: {"models": [name], **own} for experiment, own in WITHOUT_GRADIENTS.items()}
+
+
+def _on_clips(overlay: dict[str, Any]) -> None:
     """Attack features in shares of their range, which the calibration clips give, and sound."""
     overlay["datasets"]["images"]["format"] = "speech_commands"
     for attack, own in overlay["attacks"].items():
         own |= {"lattice": "float"} | FEATURE_BUDGETS.get(attack, {})
     overlay["experiments"]["audit_white_box"]["attacks"] = ON_CLIPS
-    return overlay
 
 
 def _range(text: str | None, span: tuple[float, float] | None) -> list[float]:

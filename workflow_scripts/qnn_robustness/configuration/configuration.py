@@ -79,7 +79,7 @@ class Configuration(Recipes):
     def emulated(self) -> set[tuple[str, str]]:
         """Return the (model, precision) that the integer model stands for in an attack or a diagnosis."""
         points = [e for name in self.experiments for e in self.evaluations(name)]
-        attacked = {(e.model, e.source) for e in points if self.is_emulated(e.source, e.attack)}
+        attacked = {(e.model, e.source) for e in points if self.is_emulated(e.model, e.source, e.attack)}
         whole = {e.model for e in points if e.source == VOTE} | {network.model for network in self.diagnosed()}
         return attacked | set(product(whole, INTEGER))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from qnn_robustness.attacks.crafting import sources
 from qnn_robustness.common import registry
+from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.distance import parse_distance
 from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR
 from qnn_robustness.configuration.settings import Settings
@@ -69,11 +71,31 @@ class Craftings(Settings):
         wanted = self.attack(attack)["search_kernels"]
         return wanted if wanted and source in INTEGER else self.kernels(source)[0]
 
-    def source_module(self, source: str, attack: str) -> str:
-        """Return the module which puts a source precision under attack."""
+    def source_module(self, model: str, source: str, attack: str) -> str:
+        """Return the module which puts a source precision of a model under attack."""
         access = registry.load("attacks", self.attack(attack)["method"]).ACCESS
-        return sources.module_for(source, access, self.search_kernels(source, attack))
+        file = (self.model(model)["files"] or {}).get(source) if source in INTEGER else None
+        has_model = file is None or lacking_operator(file) is None
+        return sources.module_for(source, access, self.search_kernels(source, attack), has_model)
 
-    def is_emulated(self, source: str, attack: str) -> bool:
-        """Return whether the integer model answers an attack on a source precision."""
-        return self.source_module(source, attack).endswith(".integer_model")
+    def is_emulated(self, model: str, source: str, attack: str) -> bool:
+        """Return whether the integer model answers an attack on a source precision of a model."""
+        return self.source_module(model, source, attack).endswith(".integer_model")
+
+
+@cache
+def lacking_operator(file: str) -> str | None:
+    """Return what the integer model lacks of a .tflite file; None where it has all, or the file cannot be read."""
+    # here, because every job reads the configuration, and few have a file to look into
+    from qnn_robustness.quantization.flatbuffer import read_graph
+    from qnn_robustness.quantization.integer_model import operators
+
+    try:
+        graph = read_graph(file)
+    except UserError:
+        return None
+    try:
+        operators.check_operators(graph)
+    except UserError as error:
+        return str(error)
+    return None

@@ -31,18 +31,19 @@ class View:
     estimator: str = "straight_through"
 
 
-def module_for(source: str, access: str, kernels: str) -> str:
+def module_for(source: str, access: str, kernels: str, has_model: bool = True) -> str:
     """Return the dotted name of the module which serves a source: a precision, or the vote of all.
 
     Gradients of an integer network come from the integer model. It also answers the queries of black-box
     attacks, several times as fast as the interpreter's reference and int16 kernels; the other int8 kernels
-    are faster themselves.
+    are faster themselves. Where a file has operators that the integer model lacks (`has_model` is false) the
+    interpreter answers them.
     """
     if source == VOTE:
         kind = "vote"
     elif source == "float32":
         kind = "keras_network"
-    elif access == "white_box" or source == "int16" or kernels == "reference":
+    elif access == "white_box" or (has_model and (source == "int16" or kernels == "reference")):
         kind = "integer_model"
     else:
         kind = "tflite_file"
