@@ -73,7 +73,8 @@ def attacked_files(w):
 
 
 def detections():
-    return [
+    clean = [f"results/detections/{d.model}/{d.training}/clean/{d.detector}/{d.target}.parquet" for d in C.detections()]
+    return [*dict.fromkeys(clean)] + [
         f"results/detections/{d.model}/{d.training}/{d.source}/{d.attack}/{d.detector}/{d.target}.parquet"
         for d in C.detections()
     ]

@@ -1,10 +1,47 @@
-# From stored samples to what a detector says of them.
+# From samples to what a detector says of them: its threshold and clean samples once, then each attack.
+def judge(w):
+    return {
+        "target": w.target,
+        "kernels": C.kernels(w.target),
+        "preprocessors": [C.preprocessor(name) for name in C.squeezed(w.detector)],
+        "probabilities": w.target != "float32" and C.model(w.model)["output"] == "softmax",
+        "density": C.detector_density(w.detector),
+    }
+
+
+def judge_modules(w):
+    squeezers = [module for name in C.squeezed(w.detector) for module in preprocessor_modules(name)]
+    return [target_module(w.target), *dict.fromkeys(squeezers)]
+
+
+rule detect_clean:
+    input:
+        network=lambda w: network_file(w.model, w.training, w.target),
+        densities=lambda w: C.density_files([w.detector]),
+        validation=data_of("validation"),
+        test=data_of("test"),
+    output:
+        "results/detections/{model}/{training}/clean/{detector}/{target}.parquet",
+    log:
+        "logs/detections/{model}/{training}/clean/{detector}/{target}.log",
+    benchmark:
+        "logs/detections/{model}/{training}/clean/{detector}/{target}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        judge=judge,
+        false_positive_rate=lambda w: C.detector(w.detector)["false_positive_rate"],
+        code=lambda w: code("detect_clean.py", *judge_modules(w)),
+    script:
+        "../workflow_scripts/detect_clean.py"
+
+
 rule detect_adversarial:
     input:
         adversarial="results/adversarial/{model}/{training}/{source}/{attack}.npz",
         network=lambda w: network_file(w.model, w.training, w.target),
         densities=lambda w: C.density_files([w.detector]),
-        validation=data_of("validation"),
+        clean="results/detections/{model}/{training}/clean/{detector}/{target}.parquet",
         test=data_of("test"),
     output:
         "results/detections/{model}/{training}/{source}/{attack}/{detector}/{target}.parquet",
@@ -15,16 +52,8 @@ rule detect_adversarial:
     conda:
         "../envs/workflow.yaml"
     params:
+        judge=judge,
         attack=lambda w: C.attack_columns(w.attack),
-        kernels=lambda w: C.kernels(w.target),
-        probabilities=lambda w: w.target != "float32" and C.model(w.model)["output"] == "softmax",
-        preprocessors=lambda w: [C.preprocessor(name) for name in C.squeezed(w.detector)],
-        density=lambda w: C.detector_density(w.detector),
-        false_positive_rate=lambda w: C.detector(w.detector)["false_positive_rate"],
-        code=lambda w: code(
-            "detect_adversarial.py",
-            target_module(w.target),
-            *dict.fromkeys(module for name in C.squeezed(w.detector) for module in preprocessor_modules(name)),
-        ),
+        code=lambda w: code("detect_adversarial.py", *judge_modules(w)),
     script:
         "../workflow_scripts/detect_adversarial.py"

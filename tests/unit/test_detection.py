@@ -13,12 +13,19 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.data.splits import Split
 from qnn_robustness.defenses.shared.detector import squeezing_scores, threshold_at
 from qnn_robustness.defenses.shared.likelihood import likelihood_scores
-from qnn_robustness.evaluation.detection import as_defense, detection, detection_records, roc
+from qnn_robustness.evaluation.detection import (
+    adversarial_detections,
+    as_defense,
+    clean_detections,
+    detection,
+    roc,
+)
 from qnn_robustness.evaluation.worst_case import defenses
 
-CONSTANTS = {
-    "model": "m", "training": "standard", "source": "float32", "target": "int8", "attack": "a", "detector": "d",
-    "protocol": "sound", "access": "white_box", "norm": "linf", "lattice": "uint8", "through": "none",
+NETWORK = {"model": "m", "training": "standard", "target": "int8", "detector": "d"}
+ATTACK = {
+    "source": "float32", "attack": "a", "protocol": "sound", "access": "white_box", "norm": "linf", "lattice": "uint8",
+    "through": "none",
 }  # fmt: skip
 
 
@@ -79,12 +86,14 @@ def records() -> pd.DataFrame:
     }
     validation = Split(images(*range(0, 100)), np.zeros(100, np.int64))
     test = Split(images(0, 20, 250, 100, 120), np.array([0, 0, 1, 0, 0]))
-    networks = {"reference": [plain, squeezed]}
 
-    def score(samples: np.ndarray, outputs: list[np.ndarray]) -> np.ndarray:
-        return squeezing_scores(outputs, True)
+    def judge(samples: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        outputs = [plain(samples, indices), squeezed(samples, indices)]
+        return outputs[0].argmax(axis=1), squeezing_scores(outputs, True)
 
-    return detection_records(crafted, validation, test, networks, score, 0.05, CONSTANTS)
+    judges = {"reference": judge}
+    clean = clean_detections(validation, test, judges, 0.05, NETWORK)
+    return pd.concat([clean, adversarial_detections(crafted, test, judges, clean, NETWORK | ATTACK)], ignore_index=True)
 
 
 def test_rates_are_counted_by_hand(records) -> None:

@@ -109,7 +109,7 @@ def test_a_density_is_trained_once_for_all_who_need_it_and_for_nobody_else(defen
     expected = [
         of_rules(defended, "craft_adversarial", attack="aware"),
         of_rules(defended, "evaluate_clean", "evaluate_adversarial", preprocessor="purified"),
-        of_rules(defended, "detect_adversarial", detector="likelihood"),
+        of_rules(defended, "detect_clean", "detect_adversarial", detector="likelihood"),
     ]
     assert all(expected)
     users = {user for user in defended if DENSITY in user.inputs} - of_rules(defended, "tabulate_*", "measure_*")

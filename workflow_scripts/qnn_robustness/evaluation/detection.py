@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from qnn_robustness.evaluation.statistics import wilson
 
 if TYPE_CHECKING:  # the tables of detection depend on neither
     from qnn_robustness.data.splits import Split
-    from qnn_robustness.evaluation.records import Predictor
+    from qnn_robustness.evaluation.judges import Judge
 
 NETWORK = ["model", "training", "detector", "target", "kernels"]
 ATTACK = ["source", "attack", "protocol", "access", "norm", "budget", "lattice", "through", "seed"]
@@ -27,46 +26,49 @@ RATES = [
 POINTS = np.linspace(0, 1, 51)  # false-positive rates at which a curve is given
 
 
-def detection_records(
-    crafted: dict[str, np.ndarray],
-    validation: Split,
-    test: Split,
-    predictors: dict[str, Sequence[Predictor]],
-    score: Callable[[np.ndarray, list[np.ndarray]], np.ndarray],
-    false_positive_rate: float,
-    constants: dict[str, Any],
+def clean_detections(
+    validation: Split, test: Split, judges: dict[str, Judge], false_positive_rate: float, constants: dict[str, Any]
 ) -> pd.DataFrame:
-    """Score clean and stored adversarial samples on each kernel set of the target.
+    """Score the clean test split on each kernel set of the target; fix the threshold on the clean `validation` split.
 
-    `predictors` are, for each kernel set, the network and the network behind each squeezer; `score` makes of samples
-    and of the outputs of these the scores [N]. The threshold is fixed on the clean `validation` split.
-
-    Returns one row for each test sample (`clean`, seed and budget empty) and for each adversarial one: the constants,
-    kernels, sample, correct, score, threshold, false_positive_rate, and the distance in each norm from the clean one.
+    Returns one row for each test sample: the constants, kernels, clean (true), sample, correct, score, threshold and
+    false_positive_rate.
     """
     parts = []
-    for kernels, predict in predictors.items():
-
-        def judged(samples: np.ndarray, indices: np.ndarray, networks=predict) -> tuple[np.ndarray, np.ndarray]:
-            outputs = [network(samples, indices) for network in networks]
-            return outputs[0].argmax(axis=1), score(samples, outputs)
-
-        _, scores = judged(validation.samples, np.arange(len(validation)))
+    for kernels, judge in judges.items():
+        _, scores = judge(validation.samples, np.arange(len(validation)))
         fixed = {"threshold": threshold_at(scores, false_positive_rate), "false_positive_rate": false_positive_rate}
-        everywhere = {**constants, "kernels": kernels, **fixed}
         indices = np.arange(len(test))
-        classes, scores = judged(test.samples, indices)
-        clean = {"clean": True, "seed": -1, "budget": np.nan, "sample": indices, **dict.fromkeys(NORMS, 0.0)}
-        parts.append(pd.DataFrame({**everywhere, **clean, "correct": classes == test.labels, "score": scores}))
-        indices = crafted["samples"]
+        classes, scores = judge(test.samples, indices)
+        found = {"clean": True, "sample": indices, "correct": classes == test.labels, "score": scores}
+        parts.append(pd.DataFrame({**constants, "kernels": kernels, **fixed, **found}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def adversarial_detections(
+    crafted: dict[str, np.ndarray],
+    test: Split,
+    judges: dict[str, Judge],
+    clean: pd.DataFrame,
+    constants: dict[str, Any],
+) -> pd.DataFrame:
+    """Score stored adversarial samples on each kernel set of the target, with the thresholds of `clean_detections`.
+
+    Returns one row for each sample, seed and budget: the columns of the clean ones (clean is false), seed, budget, and
+    the distance in each norm from the clean sample.
+    """
+    fixed = clean.drop_duplicates("kernels").set_index("kernels")[["threshold", "false_positive_rate"]]
+    indices, parts = crafted["samples"], []
+    for kernels, judge in judges.items():
+        everywhere = {**constants, "kernels": kernels, **fixed.loc[kernels]}
         for s, seed in enumerate(crafted["seeds"]):
             for e, budget in enumerate(crafted["budgets"]):
                 adversarial = crafted["adversarial"][s, e]
-                classes, scores = judged(adversarial, indices)
+                classes, scores = judge(adversarial, indices)
+                found = {"clean": False, "seed": seed, "budget": budget, "sample": indices, "score": scores}
+                found["correct"] = classes == test.labels[indices]
                 distances = {norm: distance(norm, adversarial, test.samples[indices]) for norm in NORMS}
-                attacked = {"clean": False, "seed": seed, "budget": budget, "sample": indices, **distances}
-                right = classes == test.labels[indices]
-                parts.append(pd.DataFrame({**everywhere, **attacked, "correct": right, "score": scores}))
+                parts.append(pd.DataFrame({**everywhere, **found, **distances}))
     return pd.concat(parts, ignore_index=True)
 
 
