@@ -100,12 +100,13 @@ def test_the_readme_shows_every_table_that_it_has_marks_for(run):
 
 def test_comparisons_of_integer_models_are_gathered_over_the_runs(run):
     results, root = run
-    header = "network,differing_bytes\n"
+    header = "network,bytes_compared,differing_bytes\n"
     (root / "docs" / "results" / "earlier").mkdir(parents=True)
-    (root / "docs" / "results" / "earlier" / "integer_model_exactness.csv").write_text(f"{header}a,0\n")
-    (results / "tables" / "integer_model_exactness.csv").write_text(f"{header}b,0\n")
+    (root / "docs" / "results" / "earlier" / "integer_model_exactness.csv").write_text(f"{header}a,9,0\nb,5,1\n")
+    (results / "tables" / "integer_model_exactness.csv").write_text(f"{header}c,7,0\nb,6,2\n")
     publish(results, root, "x")
-    assert (root / "docs" / "results" / "integer_model_exactness.csv").read_text() == f"{header}a,0\nb,0\n"
+    gathered = (root / "docs" / "results" / "integer_model_exactness.csv").read_text()
+    assert gathered == f"{header}a,9,0\nb,11,3\nc,7,0\n", "one row for a network that two runs have"
 
 
 def test_publishing_without_tables_or_marks_or_with_large_files_is_refused(run):

@@ -59,10 +59,15 @@ def _show(readme: Path, published: Path, run: str) -> None:
 
 
 def _gather(published: Path, table: str) -> None:
-    """Write what the published runs have of a table below each other, beside their folders."""
+    """Write what the published runs have of a table below each other, beside their folders.
+
+    Rows for the same network, as several runs may have them, become one with the sum of their bytes.
+    """
     parts = [pd.read_csv(path) for path in sorted(published.glob(f"*/{table}"))]
     if parts:
-        write_text(published / table, pd.concat(parts).to_csv(index=False))
+        rows = pd.concat(parts)
+        keys = [column for column in rows if not column.endswith("_bytes") and not column.startswith("bytes_")]
+        write_text(published / table, rows.groupby(keys, sort=False, as_index=False).sum().to_csv(index=False))
 
 
 def write_manifest(published: Path) -> None:

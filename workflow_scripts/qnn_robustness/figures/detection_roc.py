@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -9,13 +10,16 @@ from qnn_robustness.evaluation.reported import reported
 from qnn_robustness.figures.shared import panels, style
 
 TABLES = ("detection_roc",)
-ROW = ["model", "training", "attack", "source", "detector"]
+ROW = ["model", "training", "attack", "detector"]
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Return the figure of the table detection_roc, of the first seed of each attack."""
+    """Return the figure of the table detection_roc, of the first seed of each attack.
+
+    Samples were crafted on the precision itself where there are such, otherwise on float32, or on what there is.
+    """
     data = reported(tables["detection_roc"])
-    data = data[(data["samples"] > 0) & (data["seed"] == data["seed"].min())]
+    data = _nearest_source(data[(data["samples"] > 0) & (data["seed"] == data["seed"].min())])
     if data.empty:
         return panels.empty("No attack succeeded: there is nothing to detect.")
     labels = panels.kernel_labels(data)
@@ -29,11 +33,18 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             axis.plot(curve["false_positive_rate"] * 100, curve["detection_rate"] * 100, **look)
         axis.plot([0, 100], [0, 100], color="#bbbbbb", linewidth=0.8)
         axis.set_title(
-            f"{row.model}, {row.training}\n{row.attack} from {row.source}, {row.detector}\non {labels[target]}"
+            f"{row.model}, {row.training}\n{row.attack}, {row.detector}\n"
+            f"on {labels[target]}, from {panel['source'].iloc[0]}"
         )
         axis.set_xlabel(f"Clean samples rejected (%), n = {panels.count(panel['samples'])}")
     style.add_legend(figure, looks, {})
     return figure
+
+
+def _nearest_source(data: pd.DataFrame) -> pd.DataFrame:
+    rank = np.select([data["source"] == data["target"], data["source"] == "float32"], [0, 1], 2)
+    ranked = data.assign(rank=rank).sort_values(["rank", "source"])
+    return data.merge(ranked.drop_duplicates([*ROW, "target"])[[*ROW, "target", "source"]])
 
 
 def _series(budget: float, norm: str) -> str:
