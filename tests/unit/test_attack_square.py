@@ -117,7 +117,7 @@ def replayed(network: Linear, run, position: int, steps: int):
     for query in range(2, steps):
         candidate = run.calls[query][position]
         yield query, best, candidate
-        if margin(candidate) > margin(best):
+        if margin(candidate) >= margin(best):
             best = candidate
     np.testing.assert_array_equal(run.points[position], best)
 
@@ -277,6 +277,16 @@ def test_a_target_is_reached_and_never_below_the_exact_distance_to_it(norm: str)
         assert distance(norm, found, network.samples).max() <= limit + 1e-6
         assert not reached[least > limit].any()
         assert reached.sum() >= wanted
+
+
+def test_scores_that_tie_do_not_hold_the_walk_up() -> None:
+    """Of two classes whose scores are coarse one square alone seldom changes the margin."""
+    network = linear(seed=1, samples=12, shape=(8, 8, 1), classes=2)
+    step = float(np.abs(np.diff(network.logits(network.samples), axis=1)).max()) / 2
+    model = foolbox.NumPyModel(lambda inputs: np.round(network.logits(inputs) / step) * step, (0, 1))
+    budget = 3 * float(np.median(network.distances("linf")))
+    run = attacked(attack("linf", initial_share=0.3), model, network.samples, network.labels, budget, norm="linf")
+    assert run.found.sum() >= 9, "a walk that keeps only what helps fools two of twelve"
 
 
 @pytest.mark.parametrize("method", [square, geoda, zoo])

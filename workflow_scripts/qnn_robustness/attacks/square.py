@@ -29,7 +29,10 @@ Window = tuple[np.ndarray, np.ndarray, np.ndarray]  # indices of samples, rows a
 
 
 class Square(SurvivorsAttack):
-    """Raises the margin of the logits by changes of one square at a time; keeps those that help.
+    """Raises the margin of the logits by changes of one square at a time; keeps those that do no harm.
+
+    The authors keep only those that help. Scores of integer networks tie, and a walk that stood still wherever they do
+    would take rounding for robustness; where scores never tie both are the same.
 
     A square covers `initial_share` of the image at first, and less as `queries` are used up. `queries` is the
     largest number for a sample, that of the clean one included. The schedule of the shares is stretched to `schedule`
@@ -78,11 +81,11 @@ class _Walk(ABC):
         return self.outcome
 
     def _look(self, network: Network, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return which candidates are better than the points, and which of them are classified as wanted."""
+        """Return which candidates are as good as the points or better, and which are classified as wanted."""
         with network.only(self.rows):
             logits = network.logits(candidates)
         fooled, values = self.goal.reached(logits), self._values(logits)
-        better = (values > self.values) | fooled
+        better = (values >= self.values) | fooled
         self.values = np.where(better, values, self.values)
         return better, fooled
 

@@ -18,7 +18,7 @@ def attack_suite(robust: pd.DataFrame, reported_kernels: dict[str, str]) -> pd.D
     """
     robust = robust[robust["kernels"] == robust["target"].map(reported_kernels)]
     robust = robust[(robust["preprocessor"] == UNDEFENDED) & (robust["through"] == UNDEFENDED)]
-    targets = [target for target in reported_kernels if target in set(robust["target"])]
+    targets = sorted(set(robust["target"]))
     rows = []
     for key, group in robust.groupby(ROW, sort=False):
         budgets = group[["budget", "levels"]].drop_duplicates().dropna(how="all")
