@@ -245,3 +245,19 @@ def grid_records(model, training):
     paths = dict.fromkeys(path for experiment in C.experiments for path in records_of(experiment))
     folder = f"results/evaluations/{model}/{training}/"
     return [path for path in paths if path.startswith(folder) and "/none/" in path and VOTE not in Path(path).parts]
+
+
+def judge(w):
+    """Return what makes the judge of a detector: precision, kernels, preprocessors and density model."""
+    return {
+        "target": w.target,
+        "kernels": C.kernels(w.target),
+        "preprocessors": [C.preprocessor(name) for name in C.squeezed(w.detector)],
+        "probabilities": w.target != "float32" and C.model(w.model)["output"] == "softmax",
+        "density": C.detector_density(w.detector),
+    }
+
+
+def judge_modules(w):
+    squeezers = [module for name in C.squeezed(w.detector) for module in preprocessor_modules(name)]
+    return [target_module(w.target), *dict.fromkeys(squeezers)]

@@ -1,19 +1,4 @@
 # From samples to what a detector says of them: its threshold and clean samples once, then each attack.
-def judge(w):
-    return {
-        "target": w.target,
-        "kernels": C.kernels(w.target),
-        "preprocessors": [C.preprocessor(name) for name in C.squeezed(w.detector)],
-        "probabilities": w.target != "float32" and C.model(w.model)["output"] == "softmax",
-        "density": C.detector_density(w.detector),
-    }
-
-
-def judge_modules(w):
-    squeezers = [module for name in C.squeezed(w.detector) for module in preprocessor_modules(name)]
-    return [target_module(w.target), *dict.fromkeys(squeezers)]
-
-
 rule detect_clean:
     input:
         network=lambda w: network_file(w.model, w.training, w.target),
