@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import linprog
 from scipy.special import log_softmax, logsumexp, softmax
 
+from qnn_robustness.common.errors import UserError
 from qnn_robustness.data.splits import Split
 from qnn_robustness.training.fitting.batches import Batches
 
@@ -166,10 +167,30 @@ def test_distillation_mixes_soft_and_hard_labels_at_the_temperature(network, spl
     student = log_softmax(network(batch[0], training=True).numpy() / 5, 1)
     soft = softmax(teacher(batch[0]).numpy() / 5, 1)
     hard = np.eye(CLASSES)[split.labels]
-    expected = -((0.1 * hard + 0.9 * soft) * student).sum(1).mean() * 5
+    expected = -((0.1 * hard + 0.9 * soft) * student).sum(1).mean()
     assert float(value) == pytest.approx(expected, rel=1e-4)
     value, _ = recipe("defensive_distillation", network, split, **parameters).loss(*batch, 0)
-    assert float(value) == pytest.approx(-(hard * student).sum(1).mean() * 5, rel=1e-4)
+    assert float(value) == pytest.approx(-(hard * student).sum(1).mean(), rel=1e-4)
+
+
+def test_distillation_begins_as_training_at_temperature_1(network, split, batch):
+    import keras
+
+    network = keras.models.clone_model(network)
+    expected, logits = recipe("standard", network, split).loss(*batch, 0)
+    objective = recipe("defensive_distillation", network, split, temperature=20.0, label_weight=0.0)
+    objective.prepare()
+    np.testing.assert_allclose(network(batch[0], training=True), 20 * logits.numpy(), rtol=1e-4, atol=1e-5)
+    assert float(objective.loss(*batch, 0)[0]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_distillation_refuses_a_network_without_a_dense_layer_at_its_end(split):
+    import keras
+
+    network = keras.Sequential([keras.Input(SHAPE), keras.layers.GlobalAveragePooling2D()])
+    objective = recipe("defensive_distillation", network, split, temperature=20.0, label_weight=0.0)
+    with pytest.raises(UserError, match="global_average_pooling2d"):
+        objective.prepare()
 
 
 # --- Sinkhorn --------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from qnn_robustness.common.errors import UserError
 from qnn_robustness.training.fitting.objective import Material, Objective, cross_entropy
 
 
@@ -22,15 +23,25 @@ def objective(network: keras.Model, material: Material, *, temperature: float, l
 
 
 class Distillation(Objective):
-    """Cross-entropy of softmax(logits / T), times T.
-
-    The factor keeps the gradient by the logits as long as without temperature; without it a learning rate would
-    have to grow with T.
-    """
+    """Cross-entropy of softmax(logits / T)."""
 
     def __init__(self, network: keras.Model, material: Material, temperature: float, label_weight: float):
         super().__init__(network, material)
         self.temperature, self.label_weight = temperature, label_weight
+
+    def prepare(self) -> None:
+        """Multiply the last layer by T, so that the training begins as one at temperature 1.
+
+        Otherwise a trained network would first have to enlarge its logits, and on the way lose what it knows.
+        Raises UserError when the last layer is not Dense.
+        """
+        head = self.network.layers[-1]
+        if not isinstance(head, keras.layers.Dense) or head.activation is not keras.activations.linear:
+            raise UserError(
+                f"defensive_distillation: the network ends in the layer {head.name} ({type(head).__name__}), "
+                "where a Dense layer without activation has to give the logits"
+            )
+        head.set_weights([self.temperature * weights for weights in head.get_weights()])
 
     def loss(self, samples: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = self.network(samples, training=True) / self.temperature
@@ -39,4 +50,4 @@ class Distillation(Objective):
             soft = tf.nn.softmax(self.material.teacher(samples, training=False) / self.temperature)
             taught = tf.nn.softmax_cross_entropy_with_logits(soft, logits)
             value = self.label_weight * value + (1 - self.label_weight) * taught
-        return self.temperature * tf.reduce_mean(value), logits
+        return tf.reduce_mean(value), logits

@@ -47,6 +47,7 @@ def fit(
     Returns the history, one row an epoch: metrics, learning rate, seconds.
     """
     network, material = objective.network, objective.material
+    objective.prepare()
     batches = Batches(material.train, batch_size, material.seed, shift, flip, material.static)
     optimizer = keras.optimizers.SGD(
         cosine_schedule(learning_rate, warmup_epochs, epochs, len(batches)), momentum=momentum, nesterov=momentum > 0

@@ -38,6 +38,9 @@ class Objective:
     def __init__(self, network: keras.Model, material: Material, attack: LinfAttack | None = None):
         self.network, self.material, self.attack = network, material, attack
 
+    def prepare(self) -> None:
+        """Change the network before its first step; most recipes take it as it is."""
+
     def loss(self, samples: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss of a batch (a scalar) and the logits [B, K] by which its accuracy is counted.
 
