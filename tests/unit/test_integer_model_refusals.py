@@ -60,6 +60,49 @@ def test_shapes_that_contradict_the_operator_are_refused(
     assert "\n" not in str(caught.value)
 
 
+def _grouped(path: Path) -> str:
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 5, 5, 4], 0.1), builder.tensor(np.int8, [1, 3, 3, 4], 0.2)
+    weights, bias = builder.constant(np.ones((4, 3, 3, 2), np.int8), 0.1), builder.constant(np.zeros(4, np.int32), 0.01)
+    options = dict(padding=1, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1)
+    builder.operator("CONV_2D", [source, weights, bias], [output], "Conv2DOptions", **options)
+    return builder.save(path, [source], [output])
+
+
+def _sum(path: Path, second: str, fused: int = 0) -> str:
+    """A sum of an image and: the image itself, one of its columns, or a constant."""
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 4, 4, 2], 0.1), builder.tensor(np.int8, [1, 4, 4, 2], 0.2)
+    if second == "constant":
+        other = builder.constant(np.ones((1, 4, 4, 2), np.int8), 0.1)
+    else:
+        width = 4 if second == "image" else 1
+        other = builder.tensor(np.int8, [1, 4, width, 2], 0.1)
+        options = dict(padding=0, strideW=4 // width, strideH=1, filterWidth=4 // width, filterHeight=1)
+        builder.operator("MAX_POOL_2D", [source], [other], "Pool2DOptions", **options)
+    builder.operator("ADD", [source, other], [output], "AddOptions", fusedActivationFunction=fused)
+    return builder.save(path, [source], [output])
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (_grouped, "is a grouped convolution"),
+        (lambda path: _sum(path, "column"), "must add two activations of the same shape"),
+        (lambda path: _sum(path, "constant"), "must add two activations of the same shape"),
+        (lambda path: _sum(path, "image", fused=2), "fused activation 2"),
+    ],
+)
+def test_options_that_the_model_lacks_are_told_without_building_it(build, message: str, tmp_path: Path) -> None:
+    IntegerModel.from_file(_sum(tmp_path / "sum.tflite", "image"))
+    path = build(tmp_path / "options.tflite")
+    with pytest.raises(UserError, match=message) as told:
+        operators.check_operators(read_graph(path))
+    with pytest.raises(UserError, match=message) as built:
+        IntegerModel.from_file(path)
+    assert str(told.value) == str(built.value)
+
+
 @pytest.mark.parametrize("sizes", [[-1, 16], [1, 2, 16], [32]])
 def test_a_constant_shape_other_than_that_of_the_output_is_refused(sizes: list[int], tmp_path: Path) -> None:
     builder = Builder()

@@ -24,11 +24,6 @@ class Add(Layer):
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
-        context.expect(
-            self.inputs[0].shape == self.inputs[1].shape,
-            operator,
-            "must add two activations of the same shape",
-        )
         self.slopes = [np.float32(tensor.scale / self.output.scale) for tensor in self.inputs]
         if not all(2.0**-10 <= slope < 2.0**8 for slope in self.slopes):
             self.context = context.left_to_built_in()

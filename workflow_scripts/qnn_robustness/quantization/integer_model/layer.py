@@ -16,12 +16,12 @@ import tensorflow as tf
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import Operator, Tensor
 from qnn_robustness.quantization.integer_model.estimators import Gate
+from qnn_robustness.quantization.integer_model.operators import ACTIVATIONS
 
 LIMITS = {"INT8": (-128, 127), "INT16": (-32768, 32767)}
 EXACT_FLOAT32 = 2**24  # whole numbers up to here, and sums of them in any order, are exact in float32
 EXACT_FLOAT64 = 2**53
 PADDINGS = {0: "SAME", 1: "VALID"}
-_ACTIVATIONS = {0: "NONE", 1: "RELU", 3: "RELU6"}
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,12 @@ def centered_limits(tensor: Tensor) -> tuple[int, int]:
 
 
 def activation_limits(operator: Operator, context: Context) -> tuple[int, int]:
-    """The centered output limits under the fused activation (`CalculateActivationRangeQuantized`).
-
-    Raises UserError for a fused activation other than NONE, RELU and RELU6.
-    """
-    output, code = operator.outputs[0], operator.options.get("fusedActivationFunction", 0)
-    context.expect(code in _ACTIVATIONS, operator, f"fused activation {code}; supported: NONE, RELU, RELU6")
+    """The centered output limits under the fused activation (`CalculateActivationRangeQuantized`)."""
+    output, fused = operator.outputs[0], ACTIVATIONS[operator.options.get("fusedActivationFunction", 0)]
     low, high = centered_limits(output)
-    if _ACTIVATIONS[code] != "NONE":
+    if fused != "NONE":
         low = max(low, 0)
-    if _ACTIVATIONS[code] == "RELU6":
+    if fused == "RELU6":
         six = np.float32(6) / output.scale
         if context.kernels == "xnnpack" and output.type == "INT8":
             # xnn_qs8_quantize: the zero point is added before rounding half to even.

@@ -261,8 +261,6 @@ class Conv2D(_Convolution):
     """`ConvPerChannel`: int8 with an int32 accumulator; 16x8 with int64 (int32 when the bias is int32)."""
 
     def _arranged(self, weights: np.ndarray) -> np.ndarray:
-        channels = self.inputs[0].shape[3]
-        self.context.expect(weights.shape[3] == channels, self.operator, "is a grouped convolution; groups must be 1")
         return self._dilated(weights.transpose(1, 2, 3, 0))
 
     def convolve(self, x: tf.Tensor, weights: tf.Tensor, stride: int, padding: str) -> tf.Tensor:

@@ -153,6 +153,7 @@ class IntegerModel:
     def _layer(self, operator: Operator) -> Layer:
         if operator.name not in LAYERS:
             raise operators.unsupported(self.path, operator)
+        operators.check_options(self.path, operator)
         self._context.expect(operator.inputs[0] is not None, operator, "lacks an input")
         return LAYERS[operator.name](operator, self._context)
 

@@ -1,4 +1,4 @@
-"""The operators that the integer model reproduces, by name. Needs no TensorFlow."""
+"""The operators that the integer model reproduces, by name and options. Needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ LAYERS = (
 SHAPE = ("SHAPE", "STRIDED_SLICE", "PACK")
 BORDER = ("QUANTIZE", "DEQUANTIZE", "SOFTMAX")
 SUPPORTED = tuple(sorted({*LAYERS, *SHAPE, *BORDER}))
+ACTIVATIONS = {0: "NONE", 1: "RELU", 3: "RELU6"}  # those fused into an operator, by their codes
 
 
 def on_shapes(operator: Operator) -> bool:
@@ -36,7 +37,28 @@ def unsupported(path: str, operator: Operator) -> UserError:
 
 
 def check_operators(graph: Graph) -> None:
-    """Raise UserError for the first operator that the integer model has in no place."""
+    """Raise UserError for the first operator that the integer model has in no place, or not with its options."""
     for operator in graph.operators:
         if operator.name not in SUPPORTED or (operator.name in SHAPE and not on_shapes(operator)):
             raise unsupported(graph.path, operator)
+        check_options(graph.path, operator)
+
+
+def check_options(path: str, operator: Operator) -> None:
+    """Raise UserError for an operator whose options the integer model does not have."""
+    if reason := _refused_options(operator):
+        raise UserError(f"{path}: {operator}: {reason}")
+
+
+def _refused_options(operator: Operator) -> str | None:
+    fused = operator.options.get("fusedActivationFunction", 0)
+    if fused not in ACTIVATIONS:
+        return f"fused activation {fused}; supported: {', '.join(ACTIVATIONS.values())}"
+    shapes = [tensor.shape for tensor in operator.inputs if tensor is not None]
+    if operator.name == "ADD" and (
+        len(set(shapes)) > 1 or any(t is None or t.data is not None for t in operator.inputs)
+    ):
+        return "must add two activations of the same shape"
+    if operator.name == "CONV_2D" and [len(shape) for shape in shapes[:2]] == [4, 4] and shapes[0][3] != shapes[1][3]:
+        return "is a grouped convolution; groups must be 1"
+    return None
