@@ -163,34 +163,47 @@ def test_distillation_mixes_soft_and_hard_labels_at_the_temperature(network, spl
 
     teacher = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
     parameters = {"temperature": 5.0, "label_weight": 0.1}
-    value, _ = recipe("defensive_distillation", network, split, teacher, **parameters).loss(*batch, 0)
-    student = log_softmax(network(batch[0], training=True).numpy() / 5, 1)
+    taught = recipe("defensive_distillation", network, split, teacher, **parameters)
+    alone = recipe("defensive_distillation", network, split, **parameters)
+    values = [float(objective.loss(*batch, 0)[0]) for objective in (taught, alone)]
+    deployed = keras.models.clone_model(network)
+    deployed.set_weights(network.get_weights())
+    recipe("defensive_distillation", deployed, split, **parameters).finish()
+    student = log_softmax(deployed(batch[0], training=True).numpy() / 5, 1)
     soft = softmax(teacher(batch[0]).numpy() / 5, 1)
     hard = np.eye(CLASSES)[split.labels]
-    expected = -((0.1 * hard + 0.9 * soft) * student).sum(1).mean()
-    assert float(value) == pytest.approx(expected, rel=1e-4)
-    value, _ = recipe("defensive_distillation", network, split, **parameters).loss(*batch, 0)
-    assert float(value) == pytest.approx(-(hard * student).sum(1).mean(), rel=1e-4)
+    expected = [-((0.1 * hard + 0.9 * soft) * student).sum(1).mean(), -(hard * student).sum(1).mean()]
+    np.testing.assert_allclose(values, expected, rtol=1e-4)
 
 
-def test_distillation_begins_as_training_at_temperature_1(network, split, batch):
+def test_a_distilled_network_has_logits_as_large_as_the_temperature_says(split, tmp_path):
+    """Without a teacher it is the network of standard training, and its last layer T times that one's."""
+    from qnn_robustness.training.fitting.resume import ResumeFile
+    from qnn_robustness.training.fitting.train import train_network
+
+    fitting = {"epochs": 2, "batch_size": 4, "learning_rate": 0.1, "momentum": 0.9, "warmup_epochs": 0, "shift": 0}
+    fitting |= {"flip": False, "patience": None, "validation_attack": None}
+    parameters = {"standard": {}, "defensive_distillation": {"temperature": 20.0, "label_weight": 0.0}}
+    for name, values in parameters.items():
+        train_network(
+            split, split, architecture="small_cnn", recipe={"method": name, "parameters": values, **fitting}, seed=3,
+            network_path=tmp_path / f"{name}.keras", history_path=tmp_path / f"{name}.csv",
+            resume=ResumeFile(tmp_path / "resume.npz", "key"),
+        )  # fmt: skip
     import keras
 
-    network = keras.models.clone_model(network)
-    expected, logits = recipe("standard", network, split).loss(*batch, 0)
-    objective = recipe("defensive_distillation", network, split, temperature=20.0, label_weight=0.0)
-    objective.prepare()
-    np.testing.assert_allclose(network(batch[0], training=True), 20 * logits.numpy(), rtol=1e-4, atol=1e-5)
-    assert float(objective.loss(*batch, 0)[0]) == pytest.approx(float(expected), rel=1e-5)
+    plain, distilled = (keras.saving.load_model(tmp_path / f"{name}.keras").get_weights() for name in parameters)
+    for index, (expected, found) in enumerate(zip(plain, distilled, strict=True)):
+        factor = 20 if index >= len(plain) - 2 else 1
+        np.testing.assert_allclose(found, factor * expected, rtol=1e-6)
 
 
 def test_distillation_refuses_a_network_without_a_dense_layer_at_its_end(split):
     import keras
 
     network = keras.Sequential([keras.Input(SHAPE), keras.layers.GlobalAveragePooling2D()])
-    objective = recipe("defensive_distillation", network, split, temperature=20.0, label_weight=0.0)
     with pytest.raises(UserError, match="global_average_pooling2d"):
-        objective.prepare()
+        recipe("defensive_distillation", network, split, temperature=20.0, label_weight=0.0)
 
 
 # --- Sinkhorn --------------------------------------------------------------------------------------------

@@ -23,28 +23,28 @@ def objective(network: keras.Model, material: Material, *, temperature: float, l
 
 
 class Distillation(Objective):
-    """Cross-entropy of softmax(logits / T)."""
+    """Cross-entropy of softmax(logits / T), where the network itself gives logits / T until its training ends.
+
+    Then its last layer is multiplied by T. The loss is the paper's; but a network that starts at temperature 1, trained
+    or not, need not enlarge its logits by T first, and no layer learns at a rate that T changes.
+    """
 
     def __init__(self, network: keras.Model, material: Material, temperature: float, label_weight: float):
         super().__init__(network, material)
         self.temperature, self.label_weight = temperature, label_weight
-
-    def prepare(self) -> None:
-        """Multiply the last layer by T, so that the training begins as one at temperature 1.
-
-        Otherwise a trained network would first have to enlarge its logits, and on the way lose what it knows.
-        Raises UserError when the last layer is not Dense.
-        """
-        head = self.network.layers[-1]
+        head = network.layers[-1]
         if not isinstance(head, keras.layers.Dense) or head.activation is not keras.activations.linear:
             raise UserError(
                 f"defensive_distillation: the network ends in the layer {head.name} ({type(head).__name__}), "
                 "where a Dense layer without activation has to give the logits"
             )
+
+    def finish(self) -> None:
+        head = self.network.layers[-1]
         head.set_weights([self.temperature * weights for weights in head.get_weights()])
 
     def loss(self, samples: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = self.network(samples, training=True) / self.temperature
+        logits = self.network(samples, training=True)
         value = cross_entropy(labels, logits)
         if self.material.teacher is not None:
             soft = tf.nn.softmax(self.material.teacher(samples, training=False) / self.temperature)

@@ -47,7 +47,6 @@ def fit(
     Returns the history, one row an epoch: metrics, learning rate, seconds.
     """
     network, material = objective.network, objective.material
-    objective.prepare()
     batches = Batches(material.train, batch_size, material.seed, shift, flip, material.static)
     optimizer = keras.optimizers.SGD(
         cosine_schedule(learning_rate, warmup_epochs, epochs, len(batches)), momentum=momentum, nesterov=momentum > 0
@@ -67,7 +66,9 @@ def fit(
         return mean_metrics(test_step, slices(validation))
 
     monitor = "val_robust_accuracy" if objective.attack else "val_accuracy"
-    return run_epochs(network, optimizer, train, validate, resume, epochs=epochs, monitor=monitor, patience=patience)
+    history = run_epochs(network, optimizer, train, validate, resume, epochs=epochs, monitor=monitor, patience=patience)
+    objective.finish()
+    return history
 
 
 def _training_step(objective: Objective, optimizer: keras.Optimizer, example: Sequence[np.ndarray]) -> Callable:

@@ -38,9 +38,6 @@ class Objective:
     def __init__(self, network: keras.Model, material: Material, attack: LinfAttack | None = None):
         self.network, self.material, self.attack = network, material, attack
 
-    def prepare(self) -> None:
-        """Change the network before its first step; most recipes take it as it is."""
-
     def loss(self, samples: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss of a batch (a scalar) and the logits [B, K] by which its accuracy is counted.
 
@@ -54,6 +51,9 @@ class Objective:
 
     def refresh(self) -> None:
         """Bring up to date what follows from the weights; called before each pass over training or validation."""
+
+    def finish(self) -> None:
+        """Turn the trained network into the one that is deployed; most recipes leave it as it is."""
 
     def cross_entropy(self, samples: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the mean cross-entropy and the logits of a pass in training mode."""
