@@ -42,7 +42,7 @@ MADE_TABLES = {
                 f"results/diagnostics/{network.model}/{network.training}/integer_model_{precision}.csv"
                 for network in C.networks()
                 for precision in ("int8", "int16")
-                if precision in C.precisions(network.model)
+                if precision in C.precisions(network.model) and C.has_integer_model(network.model, precision)
             ]
         },
         {},

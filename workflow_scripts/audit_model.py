@@ -38,8 +38,8 @@ def main(arguments: argparse.Namespace) -> int:
         if "input" in model:
             black, white = model["input"]["range"]
             print(f"{name}: black is {black:g} and white {white:g}; RANGE=... says otherwise")
-    if lacking := lacking_operator(arguments.model):
-        print(f"without gradients, black-box attacks alone: {lacking}")
+    if "run" in overlay:  # other experiments than those of config/audit.yaml
+        print(f"without gradients, black-box attacks alone: {lacking_operator(arguments.model)}")
     print(" ".join(command), flush=True)
     status = subprocess.run([sys.executable, "-m", *command]).returncode
     if status == 0:

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tflite_builder import Builder
 
-from qnn_robustness.common.errors import UserError
 from qnn_robustness.evaluation.cost_and_robustness import cost_and_robustness
 from qnn_robustness.evaluation.device_cost import device_cost
 from qnn_robustness.quantization.device import ALIGNMENT, Buffer, cost, lifetimes, plan
@@ -73,14 +72,17 @@ def test_resnet8_of_mlperf_tiny(precision, bytes_a_value):
     assert measured.arena == 3 * 32 * 32 * 16 * bytes_a_value
 
 
-def test_an_unknown_operator_ends_in_one_line(tmp_path):
+def test_the_products_of_an_unknown_operator_are_not_known(tmp_path):
     builder = Builder()
     source = builder.tensor(np.int8, [1, 4], 0.5)
     output = builder.tensor(np.int8, [1, 4], 0.5)
     builder.operator("LSTM", [source], [output])
     path = builder.save(tmp_path / "lstm.tflite", [source], [output])
-    with pytest.raises(UserError, match=r"lstm\.tflite: the cost of operator 0 \(LSTM\) is not known"):
-        cost(path)
+    assert np.isnan(cost(path).macs)
+    assert cost(path).arena == 2 * ALIGNMENT
+    table = device_cost([network(paths=[path], defenses=["none"])], {"none": [NONE]})
+    assert table["macs"].isna().all()
+    assert table.to_csv(index=False, columns=["macs", "fits"]).splitlines()[1] == ",64 KB / 256 KB"
 
 
 def size_of(buffers: list[Buffer], places: list[int]) -> int:
@@ -226,5 +228,7 @@ def test_what_is_beaten_in_every_respect_is_not_on_the_front():
     assert cost_and_robustness(costs, worst)["pareto"].tolist() == [True, False, True]
     other = worst.assign(kernels="xnnpack", accuracy=1.0)
     assert len(cost_and_robustness(costs, pd.concat([worst, other]))) == 3, "the first kernel set is reported"
+    unknown = cost_and_robustness(costs.assign(macs=[100, 100, None]), worst)
+    assert unknown["pareto"].tolist() == [True, True, False], "what costs nobody knows what is on no front"
     equal = cost_and_robustness(costs, worst.assign(accuracy=0.5))
     assert equal["pareto"].tolist() == [True, False, False]

@@ -16,6 +16,18 @@ from qnn_robustness.quantization.importing.description import describe
 from qnn_robustness.quantization.importing.float_tflite import rebuild
 
 
+def test_a_network_for_images_of_any_size_is_refused(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.float32, [1, 1, 1, 3]), builder.tensor(np.float32, [1, 1, 1, 3])
+    builder.operator("RELU", [source], [output])
+    for signature in ([-1, 1, 1, 3], [-1, -1, -1, 3]):
+        builder.graph.tensors[source].shapeSignature = signature
+        path = builder.save(tmp_path / f"{-sum(signature)}.tflite", [source], [output])
+    assert describe(tmp_path / "-4.tflite").shape == (1, 1, 3), "any number of images is what all take"
+    with pytest.raises(UserError, match=r"takes inputs of any size \[-1, -1, -1, 3\]; convert it with a fixed"):
+        describe(path)
+
+
 def random_inputs(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(5, *shape)).astype(np.float32)
 

@@ -81,3 +81,15 @@ def test_an_operator_that_cannot_be_emulated_ends_in_one_line_before_any_job(
     assert result.status != 0
     place = f"models.own.files.int8: {tmp_path / 'own.tflite'}: operator 1 (LOGISTIC)"
     assert result.output.splitlines()[-1].startswith(f"error: configuration: {place}: is not supported; supported: ADD")
+
+
+def test_an_integer_model_that_cannot_be_made_is_not_compared_with_the_interpreter(repository: Workflow) -> None:
+    compared = "results/diagnostics/own/pretrained/integer_model_int8.csv"
+    change = own("int8")
+    change["experiments"]["audit"]["attacks"] = ["hop_skip_jump_fast"]
+    wanted = [output for job in of_rules(repository.plan(change=change), "diagnose_*") for output in job.outputs]
+    assert compared in wanted
+    change["models"]["own"]["files"]["int8"] = brightness_network.save(repository.path("leaky.tflite"), leaky=True)
+    wanted = [output for job in of_rules(repository.plan(change=change), "diagnose_*") for output in job.outputs]
+    assert wanted
+    assert compared not in wanted

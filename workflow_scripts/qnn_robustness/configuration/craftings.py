@@ -74,9 +74,13 @@ class Craftings(Settings):
     def source_module(self, model: str, source: str, attack: str) -> str:
         """Return the module which puts a source precision of a model under attack."""
         access = registry.load("attacks", self.attack(attack)["method"]).ACCESS
-        file = (self.model(model)["files"] or {}).get(source) if source in INTEGER else None
-        has_model = file is None or lacking_operator(file) is None
+        has_model = self.has_integer_model(model, source)
         return sources.module_for(source, access, self.search_kernels(source, attack), has_model)
+
+    def has_integer_model(self, model: str, precision: str) -> bool:
+        """Return whether the integer model can stand for a precision; it is taken to for networks of our own making."""
+        file = (self.model(model)["files"] or {}).get(precision)
+        return precision in INTEGER and (file is None or lacking_operator(file) is None)
 
     def is_emulated(self, model: str, source: str, attack: str) -> bool:
         """Return whether the integer model answers an attack on a source precision of a model."""

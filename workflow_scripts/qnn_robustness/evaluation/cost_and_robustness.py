@@ -13,7 +13,7 @@ def cost_and_robustness(costs: pd.DataFrame, worst: pd.DataFrame) -> pd.DataFram
     """Return worst-case robust accuracy beside cost, each target on its first kernel set.
 
     pareto: no other pipeline of the model costs at most as much work (macs + operations), flash and arena and is at
-    least as robust at this budget, with one of these better.
+    least as robust at this budget, with one of these better. False where the work is not known.
     """
     worst = worst.rename(columns={"target": "precision"}).drop_duplicates([*PIPELINE, "norm", "budget"])
     table = worst.merge(costs, on=PIPELINE, validate="many_to_one")
@@ -21,6 +21,7 @@ def cost_and_robustness(costs: pd.DataFrame, worst: pd.DataFrame) -> pd.DataFram
     table["pareto"] = False
     for _, rows in table.groupby(POINT, sort=False):
         table.loc[rows.index, "pareto"] = ~_dominated(rows[["work", "flash", "arena"]], rows["accuracy"])
+    table["pareto"] &= table["work"].notna()
     return table
 
 

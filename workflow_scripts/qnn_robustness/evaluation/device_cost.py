@@ -30,11 +30,12 @@ def device_cost(networks: Iterable[Mapping[str, Any]], fronts: Mapping[str, list
     `networks` have model, training, precision, paths (several for those that vote) and defenses (names). `fronts` are
     for each defense the entries of the preprocessors behind which the network is run: one, or all those of a detector.
     preprocessor: the name of the defense. inferences: how often a network is run for one sample. macs:
-    multiply-accumulates of all these; operations: elementary operations of the preprocessors; flash and arena: bytes of
-    the files and of the activations, which need memory one after the other; fits: the smallest class (memory / flash)
-    that holds both, empty if none does. A preprocessor works in the arena's input before the network runs; what it
-    stores beside that counts. Where a sample is needed again it is kept beside the arena, in the form of the smallest
-    input. The runtime and the comparison of outputs are not counted.
+    multiply-accumulates of all these, empty where a file has an operator for which none are known; operations:
+    elementary operations of the preprocessors; flash and arena: bytes of the files and of the activations, which need
+    memory one after the other; fits: the smallest class (memory / flash) that holds both, empty if none does. A
+    preprocessor works in the arena's input before the network runs; what it stores beside that counts. Where a sample
+    is needed again it is kept beside the arena, in the form of the smallest input. The runtime and the comparison of
+    outputs are not counted.
     """
     rows = []
     for network in networks:
@@ -54,7 +55,7 @@ def device_cost(networks: Iterable[Mapping[str, Any]], fronts: Mapping[str, list
             pipeline = {key: network[key] for key in ("model", "training", "precision")}
             measured = {"inferences": inferences, "operations": operations, **asdict(cost), "fits": fits(cost)}
             rows.append({**pipeline, "preprocessor": name, **measured})
-    return pd.DataFrame(rows, columns=COST)
+    return pd.DataFrame(rows, columns=COST).astype({"macs": "Int64"})
 
 
 def fits(cost: device.Cost) -> str:

@@ -61,13 +61,14 @@ def _show(readme: Path, published: Path, run: str) -> None:
 def _gather(published: Path, table: str) -> None:
     """Write what the published runs have of a table below each other, beside their folders.
 
-    Rows for the same network, as several runs may have them, become one with the sum of their bytes.
+    Rows for the same network, as several runs may have them, become one with the most bytes: random and test inputs are
+    the same in each run, and would count twice in a sum.
     """
     parts = [pd.read_csv(path) for path in sorted(published.glob(f"*/{table}"))]
     if parts:
         rows = pd.concat(parts)
         keys = [column for column in rows if not column.endswith("_bytes") and not column.startswith("bytes_")]
-        write_text(published / table, rows.groupby(keys, sort=False, as_index=False).sum().to_csv(index=False))
+        write_text(published / table, rows.groupby(keys, sort=False, as_index=False).max().to_csv(index=False))
 
 
 def write_manifest(published: Path) -> None:

@@ -74,9 +74,9 @@ NO_PRODUCTS = frozenset(
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one inference: multiply-accumulates, and bytes of the file and of the arena."""
+    """The cost of one inference: multiply-accumulates (nan if unknown), and bytes of the file and of the arena."""
 
-    macs: int
+    macs: float
     flash: int
     arena: int
 
@@ -95,29 +95,28 @@ class Buffer:
 
 
 def cost(path: str | Path) -> Cost:
-    """Return the cost of a .tflite file.
+    """Return the cost of a .tflite file; its multiply-accumulates are nan when it has an operator that is not known.
 
-    Raises UserError when it is no readable file, or has an operator or a type whose cost is not known.
+    Raises UserError when it is no readable file, or has a type whose size is not known.
     """
     graph = read_graph(path)
     buffers = lifetimes(graph)
     places = plan(buffers)
     arena = max((place + buffer.size for place, buffer in zip(places, buffers, strict=True)), default=0)
-    work = sum(multiply_accumulates(graph.path, operator) for operator in graph.operators)
+    work = sum(multiply_accumulates(operator) for operator in graph.operators)
     return Cost(work, Path(path).stat().st_size, arena)
 
 
-def multiply_accumulates(path: str, operator: Operator) -> int:
-    """Return the multiply-accumulates of one operator for one sample.
+def multiply_accumulates(operator: Operator) -> float:
+    """Return the multiply-accumulates of one operator for one sample; nan for an operator that is not known.
 
-    Products with padding count, as they do by convention. Raises UserError for an operator that is not known.
+    Products with padding count, as they do by convention.
     """
     outputs = math.prod(operator.outputs[0].shape[1:])
     if operator.name in NO_PRODUCTS:
         return 0
     if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-        known = ", ".join(sorted(NO_PRODUCTS))
-        raise UserError(f"{path}: the cost of {operator} is not known; known: convolutions, dense layers, {known}")
+        return math.nan
     weights = operator.inputs[1].shape
     if operator.name == "DEPTHWISE_CONV_2D":
         return outputs * math.prod(weights[1:3])

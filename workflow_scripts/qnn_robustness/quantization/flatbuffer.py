@@ -7,7 +7,7 @@ checked here once, so that later code can rely on them; anything inconsistent en
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -207,6 +207,7 @@ def _graph(path: str, model: Any) -> Graph:
     inputs, outputs = pick(subgraph.inputs, "the input list"), pick(subgraph.outputs, "the output list")
     if None in inputs + outputs:
         raise UserError(f"{path}: the input or output list has a hole; convert the model again")
+    _check_fixed(path, [subgraph.tensors[tensor.index] for tensor in inputs])
     written = {tensor.index for tensor in inputs}
     for operator in operators:
         for tensor in operator.outputs:
@@ -214,6 +215,14 @@ def _graph(path: str, model: Any) -> Graph:
                 raise UserError(f"{path}: {operator} writes over tensor {tensor.index}; convert the model again")
             written.add(tensor.index)
     return Graph(path, tensors, tuple(operators), inputs, outputs, _scaling(path, model))
+
+
+def _check_fixed(path: str, tensors: Sequence[Any]) -> None:
+    """Refuse inputs of any size: `shape` has 1 where the signature has -1, and only the batch may vary."""
+    for tensor in tensors:
+        signature = [] if tensor.shapeSignature is None else [int(size) for size in tensor.shapeSignature]
+        if min(signature[1:], default=0) < 0:
+            raise UserError(f"{path}: takes inputs of any size {signature}; convert it with a fixed height and width")
 
 
 def _operator_name(code: Any) -> str:
