@@ -114,6 +114,29 @@ def test_rectified_networks_within_a_linear_region(norm: str) -> None:
     assert far.max() <= 1 + TOLERANCE
 
 
+def test_steps_for_the_lattice_do_not_lead_astray_without_one() -> None:
+    """Boundaries that bend, a few thousandths away: half a level more is as much as the distance itself."""
+    generator = np.random.default_rng(3)
+    first = tf.constant(generator.normal(size=(192, 64), scale=1.5), tf.float32)
+    second = tf.constant(generator.normal(size=(64, 10)), tf.float32)
+
+    def logits(inputs: tf.Tensor) -> tf.Tensor:
+        return tf.tanh((tf.reshape(inputs, (-1, 192)) - 0.5) @ first) @ second
+
+    model = foolbox.TensorFlowModel(logits, bounds=(0, 1))
+    samples = generator.uniform(0.2, 0.8, size=(40, 8, 8, 3)).astype(np.float32)
+    labels = logits(samples).numpy().argmax(axis=1)
+    run, plain = (
+        attacked(attack("linf", 9, steps=30, **changes), model, samples, labels, None, norm="linf")
+        for changes in ({}, {"smallest_overshoot": 0})
+    )
+    assert run.found.all()
+    far, least = distance("linf", run.points, samples), distance("linf", plain.points, samples)
+    assert np.median(least) < 0.01
+    assert np.median(far / least) <= 1.002
+    assert np.mean(far / least) <= 1.01
+
+
 def test_untargeted_version_goes_to_the_nearest_boundary_at_once() -> None:
     network = linear(seed=2, samples=10, classes=5)
     far = ratios(network.tensorflow_model(), network.samples, network.labels, network.distances("l2"), "l2", 0, steps=1)

@@ -52,9 +52,8 @@ MINIMAL_NORM = {
         ),
     ),
 }
-# DeepFool stops past the boundary by its overshoot and by Foolbox's 1e-4, and is exact otherwise. DDN changes the
+# DeepFool stops past the boundary by its overshoot, and is exact otherwise. DDN changes the
 # length by shares of gamma, FMN by shares that fall to a thousandth. C&W: the last constants of the bisection.
-STABILISER = {"deepfool": 1e-4}
 TOLERANCE = {"deepfool": 1.021, "ddn": 1.05, "fmn": 1.02, "carlini": 1.03}
 
 
@@ -77,7 +76,7 @@ def test_minimal_norm_attacks_reach_the_exact_distance_and_never_less(name: str,
     reached, exact, family = distance(norm, found, problem.samples), problem.distances(norm), name.split("_")[0]
     assert (predictions(model, found) != problem.labels).all()
     assert (reached >= exact * (1 - 1e-4)).all()
-    assert (reached <= TOLERANCE[family] * (exact + STABILISER.get(family, 0))).all()
+    assert (reached <= TOLERANCE[family] * exact).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -88,7 +87,24 @@ def test_deepfool_finds_the_nearest_of_several_classes(norm: str) -> None:
     found = perturbed(method.build(norm, **parameters), model, problem.samples, problem.labels)
     reached, exact = distance(norm, found, problem.samples), problem.distances(norm)
     assert (reached >= exact * (1 - 1e-4)).all()
-    assert (reached <= TOLERANCE["deepfool"] * (exact + STABILISER["deepfool"])).all()
+    assert (reached <= TOLERANCE["deepfool"] * exact).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_deepfool_finds_distances_below_a_thousandth(norm: str) -> None:
+    problem = linear(12, samples=6, classes=2, margin=0.002)
+    method, _, parameters = MINIMAL_NORM[f"deepfool_{norm}"]
+    found = perturbed(method.build(norm, **parameters), problem.tensorflow_model(), problem.samples, problem.labels)
+    exact = problem.distances(norm)
+    assert np.median(exact) < 1e-3
+    assert (distance(norm, found, problem.samples) <= TOLERANCE["deepfool"] * exact + 1e-6).all()
+
+
+def test_deepfool_takes_no_target() -> None:
+    problem = linear(4, samples=2, classes=3)
+    target = foolbox.TargetedMisclassification(tensor((problem.labels + 1) % 3))
+    with pytest.raises(ValueError, match="expected the criterion Misclassification"):
+        deepfool.build("l2", steps=5, overshoot=0.02).run(problem.tensorflow_model(), tensor(problem.samples), target)
 
 
 @pytest.mark.parametrize("name", ["deepfool_linf", "deepfool_l2", "ddn_l2", "fmn_l2", "fmn_linf", "fmn_l1"])

@@ -11,6 +11,10 @@ ACCESS = "decision"
 NORMS = {"l2": BoundaryAttack}
 BUDGETED = False
 
+# Steps between updates of the step sizes. With Foolbox's 10 its records, of 30 and 100 updates, are full too late for
+# searches of a few thousand queries.
+UPDATE_EVERY = 3
+
 
 def build(
     norm: str,
@@ -28,4 +32,5 @@ def build(
         spherical_step=spherical_step,
         source_step=source_step,
         step_adaptation=step_adaptation,
+        update_stats_every_k=UPDATE_EVERY,
     )

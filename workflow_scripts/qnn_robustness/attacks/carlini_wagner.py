@@ -28,10 +28,14 @@ def build(
     initial_constant: float,
     abort_early: bool,
 ) -> Attack:
-    """Return the attack; `step_size` is Adam's learning rate in the space of the inverse hyperbolic tangent."""
+    """Return the attack; `step_size` is Adam's learning rate in the space of the inverse hyperbolic tangent.
+
+    Foolbox looks at a point before each step, at the first of all samples again for each constant: with one step more
+    it looks at the point of the last of `steps`, too.
+    """
     return NORMS[norm](
         binary_search_steps=binary_search_steps,
-        steps=steps,
+        steps=steps + 1,
         stepsize=step_size,
         confidence=confidence,
         initial_const=initial_constant,

@@ -9,21 +9,33 @@ import eagerpy as ep
 import numpy as np
 from foolbox.attacks import L2DeepFoolAttack, LinfDeepFoolAttack
 from foolbox.attacks.base import Attack, get_criterion
+from foolbox.criteria import Misclassification
 from foolbox.models import Model
 
 ACCESS = "white_box"
 BUDGETED = False
 
+STABILISER = 1e-4  # what Foolbox adds to each distance, in the unit of the norm
+
 
 class _FromLabel:
     """Leaves the class of the label. Foolbox leaves the class with the greatest logit, of two that tie the later one.
 
-    A sample whose label is the earlier one would then be moved away from the boundary on which it lies.
+    A sample whose label is the earlier one would then be moved away from the boundary on which it lies. Steps are as
+    long as the distance, without what Foolbox adds: in Linf that is more than many distances. Ties alone keep it.
     """
 
     def run(self, model: Model, inputs: Any, criterion: Any, **kwargs: Any) -> Any:
-        self._labels = get_criterion(criterion).labels
+        """Return perturbed inputs [N, ...]. Raises ValueError for criteria other than misclassification."""
+        criterion = get_criterion(criterion)
+        if not isinstance(criterion, Misclassification):
+            raise ValueError(f"expected the criterion Misclassification, got {criterion!r}")
+        self._labels = criterion.labels
         return super().run(model, inputs, criterion, **kwargs)
+
+    def get_perturbations(self, distances: ep.Tensor, grads: ep.Tensor) -> ep.Tensor:
+        exact = distances - STABILISER
+        return super().get_perturbations(ep.where(exact > 0, exact, distances), grads)
 
     def _get_loss_fn(self, model: Model, classes: ep.Tensor) -> Callable:
         labels, order = ep.astensor(self._labels).numpy()[:, None], classes.numpy()

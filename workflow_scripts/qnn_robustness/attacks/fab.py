@@ -24,7 +24,11 @@ BUDGETED = False
 
 FINAL_STEPS = 6  # of the search on the segment to the clean sample; the paper has three, without halving
 FINAL_AIM = 0.01  # how far past the interpolated boundary it aims, as a share of the rest; half of it after a failure
+# ... and at least so far past it, as a share of the distance: on the boundary itself the rounding of float32, which
+# another batch changes, decides.
+FINAL_MARGIN = 1e-4
 SMALLEST_OVERSHOOT = 0.5 / 255  # half a level of an 8-bit input
+PATIENCE = 2  # steps that do not leave the class before one that goes at least half a level past the boundary
 TIE = 1e-12  # stands for a gap of exactly 0, as integer networks have, so that there is a way out of the class
 WIDEST_START = 0.25  # radius of random starts for samples with no result yet, as a share of the box's diameter
 
@@ -38,8 +42,8 @@ class FAB(MinimizationAttack):
     points at half the smallest distance found so far.
 
     A step goes `overshoot` times as far as the linearised boundary. On the uint8 lattice, and for integer networks, the
-    published five per cent of a small perturbation are lost in the rounding, so that every other step goes at least
-    `smallest_overshoot` past the boundary (for the value that changes most).
+    published five per cent of a small perturbation are lost in the rounding: the step after two that did not leave the
+    class goes at least `smallest_overshoot` past the boundary (for the value that changes most).
     """
 
     def __init__(
@@ -100,18 +104,21 @@ class FAB(MinimizationAttack):
             radius = np.minimum(found.distances[rows] / 2, WIDEST_START * self._diameter(points.shape[1]))
             with network.only(rows):
                 points = balls.random_points(self.norm, network, part.clean, radius).reshape(points.shape)
-        for step in range(self.steps):
+        failures = np.zeros(len(rows), np.int64)  # of steps out of the class, in a row
+        for _ in range(self.steps):
             clean = part.clean.reshape(len(rows), -1)
             with network.only(rows):
                 gaps, normals = self._nearest_plane(network, part, points, targets)
-                points = self._stepped(points, clean, gaps, normals, self.smallest_overshoot if step % 2 else 0.0)
+                least = np.where(failures == PATIENCE, self.smallest_overshoot, 0)
+                points = self._stepped(points, clean, gaps, normals, least)
                 logits = network.logits(points.reshape(part.clean.shape))
             fooled = part.fooled(logits)
+            failures = np.where((gaps > 0) & ~fooled & (failures < PATIENCE), failures + 1, 0)
             found.note(rows, points, logits, fooled)
             points[fooled] = clean[fooled] + self.backward_step * (points - clean)[fooled]
             going = found.distances[rows] > enough
             if not going.all():
-                rows, points, part = rows[going], points[going], part.take(going)
+                rows, points, part, failures = rows[going], points[going], part.take(going), failures[going]
                 targets = None if targets is None else targets[going]
                 if not len(rows):
                     break
@@ -137,7 +144,7 @@ class FAB(MinimizationAttack):
         return np.where(gaps[nearest] == 0, np.float32(TIE), gaps[nearest]), normals[nearest]
 
     def _stepped(
-        self, points: np.ndarray, clean: np.ndarray, gaps: np.ndarray, normals: np.ndarray, least: float
+        self, points: np.ndarray, clean: np.ndarray, gaps: np.ndarray, normals: np.ndarray, least: np.ndarray
     ) -> np.ndarray:
         """Return the mean of steps past the plane from the points and from the clean samples (algorithm 1)."""
         from_clean = gaps + (normals * (points - clean)).sum(axis=1)
@@ -154,8 +161,8 @@ class FAB(MinimizationAttack):
         ahead = (1 - bias) * (points + past * step) + bias * (clean + clean_past * clean_step)
         return np.clip(ahead, 0, 1).astype(np.float32)
 
-    def _past(self, steps: np.ndarray, gaps: np.ndarray, least: float) -> np.ndarray:
-        """Return the factor [R, 1] by which steps are lengthened, those out of the class to go `least` too far."""
+    def _past(self, steps: np.ndarray, gaps: np.ndarray, least: np.ndarray) -> np.ndarray:
+        """Return the factor [R, 1] by which steps are lengthened, those out of the class to go `least` [R] too far."""
         factors = 1 + least / np.maximum(balls.lengths("linf", steps), balls.TINY)
         return np.where(gaps > 0, np.maximum(self.overshoot, factors), self.overshoot)[:, None].astype(np.float32)
 
@@ -173,7 +180,7 @@ class FAB(MinimizationAttack):
         for _ in range(FINAL_STEPS):
             rise = np.maximum(far_margins - near_margins, balls.TINY)
             crossing = near - near_margins / rise * (far - near)
-            aim = np.clip(crossing + shares * (far - crossing), near, far)
+            aim = np.clip(crossing + np.maximum(shares * (far - crossing), FINAL_MARGIN * far), near, far)
             points = np.clip(clean + aim[:, None] * moves, 0, 1).astype(np.float32)
             with network.only(rows):
                 logits = network.logits(points.reshape(part.clean.shape))

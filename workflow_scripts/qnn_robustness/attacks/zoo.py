@@ -95,17 +95,27 @@ class AttackSpace:
         row, column, _ = np.unravel_index(coordinates, self.grid)
         return self.rows.max(axis=0)[row] * self.columns.max(axis=0)[column]
 
-    def importance(self, changes: np.ndarray) -> np.ndarray:
-        """Return weights [N, d]: the largest change within the region of a coordinate (section 3.4)."""
+    def importance(self, changes: np.ndarray, updates: np.ndarray) -> np.ndarray:
+        """Return weights [N, d]: the largest change within the region of a coordinate (section 3.4).
+
+        A region without `updates` [N, d] and changes, of which nothing is known, counts like the most important one.
+        """
+        result = self._peaks(np.abs(changes))
+        visited = (self._peaks(updates) > 0) | (result > 0)
+        most = result.max(axis=1, keepdims=True)
+        return np.where(
+            (most > 0) & visited, np.maximum(result, LEAST_IMPORTANCE * most), np.where(most > 0, most, 1.0)
+        )
+
+    def _peaks(self, values: np.ndarray) -> np.ndarray:
+        """Return the largest of the values [N, d] within the region of each coordinate."""
         height, width, channels = self.grid
-        result = np.abs(changes).reshape(-1, height, width, channels)
+        result = values.reshape(-1, height, width, channels)
         for axis, size in ((1, height), (2, width)):
             starts = np.unique(np.arange(IMPORTANCE_REGIONS) * size // IMPORTANCE_REGIONS)
             peaks = np.maximum.reduceat(result, starts, axis=axis)
             result = np.repeat(peaks, np.diff([*starts, size]), axis=axis)
-        result = result.reshape(len(changes), -1)
-        most = result.max(axis=1, keepdims=True)
-        return np.where(most > 0, np.maximum(result, LEAST_IMPORTANCE * most), 1.0)
+        return result.reshape(len(values), -1)
 
     def resized(self, changes: np.ndarray, other: AttackSpace) -> np.ndarray:
         """Return points [N, d] of this space as points of a larger one."""
@@ -208,7 +218,8 @@ class ZOO(ArrayAttack):
         count = min(self.coordinates, keys.shape[1])
         if self.importance_sampling:
             # the largest of u ** (1 / weight) are a draw in proportion to the weights (Efraimidis, Spirakis 2006)
-            keys = np.log(np.maximum(keys, 1e-12)) / descent.space.importance(descent.changes[rows])
+            weights = descent.space.importance(descent.changes[rows], descent.updates[rows])
+            keys = np.log(np.maximum(keys, 1e-12)) / weights
         return np.sort(np.argpartition(-keys, count - 1, axis=1)[:, :count], axis=1)
 
     @staticmethod

@@ -165,7 +165,8 @@ def _craft_block(
     active = np.flatnonzero(attacked)
     if len(active):
         attacked_samples = block.clean[active], block.labels[active]
-        counter = QueryCounter(model, *attacked_samples, setting.norm, setting.query_budget, setting.runs)
+        left = None if setting.query_budget is None else setting.query_budget - setting.runs
+        counter = QueryCounter(model, *attacked_samples, setting.norm, left, setting.runs)
         starts = Starts(block.starts[active], block.has_start[active])
         try:
             extra = {} if warm is None else {"starting_points": adversarial[active]}

@@ -54,11 +54,11 @@ def craft_sound(
             if not len(active):
                 break
             start = _noise(block[active], ratio, setting.seeds[s], restart, streams[row][active])
-            made = _descend(attack, gradient, block[active], labels[row][active], ratio, start)
+            made, asked = _descend(attack, gradient, block[active], labels[row][active], ratio, start)
             clips[s, e, row[active]] = made
             fooled = _misclassified(model, made, labels[row][active], sound.feature_range)
             found[s, e, row[active]] = fooled
-            queries[s, e, row[active]] += attack.steps + 1
+            queries[s, e, row[active]] += asked + 1  # and the look at the clip that was made
     features = features_of(clips.reshape(-1, clips.shape[-1]), sound.feature_range)
     return Crafted(features.reshape(*shape, *features.shape[1:]), found, queries), clips
 
@@ -80,21 +80,25 @@ def _noise(clips: np.ndarray, ratio: float, seed: int, restart: int, streams: np
 
 def _descend(
     attack: SoundAttack, gradient: Any, clips: np.ndarray, labels: np.ndarray, ratio: float, noise: np.ndarray
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clips where each run ended, int16, and how many queries it took."""
     limit = largest_noise(clips, ratio)[:, None]
-    result, done = _rounded(clips, noise, limit), np.zeros(len(clips), bool)
+    result, queries = _rounded(clips, noise, limit), np.zeros(len(clips), np.int64)
+    left = np.arange(len(clips))
     for _ in range(attack.steps + 1):
-        points = _rounded(clips, noise, limit)
-        result[~done] = points[~done]
-        logits, slope = gradient(points.astype(np.float32), labels)
-        done |= logits.argmax(axis=1) != labels
-        if done.all():
+        result[left] = _rounded(clips[left], noise[left], limit[left])
+        logits, slope = gradient(result[left].astype(np.float32), labels[left])
+        queries[left] += 1
+        going = logits.argmax(axis=1) == labels[left]
+        left, slope = left[going], slope[going].astype(np.float64)
+        if not len(left):
             break
-        slope = slope.astype(np.float64)
         length = np.linalg.norm(slope, axis=1, keepdims=True)
-        noise = noise + attack.relative_step_size * limit * slope / np.maximum(length, TINY)
-        noise *= np.minimum(1, limit / np.maximum(np.linalg.norm(noise, axis=1, keepdims=True), TINY))
-    return result
+        moved = noise[left] + attack.relative_step_size * limit[left] * slope / np.maximum(length, TINY)
+        noise[left] = moved * np.minimum(
+            1, limit[left] / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), TINY)
+        )
+    return result, queries
 
 
 def _rounded(clips: np.ndarray, noise: np.ndarray, limit: np.ndarray) -> np.ndarray:
