@@ -4,7 +4,7 @@ rule keep_reference_models:
     input:
         [
             f"results/models/{network.model}/{network.training}/{file}"
-            for network in C.trained_networks()
+            for network in C.kept_networks()
             for file in (
                 "float32.keras",
                 "training.csv",
@@ -16,7 +16,7 @@ rule keep_reference_models:
         ],
         **{
             f"{model}_{split}": f"results/data/{C.dataset_of(model)}/{split}.npz"
-            for model in {network.model for network in C.trained_networks()}
+            for model in {network.model for network in C.kept_networks()}
             for split in ("train", "validation")
         },
         clean_accuracy="results/tables/clean_accuracy.csv",
@@ -34,7 +34,7 @@ rule keep_reference_models:
                 **C.manifest_entry(n.model, n.training),
                 "code_sha256": training_code(n.model, n.training),
             }
-            for n in C.trained_networks()
+            for n in C.kept_networks()
         },
         code=code("keep_reference_models.py"),
     script:

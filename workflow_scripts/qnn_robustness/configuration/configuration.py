@@ -40,6 +40,11 @@ class Configuration(Recipes):
         """Return the networks that the workflow trains itself."""
         return [network for network in self.networks() if network.training != PRETRAINED]
 
+    def kept_networks(self) -> list[Network]:
+        """Return the networks that are trained, and those that teach them or give them samples."""
+        trained = self.trained_networks()
+        return unique([*trained, *(other for network in trained for other in self.used(*network))])
+
     def imports(self) -> dict[str, str]:
         """Return the files of the imported models that are run, by `<model>/pretrained/<precision>`."""
         models = unique(model for entry in self.experiments.values() for model in entry["models"])
