@@ -188,7 +188,8 @@ def test_the_hash_of_a_recipe_covers_the_networks_and_attacks_that_it_uses() -> 
         configuration = loaded(values)
         return {name: configuration.recipe_sha256("small", name) for name in names}
 
-    values["experiments"]["small"] = {**next(iter(values["experiments"].values())), "trainings": ["student", "ensemble"]}
+    some = next(iter(values["experiments"].values()))
+    values["experiments"]["small"] = {**some, "trainings": ["student", "ensemble"]}
     values["run"] = ["small"]
     kept = [*loaded(values).kept_networks()]
     assert kept == [("small", "student"), ("small", "ensemble"), ("small", "hardened"), ("source", "standard")]
