@@ -28,6 +28,7 @@ from qnn_robustness.attacks import (
     mi_fgsm,
     pgd,
 )
+from qnn_robustness.attacks.crafting.craft import Setting, craft
 from qnn_robustness.attacks.crafting.queries import QueryCounter
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common.distances import distance
@@ -238,6 +239,18 @@ def test_decision_attacks_converge_to_the_exact_distance(name: str, norm: str, s
         excess.append(np.median(ratio))
     assert (np.diff(excess) < 0).all()
     assert excess[-1] < 1.1
+
+
+def test_the_boundary_attack_needs_few_queries() -> None:
+    """Foolbox's updates every ten steps come too late for so few."""
+    problem = linear(3, samples=8, shape=(6, 6, 3), classes=3, margin=0.1)
+    images = np.rint(problem.samples * 255).astype(np.uint8)
+    rounded = Linear(images / np.float32(255), problem.weights, problem.bias)
+    parameters = dict(steps=1500, spherical_step=0.1, source_step=0.1, step_adaptation=1.5, initial_draws=30)
+    setting = Setting(boundary, "l2", [], [0], False, 8, query_budget=1500, parameters=parameters)
+    crafted = craft(setting, rounded.numpy_model(), images, rounded.labels)
+    ratio = distance("l2", crafted.adversarial[0, 0], rounded.samples) / rounded.distances("l2")
+    assert np.median(ratio) < 1.3
 
 
 @pytest.mark.parametrize("name", ["boundary", "hop_skip_jump", "geoda"])
