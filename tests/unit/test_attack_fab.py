@@ -85,7 +85,8 @@ def test_steps_to_a_hyperplane_solve_the_program(norm: str, seed: int, scale: fl
 def test_linear_classifiers(norm: str, targets: int) -> None:
     network = linear(seed=1, samples=12, classes=4)
     far = ratios(network.tensorflow_model(), network.samples, network.labels, network.distances(norm), norm, targets)
-    assert far.min() >= 1 - 1e-4
+    # Clearly past the boundary, where another batch rounds otherwise.
+    assert far.min() >= 1 + fab.FINAL_MARGIN / 2
     assert far.max() <= 1 + TOLERANCE
 
 

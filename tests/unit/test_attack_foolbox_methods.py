@@ -101,6 +101,15 @@ def test_deepfool_finds_distances_below_a_thousandth(norm: str) -> None:
     assert (distance(norm, found, problem.samples) <= TOLERANCE["deepfool"] * exact + 1e-6).all()
 
 
+def test_carlini_wagner_looks_at_the_point_of_its_last_step() -> None:
+    problem = linear(12, samples=6, classes=2, margin=0.05)
+    parameters = {**MINIMAL_NORM["carlini_wagner_l2"][2], "binary_search_steps": 1, "steps": 1, "step_size": 1.0}
+    parameters["initial_constant"] = 100.0
+    model = problem.tensorflow_model()
+    found = perturbed(carlini_wagner.build("l2", **parameters), model, problem.samples, problem.labels)
+    assert (predictions(model, found) != problem.labels).all()
+
+
 def test_deepfool_takes_no_target() -> None:
     problem = linear(4, samples=2, classes=3)
     target = foolbox.TargetedMisclassification(tensor((problem.labels + 1) % 3))

@@ -131,6 +131,14 @@ def test_noise_of_a_level_or_less_is_not_lost_in_rounding(length):
     assert ((levels == 0) | (np.sign(levels) == np.sign(wanted))).all()
 
 
+def test_a_clip_that_is_done_is_asked_about_no_more(sound, model, labels):
+    wrong = np.where(np.arange(6) < 3, 1 - labels, labels)
+    made, clips = craft_sound(setting(), model, sound, wrong, np.arange(6))
+    assert (made.queries[:, :, :3] == 2).all(), "one where it begins, one where it ends"
+    np.testing.assert_array_equal(clips[:, :, :3], np.broadcast_to(sound.clips[:3], clips[:, :, :3].shape))
+    assert (made.queries[:, :, 3:] > 2).all()
+
+
 def test_a_clip_does_not_depend_on_its_batch(sound, model, labels, crafted):
     result, clips = crafted
     parts, other = craft_sound(setting(batch_size=4), model, sound, labels, np.arange(6))

@@ -78,7 +78,7 @@ class Craftings(Settings):
         return sources.module_for(source, access, self.search_kernels(source, attack), has_model)
 
     def has_integer_model(self, model: str, precision: str) -> bool:
-        """Return whether the integer model can stand for a precision; it is taken to for networks of our own making."""
+        """Return whether the integer model can stand for a precision: of networks made here it is taken for granted."""
         file = (self.model(model)["files"] or {}).get(precision)
         return precision in INTEGER and (file is None or lacking_operator(file) is None)
 
