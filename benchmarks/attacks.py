@@ -8,10 +8,15 @@ ART's defaults with 16 iterations, nor APGD, with 20 steps. Both sides attack th
 classify right, through the same compiled function or interpreter, on one thread. Decision attacks get as many queries
 as ART was seen to spend. ART gets all samples in one batch, up to 64.
 
-Writes benchmarks/attacks.csv and attacks.svg. Seconds are processor time, which other load on the machine disturbs
-little. They depend on `samples`: attacks here work on all of them at once, so that few of them flatter ART. Without a
-peer (ART has no standard AutoAttack, and its GeoDA fails on NumPy 2) its columns are empty. Rows of attacks that are
-not asked for are kept.
+Writes benchmarks/attacks.csv, attacks.svg and the table in docs/attacks.md. Seconds are processor time, which other
+load on the machine disturbs little. They depend on `samples`: attacks here work on all of them at once, so that few of
+them flatter ART. Without a peer (ART has no standard AutoAttack, and its GeoDA fails on NumPy 2) its columns are empty.
+Rows of attacks that are not asked for are kept.
+
+`queries` are the mean ones of a sample, `share_of_throughput` what they would take at the pace of the bare network by
+the time the attack takes: one call for all samples, its gradient for attacks that need it (those that ask for
+predictions too come out above their due). No attack can be faster than the network: with as many queries as ART, no
+more than the network lets it be.
 """
 
 from __future__ import annotations
@@ -44,19 +49,23 @@ from qnn_robustness.attacks.crafting.sources import View, keras_network, tflite_
 from qnn_robustness.common import registry  # noqa: E402
 from qnn_robustness.common.distances import distance  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
-from qnn_robustness.common.files import atomic_path  # noqa: E402
+from qnn_robustness.common.files import atomic_path, write_text  # noqa: E402
 from qnn_robustness.configuration.loading import load  # noqa: E402
 from qnn_robustness.data.splits import load_split, stratified  # noqa: E402
+from qnn_robustness.evaluation.publish import markdown, with_table  # noqa: E402
 from qnn_robustness.figures.shared import style  # noqa: E402
 
+OUTPUT = ROOT / "benchmarks" / "attacks.csv"
+PAGE = ROOT / "docs" / "attacks.md"
 NETWORKS = ROOT / "reference_models" / "cifar10_resnet8" / "standard"
 COLUMNS = [
     "attack", "network", "peer", "samples", "seconds_per_sample", "peer_seconds_per_sample", "speedup", "success",
-    "peer_success", "median_distortion", "peer_median_distortion",
+    "peer_success", "median_distortion", "peer_median_distortion", "queries", "share_of_throughput",
 ]  # fmt: skip
 LARGEST_BATCH = 64
+PACE_CALLS = 10  # of the bare network, of which the fastest counts
 UNROUNDED = View(on_lattice=False, clean=np.empty((0, 32, 32, 3), np.float32))
-Predict = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[[np.ndarray], Any]
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,17 @@ class Subject:
     predict: Predict
     estimator: Any
     seen: list[int]  # inputs that the estimator has asked about
+    gradient: Predict | None = None
+
+    def pace(self, inputs: np.ndarray, access: str) -> float:
+        """Return the seconds that the bare network takes for an input, or its gradient, of one call for `inputs`."""
+        call = self.gradient if access == "white_box" else self.predict
+        times = []
+        for _ in range(PACE_CALLS):
+            began = time.process_time()
+            call(inputs)
+            times.append(time.process_time() - began)
+        return min(times) / len(inputs)
 
 
 def float32() -> Subject:
@@ -141,10 +161,22 @@ def float32() -> Subject:
     def network(inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         return compiled(tf.convert_to_tensor(inputs, tf.float32))
 
+    @tf.function(reduce_retracing=True)
+    def gradient(inputs: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = tf.reduce_sum(tf.reduce_max(compiled(inputs), axis=1))
+        return tape.gradient(loss, inputs)
+
     loss = tf.keras.losses.CategoricalCrossentropy(from_logits=True)
     estimator = TensorFlowV2Classifier(network, 10, (32, 32, 3), loss_object=loss, clip_values=(0, 1))
     return Subject(
-        "float32", model, lambda inputs: compiled(tf.constant(inputs)).numpy(), estimator, counted(estimator)
+        "float32",
+        model,
+        lambda inputs: compiled(tf.constant(inputs)).numpy(),
+        estimator,
+        counted(estimator),
+        lambda inputs: gradient(tf.constant(inputs)).numpy(),
     )
 
 
@@ -214,9 +246,13 @@ def measured(case: Case, subject: Subject, samples: np.ndarray, labels: np.ndarr
         judged(points, time.process_time() - began, "peer_")
         if case.like_peer:
             setting = replace(setting, query_budget=sum(subject.seen) // len(labels))
+    pace = subject.pace(clean, setting.method.ACCESS)
     began = time.process_time()
-    points = craft(setting, subject.model, samples, labels).adversarial[0, 0]
-    judged(points, time.process_time() - began, "")
+    crafted = craft(setting, subject.model, samples, labels)
+    seconds = time.process_time() - began
+    judged(crafted.adversarial[0, 0], seconds, "")
+    row["queries"] = crafted.queries.mean()
+    row["share_of_throughput"] = crafted.queries.sum() * pace / seconds
     if case.peer is not None:
         row["speedup"] = row["peer_seconds_per_sample"] / row["seconds_per_sample"]
     return row
@@ -273,7 +309,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "results" / "data" / "cifar10" / "test.npz")
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--attacks", default=",".join(case.name for case in CASES), help="names, separated by commas")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "attacks.csv")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     wanted = arguments.attacks.split(",")
     samples, labels, subjects = right_on_both(arguments.data, arguments.samples)
@@ -297,6 +333,19 @@ def write(rows: list[dict[str, Any]], output: Path) -> None:
     with atomic_path(output) as partial:
         table.to_csv(partial, index=False, float_format="%.4g", lineterminator="\n")
     style.save(drawn(table), output.with_suffix(".svg"))
+    if output == OUTPUT:
+        write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), "benchmark", markdown(shown(table))))
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with rounded numbers as text."""
+    return pd.DataFrame({name: [rounded(value) for value in table[name]] for name in COLUMNS})
+
+
+def rounded(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if pd.isna(value) else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 if __name__ == "__main__":
