@@ -20,12 +20,12 @@ def save(
     zero_point: int = -128,
     ends: type = np.int8,
     softmax: bool = True,
-    leaky: bool = False,
+    maximum: bool = False,
 ) -> str:
     """Write the network and return its path.
 
     It sums the codes less the middle one, -128 + 127.5 being the middle of black and white. With the default scale
-    images go from 0 to 255. `ends` float32 puts QUANTIZE and DEQUANTIZE at the ends. `leaky` puts LEAKY_RELU, which the
+    images go from 0 to 255. `ends` float32 puts QUANTIZE and DEQUANTIZE at the ends. `maximum` puts MAXIMUM, which the
     integer model does not have, behind the sums; the answer stays.
     """
     builder = Builder()
@@ -41,9 +41,9 @@ def save(
     bias = builder.constant(np.array([middle, -middle], np.int32), scale)
     logits = builder.tensor(np.int8, [1, 2], scale * PIXELS, 0)
     builder.operator("FULLY_CONNECTED", [flat, weights, bias], [logits], "FullyConnectedOptions")
-    if leaky:
+    if maximum:
         sums, logits = logits, builder.tensor(np.int8, [1, 2], scale * PIXELS, 0)
-        builder.operator("LEAKY_RELU", [sums], [logits], "LeakyReluOptions", alpha=0.5)
+        builder.operator("MAXIMUM", [sums, sums], [logits])
     output = logits
     if softmax:
         output = builder.tensor(np.int8, [1, 2], 2.0**-8, -128)

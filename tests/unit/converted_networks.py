@@ -49,13 +49,32 @@ def pooled(size: int = 11, classes: int = 5, width: int = 6) -> keras.Model:
     return keras.Model(source, layers.Dense(classes, activation="softmax")(layers.Flatten()(x)))
 
 
+def various(size: int = 12, classes: int = 4, width: int = 8) -> keras.Model:
+    """Scaling inside, normalisation before ReLU, dense and gated blocks, several activations, and global maxima."""
+    x = source = layers.Input((size, size, 3))
+    x = layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.04, 0.05, 0.06])(x)
+    x = layers.Rescaling(0.5, 0.1)(x)
+    x = layers.Conv2D(width, 3, padding="same")(x)
+    y = layers.Conv2D(width, 3, padding="same")(layers.ReLU()(layers.BatchNormalization()(x)))
+    x = layers.Concatenate()([x, layers.LeakyReLU(negative_slope=0.1)(y)])
+    gate = layers.Conv2D(2 * width, 1, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = layers.Multiply()([x, gate])
+    x = layers.Subtract()([layers.ReLU(6.0)(x), layers.Activation("tanh")(x)])
+    return keras.Model(source, layers.Dense(classes, activation="softmax")(layers.GlobalMaxPooling2D()(x)))
+
+
 def _conv(x: object, filters: int, kernel: int, stride: int = 1, activation: str | None = "relu") -> object:
     x = layers.Conv2D(filters, kernel, stride, "same", use_bias=False)(x)
     x = layers.BatchNormalization()(x)
     return layers.Activation(activation)(x) if activation else x
 
 
-NETWORKS: dict[str, Callable[..., keras.Model]] = {"residual": residual, "mobile": mobile, "pooled": pooled}
+NETWORKS: dict[str, Callable[..., keras.Model]] = {
+    "residual": residual,
+    "mobile": mobile,
+    "pooled": pooled,
+    "various": various,
+}
 
 
 def randomize(model: keras.Model) -> keras.Model:

@@ -12,7 +12,10 @@ LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
 _BIAS_CODES = {np.int32: 2, np.int64: 4}
 _ACTIVATIONS = (0, 1, 3)  # NONE, RELU, RELU6
 LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-OPERATORS = (*LINEAR, "ADD", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "PAD", "QUANTIZE", "SOFTMAX")
+POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX")
+OTHERS = ("ADD", "CONCATENATION", "MUL", "PAD", "QUANTIZE", "SOFTMAX", "SUB")
+TABLES = ("HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "TANH")
+OPERATORS = (*LINEAR, *POOLS, *OTHERS, *TABLES)
 
 
 class OperatorNetwork:
@@ -31,7 +34,7 @@ class OperatorNetwork:
         shape = [1, self.height, self.width, self.channels]
         self.input = self.builder.tensor(self.dtype, shape, self.scale, self.zero_point)
         self.activation = draw(st.sampled_from(_ACTIVATIONS))
-        output = getattr(self, f"_{operator.lower()}")()
+        output = self._table(operator) if operator in TABLES else getattr(self, f"_{operator.lower()}")()
         self.builder.save(path, [self.input], [output])
 
     def _scale(self) -> float:
@@ -131,16 +134,75 @@ class OperatorNetwork:
         self.builder.operator("FULLY_CONNECTED", [flat, *constants], [output], "FullyConnectedOptions", **options)
         return output
 
-    def _add(self) -> int:
-        shape = [1, self.height, self.width, self.channels]
-        other_scale = np.float32(self.scale * self._ratio(3))
-        other = self.builder.tensor(self.dtype, shape, other_scale, self._zero_point())
+    def _shape(self) -> list[int]:
+        return [1, self.height, self.width, self.channels]
+
+    def _requantized(self, scale: np.float32) -> int:
+        other = self.builder.tensor(self.dtype, self._shape(), scale, self._zero_point())
         self.builder.operator("QUANTIZE", [self.input], [other], "QuantizeOptions")
+        return other
+
+    def _pair(self, scale: np.float32) -> list[int]:
+        """Return the input and an operand of a given scale, in either order: an activation, a mean, or a constant."""
+        kind = self.draw(st.sampled_from(("same", "mean", "constant")))
+        if kind == "same":
+            other = self._requantized(scale)
+        elif kind == "mean":
+            other = self.builder.tensor(self.dtype, [1, 1, 1, self.channels], scale, self._zero_point())
+            axes = self.builder.constant(np.array([1, 2], np.int32))
+            self.builder.operator("MEAN", [self.input, axes], [other], "ReducerOptions", keepDims=True)
+        else:
+            shape = self.draw(st.sampled_from(([self.channels], [1, 1, 1, self.channels], [1], self._shape())))
+            low, high = LIMITS[self.precision]
+            data = self.random.integers(low, high + 1, shape).astype(self.dtype)
+            other = self.builder.constant(data, scale, zero_point=self._zero_point())
+        return self.draw(st.permutations([self.input, other]))
+
+    def _add(self) -> int:
+        return self._sum("ADD", potScaleInt16=False)
+
+    def _sub(self) -> int:
+        return self._sum("SUB", potScaleInt16=False)
+
+    def _sum(self, name: str, **options: object) -> int:
+        other_scale = np.float32(self.scale * self._ratio(3))
+        pair = self._pair(other_scale)
         scale = np.float32(max(self.scale, other_scale) * self._ratio(2))
-        output = self.builder.tensor(self.dtype, shape, scale, self._zero_point())
-        pair = self.draw(st.permutations([self.input, other]))
-        options = {"fusedActivationFunction": self.activation, "potScaleInt16": False}
-        self.builder.operator("ADD", pair, [output], "AddOptions", **options)
+        output = self.builder.tensor(self.dtype, self._shape(), scale, self._zero_point())
+        options["fusedActivationFunction"] = self.activation
+        self.builder.operator(name, pair, [output], f"{name.title()}Options", **options)
+        return output
+
+    def _mul(self) -> int:
+        other_scale = np.float32(self.scale * self._ratio(3))
+        pair = self._pair(other_scale)
+        scale = np.float32(self.scale * other_scale * np.float32(LIMITS[self.precision][1]) * self._ratio(4))
+        output = self.builder.tensor(self.dtype, self._shape(), scale, self._zero_point())
+        self.builder.operator("MUL", pair, [output], "MulOptions", fusedActivationFunction=self.activation)
+        return output
+
+    def _table(self, name: str) -> int:
+        scale, zero_point = np.float32(self.scale * self._ratio(4)), self._zero_point()
+        if name in ("LOGISTIC", "TANH"):  # whose output has a fixed scale
+            bits = (8 if name == "LOGISTIC" else 7) if self.precision == "int8" else 15
+            scale, zero_point = 2.0**-bits, -128 if (name, self.precision) == ("LOGISTIC", "int8") else 0
+        output = self.builder.tensor(self.dtype, self._shape(), scale, zero_point)
+        options = ("LeakyReluOptions", {"alpha": self.draw(st.floats(0, 1))}) if name == "LEAKY_RELU" else (None, {})
+        self.builder.operator(name, [self.input], [output], options[0], **options[1])
+        return output
+
+    def _concatenation(self) -> int:
+        axis = self.draw(st.integers(1, 3))
+        others = self.draw(st.integers(0, 2))
+        pooled = self.builder.tensor(self.dtype, self._shape(), self.scale, self.zero_point)
+        options = {"padding": 0, "strideH": 1, "strideW": 1, "filterHeight": 2, "filterWidth": 2}
+        self.builder.operator("MAX_POOL_2D", [self.input], [pooled], "Pool2DOptions", **options)
+        shape = self._shape()
+        shape[axis] *= 2 + others
+        output = self.builder.tensor(self.dtype, shape, self.scale, self.zero_point)
+        axis = self.draw(st.sampled_from((axis, axis - 4)))
+        inputs = [self.input, pooled] + [self.input] * others
+        self.builder.operator("CONCATENATION", inputs, [output], "ConcatenationOptions", axis=axis)
         return output
 
     def _pool(self, name: str) -> int:
@@ -159,15 +221,20 @@ class OperatorNetwork:
         return self._pool("MAX_POOL_2D")
 
     def _mean(self) -> int:
+        return self._reduced("MEAN", np.float32(self.scale * self._ratio(2)), self._zero_point())
+
+    def _reduce_max(self) -> int:
+        return self._reduced("REDUCE_MAX", self.scale, self.zero_point)
+
+    def _reduced(self, name: str, scale: np.float32, zero_point: int) -> int:
         axes = self.draw(st.sampled_from(([1, 2], [2, 1], [1], [2], [3], [-1], [1, 2, 3])))
         keep = self.draw(st.booleans())
         reduced = {axis % 4 for axis in axes}
         full = [1, self.height, self.width, self.channels]
         shape = [1 if axis in reduced else size for axis, size in enumerate(full) if keep or axis not in reduced]
-        scale = np.float32(self.scale * self._ratio(2))
-        output = self.builder.tensor(self.dtype, shape, scale, self._zero_point())
+        output = self.builder.tensor(self.dtype, shape, scale, zero_point)
         constant = self.builder.constant(np.array(axes, np.int32))
-        self.builder.operator("MEAN", [self.input, constant], [output], "ReducerOptions", keepDims=keep)
+        self.builder.operator(name, [self.input, constant], [output], "ReducerOptions", keepDims=keep)
         return output
 
     def _pad(self) -> int:

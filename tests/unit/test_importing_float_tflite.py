@@ -48,10 +48,39 @@ def test_an_operator_that_is_not_rebuilt_is_named(tmp_path: Path) -> None:
     builder = Builder()
     source, output = (builder.tensor(np.float32, [1, *brightness_network.SHAPE]) for _ in range(2))
     flat, size = builder.tensor(np.float32, [1, 48]), builder.constant(np.array([-1, 48], np.int32))
-    builder.operator("TANH", [source], [output])
+    builder.operator("ABS", [source], [output])
     builder.operator("RESHAPE", [output, size], [flat], "ReshapeOptions", newShape=[-1, 48])
     path = builder.save(tmp_path / "float.tflite", [source], [flat])
-    with pytest.raises(UserError, match=r"operator 0 \(TANH\): is not supported; .*; give the \.keras file instead"):
+    with pytest.raises(UserError, match=r"operator 0 \(ABS\): is not supported; .*; give the \.keras file instead"):
+        rebuild(path)
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("name", ["ADD", "MUL", "SUB"])
+def test_constants_come_back(tmp_path: Path, name: str, first: bool) -> None:
+    builder = Builder()
+    source, output = (builder.tensor(np.float32, [1, 2, 2, 3]) for _ in range(2))
+    flat, size = builder.tensor(np.float32, [1, 12]), builder.constant(np.array([-1, 12], np.int32))
+    constant = np.array([0.5, -2, 3], np.float32)
+    pair = [source, builder.constant(constant)]
+    builder.operator(name, pair[::-1] if first else pair, [output], f"{name.title()}Options")
+    builder.operator("RESHAPE", [output, size], [flat], "ReshapeOptions", newShape=[-1, 12])
+    path = builder.save(tmp_path / "float.tflite", [source], [flat])
+    x = random_inputs((2, 2, 3))
+    a, b = (constant, x) if first else (x, constant)
+    expected = {"ADD": a + b, "MUL": a * b, "SUB": a - b}[name]
+    np.testing.assert_allclose(rebuild(path)(x), expected.reshape(-1, 12), rtol=1e-6)
+
+
+def test_a_constant_for_each_value_is_refused(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = (builder.tensor(np.float32, [1, 2, 2, 3]) for _ in range(2))
+    flat, size = builder.tensor(np.float32, [1, 12]), builder.constant(np.array([-1, 12], np.int32))
+    other = builder.constant(np.ones((1, 2, 2, 3), np.float32))
+    builder.operator("MUL", [source, other], [output], "MulOptions")
+    builder.operator("RESHAPE", [output, size], [flat], "ReshapeOptions", newShape=[-1, 12])
+    path = builder.save(tmp_path / "float.tflite", [source], [flat])
+    with pytest.raises(UserError, match=r"operator 0 \(MUL\): has a constant that is not one number"):
         rebuild(path)
 
 

@@ -31,6 +31,8 @@ VARIANTS = [
     ("mobile", "int16", None, False),
     ("pooled", "int8", None, False),
     ("pooled", "int16", None, False),
+    ("various", "int8", None, False),
+    ("various", "int16", None, False),
 ]
 
 

@@ -93,3 +93,54 @@ def test_quantization_rounds_halves_to_even_and_saturates(tmp_path):
     x = np.array([0.125, 0.375, -0.125, -0.375, 1.0, 99.0, -99.0], np.float32).reshape(7, 1, 1, 1)
     x = np.repeat(x, 2, axis=3)
     np.testing.assert_array_equal(model.quantize(x)[:, 0, 0, 0], [-3, -1, -3, -5, 1, 127, -128])
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16"])
+def test_gradient_of_pairs_is_that_of_real_numbers(precision, tmp_path):
+    """(x * m + c) * x beside x, with a constant m for each channel: derivatives 2 m x + c and 1."""
+    scale, dtype = (1 / 64, np.int8) if precision == "int8" else (2.0**-13, np.int16)
+    builder = Builder()
+    source = builder.tensor(dtype, [1, 1, 1, 2], scale)
+    factor = builder.constant(np.array([30, -60], dtype), 1 / 64)
+    shift = builder.constant(np.array([10], dtype), 1 / 32)
+    product, total, square = (builder.tensor(dtype, [1, 1, 1, 2], scale) for _ in range(3))
+    builder.operator("MUL", [factor, source], [product], "MulOptions", fusedActivationFunction=0)
+    builder.operator("ADD", [product, shift], [total], "AddOptions", fusedActivationFunction=0)
+    builder.operator("MUL", [total, source], [square], "MulOptions", fusedActivationFunction=0)
+    joined, flat = builder.tensor(dtype, [1, 1, 1, 4], scale), builder.tensor(dtype, [1, 4], scale)
+    builder.operator("CONCATENATION", [square, source], [joined], "ConcatenationOptions", axis=-1)
+    builder.operator("RESHAPE", [joined, builder.constant(np.array([-1, 4], np.int32))], [flat])
+    model = IntegerModel.from_file(builder.save(tmp_path / "pairs.tflite", [source], [flat]))
+    x = (np.array([[40, -16], [-20, 24]]) / 64).astype(np.float32)
+    gradients = _gradients(model, x.reshape(2, 1, 1, 2))[:, :, 0, 0]
+    real = 2 * np.array([30, -60]) / 64 * x + 10 / 32
+    for channel in range(2):
+        np.testing.assert_allclose(gradients[channel, :, channel], real[:, channel], atol=2 * scale)
+        np.testing.assert_array_equal(gradients[channel, :, 1 - channel], 0)
+        np.testing.assert_allclose(gradients[2 + channel], np.tile(np.eye(2)[channel], (2, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "derivative"),
+    [
+        ("RELU", {}, lambda x: x > 0),
+        ("RELU6", {}, lambda x: (x > 0) & (x < 6)),
+        ("LEAKY_RELU", {"alpha": 0.25}, lambda x: np.where(x < 0, 0.25, 1)),
+        ("LOGISTIC", {}, lambda x: np.exp(-x) / (1 + np.exp(-x)) ** 2),
+        ("TANH", {}, lambda x: 1 / np.cosh(x) ** 2),
+        ("HARD_SWISH", {}, lambda x: np.where(np.abs(x) < 3, (2 * x + 3) / 6, x > 0)),
+    ],
+)
+def test_gradient_of_a_table_is_that_of_its_function(name, options, derivative, tmp_path):
+    fixed = {"LOGISTIC": (2.0**-8, -128), "TANH": (2.0**-7, 0)}
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 1, 1, 16], 1 / 16)
+    middle = builder.tensor(np.int8, [1, 1, 1, 16], *fixed.get(name, (1 / 14, 0)))
+    flat = builder.tensor(np.int8, [1, 16], *fixed.get(name, (1 / 14, 0)))
+    table = "LeakyReluOptions" if options else None
+    builder.operator(name, [source], [middle], table, **options)
+    builder.operator("RESHAPE", [middle, builder.constant(np.array([-1, 16], np.int32))], [flat])
+    model = IntegerModel.from_file(builder.save(tmp_path / "table.tflite", [source], [flat]))
+    x = (np.linspace(-115, 115, 16).round() / 16).astype(np.float32)
+    gradients = np.diagonal(_gradients(model, x.reshape(1, 1, 1, 16))[:, 0, 0, 0])
+    np.testing.assert_allclose(gradients, derivative(x.astype(np.float64)), atol=1e-5)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_builder import Builder, save_logistic
+from tflite_builder import Builder, save_maximum
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import read_graph
@@ -15,8 +15,8 @@ from qnn_robustness.quantization.integer_model.model import LAYERS, IntegerModel
 
 
 def test_unsupported_operator_is_named_with_its_position(tmp_path):
-    path = save_logistic(tmp_path / "logistic.tflite")
-    with pytest.raises(UserError, match=r"logistic\.tflite: operator 1 \(LOGISTIC\): is not supported"):
+    path = save_maximum(tmp_path / "maximum.tflite")
+    with pytest.raises(UserError, match=r"maximum\.tflite: operator 1 \(MAXIMUM\): is not supported"):
         IntegerModel.from_file(path)
 
 
@@ -69,18 +69,12 @@ def _grouped(path: Path) -> str:
     return builder.save(path, [source], [output])
 
 
-def _sum(path: Path, second: str, fused: int = 0) -> str:
-    """A sum of an image and: the image itself, one of its columns, or a constant."""
+def _with_constant(path: Path, name: str, shape: list[int], scale: float = 0.1, fused: int = 0) -> str:
+    """An image and a constant, put together by an operator."""
     builder = Builder()
-    source, output = builder.tensor(np.int8, [1, 4, 4, 2], 0.1), builder.tensor(np.int8, [1, 4, 4, 2], 0.2)
-    if second == "constant":
-        other = builder.constant(np.ones((1, 4, 4, 2), np.int8), 0.1)
-    else:
-        width = 4 if second == "image" else 1
-        other = builder.tensor(np.int8, [1, 4, width, 2], 0.1)
-        options = dict(padding=0, strideW=4 // width, strideH=1, filterWidth=4 // width, filterHeight=1)
-        builder.operator("MAX_POOL_2D", [source], [other], "Pool2DOptions", **options)
-    builder.operator("ADD", [source, other], [output], "AddOptions", fusedActivationFunction=fused)
+    source, output = builder.tensor(np.int16, [1, 4, 4, 2], 0.1), builder.tensor(np.int16, [1, 4, 4, 2], 0.2)
+    other = builder.constant(np.ones(shape, np.int16), scale)
+    builder.operator(name, [source, other], [output], f"{name.title()}Options", fusedActivationFunction=fused)
     return builder.save(path, [source], [output])
 
 
@@ -88,19 +82,55 @@ def _sum(path: Path, second: str, fused: int = 0) -> str:
     ("build", "message"),
     [
         (_grouped, "is a grouped convolution"),
-        (lambda path: _sum(path, "column"), "must add two activations of the same shape"),
-        (lambda path: _sum(path, "constant"), "must add two activations of the same shape"),
-        (lambda path: _sum(path, "image", fused=2), "fused activation 2"),
+        (lambda path: _with_constant(path, "ADD", [2], fused=2), "fused activation 2"),
     ],
 )
 def test_options_that_the_model_lacks_are_told_without_building_it(build, message: str, tmp_path: Path) -> None:
-    IntegerModel.from_file(_sum(tmp_path / "sum.tflite", "image"))
+    IntegerModel.from_file(_with_constant(tmp_path / "sum.tflite", "ADD", [2]))
     path = build(tmp_path / "options.tflite")
     with pytest.raises(UserError, match=message) as told:
         operators.check_operators(read_graph(path))
     with pytest.raises(UserError, match=message) as built:
         IntegerModel.from_file(path)
     assert str(told.value) == str(built.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "scale", "message"),
+    [
+        ("ADD", [3, 4, 4, 2], 0.1, r"operator 0 \(ADD\): has operands for batches of different sizes"),
+        ("ADD", [3], 0.1, r"operator 0 \(ADD\): cannot be run"),
+        ("ADD", [4, 1, 1, 1, 2], 0.1, r"operator 0 \(ADD\): gives the shape"),
+        ("MUL", [2], 4.0, r"operator 0 \(MUL\): products may overflow 32 bits; this cannot be exact"),
+    ],
+)
+def test_operands_that_do_not_fit_are_refused(name: str, shape: list[int], scale: float, message: str, tmp_path: Path):
+    path = _with_constant(tmp_path / "pair.tflite", name, shape, scale)
+    with pytest.raises(UserError, match=message):
+        IntegerModel.from_file(path)
+
+
+def _joined(path: Path, axis: int, scale: float = 0.1, constant: bool = False) -> str:
+    builder = Builder()
+    shape = [1, 4, 4, 2]
+    source, output = builder.tensor(np.int8, shape, 0.1), builder.tensor(np.int8, [1, 4, 4, 4], scale)
+    other = builder.constant(np.ones(shape, np.int8), 0.1) if constant else source
+    builder.operator("CONCATENATION", [source, other], [output], "ConcatenationOptions", axis=axis)
+    return builder.save(path, [source], [output])
+
+
+@pytest.mark.parametrize(
+    ("axis", "options", "message"),
+    [
+        (0, {}, "joins along axis 0; only axes after the batch work"),
+        (4, {}, "joins along axis 4"),
+        (3, {"scale": 0.2}, "changes the scale"),
+        (3, {"constant": True}, "joins a constant"),
+    ],
+)
+def test_a_concatenation_other_than_of_activations_is_refused(axis: int, options: dict, message: str, tmp_path: Path):
+    with pytest.raises(UserError, match=rf"operator 0 \(CONCATENATION\): {message}"):
+        IntegerModel.from_file(_joined(tmp_path / "joined.tflite", axis, **options))
 
 
 @pytest.mark.parametrize("sizes", [[-1, 16], [1, 2, 16], [32]])

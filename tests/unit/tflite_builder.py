@@ -54,9 +54,11 @@ class Builder:
         self.graph.tensors.append(record)
         return len(self.graph.tensors) - 1
 
-    def constant(self, data: np.ndarray, scale: float | Sequence[float] | None = None, axis: int = 0) -> int:
+    def constant(
+        self, data: np.ndarray, scale: float | Sequence[float] | None = None, axis: int = 0, zero_point: int = 0
+    ) -> int:
         """Add a constant and return its index."""
-        index = self.tensor(data.dtype, data.shape, scale, 0, axis)
+        index = self.tensor(data.dtype, data.shape, scale, zero_point, axis)
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
         self.model.buffers.append(buffer)
@@ -98,11 +100,11 @@ class Builder:
         return str(path)
 
 
-def save_logistic(path: Path) -> str:
-    """Write an int8 network whose second operator, LOGISTIC, the integer model does not have; return its path."""
+def save_maximum(path: Path) -> str:
+    """Write an int8 network whose second operator, MAXIMUM, the integer model does not have; return its path."""
     builder = Builder()
     first, second, third = (builder.tensor(np.int8, [1, 2, 2, 1], 0.1, 0) for _ in range(3))
     options = {"filterHeight": 1, "filterWidth": 1, "strideH": 1, "strideW": 1}
     builder.operator("MAX_POOL_2D", [first], [second], "Pool2DOptions", **options)
-    builder.operator("LOGISTIC", [second], [third])
+    builder.operator("MAXIMUM", [second, second], [third])
     return builder.save(path, [first], [third])

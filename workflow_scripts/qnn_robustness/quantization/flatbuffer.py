@@ -138,6 +138,25 @@ def with_scaling(path: str | Path, scaling: InputScaling) -> bytes:
         model.buffers.append(buffer)
         entry.name, entry.buffer = _SCALING, len(model.buffers) - 1
         model.metadata.append(entry)
+    return _packed(model)
+
+
+def alone(path: str | Path, operator: Operator, shape: Sequence[int]) -> bytes:
+    """Return a .tflite file with one operator of another, from its first input to its first output of another shape."""
+    model = _read_model(path)
+    graph = model.subgraphs[0]
+    record = graph.operators[operator.position]
+    graph.tensors = [graph.tensors[tensor.index] for tensor in (operator.inputs[0], operator.outputs[0])]
+    for tensor in graph.tensors:
+        tensor.shape, tensor.shapeSignature, tensor.buffer = list(shape), None, 0
+    model.operatorCodes, record.opcodeIndex = [model.operatorCodes[record.opcodeIndex]], 0
+    record.inputs, record.outputs = [0], [1]
+    graph.operators, graph.inputs, graph.outputs = [record], [0], [1]
+    model.buffers, model.metadata, model.metadataBuffer, model.signatureDefs = [schema.BufferT()], None, None, None
+    return _packed(model)
+
+
+def _packed(model: Any) -> bytes:
     builder = _Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())

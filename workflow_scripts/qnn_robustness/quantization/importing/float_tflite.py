@@ -22,6 +22,9 @@ _PADDINGS = {0: "same", 1: "valid"}
 _ACTIVATIONS = {0: None, 1: "relu", 3: "relu6"}
 
 
+Affine = Callable[[np.ndarray, bool], tuple[Any, Any]]  # (constant, whether it is first) -> factor and offset
+
+
 class _Unsupported(Exception):
     """Why an operator cannot be rebuilt."""
 
@@ -142,10 +145,29 @@ def _dense(operator: Operator, value: Any) -> Any:
     return _with_weights(layer, value, weights.T, _bias(operator, weights.shape[0]))
 
 
-def _add(operator: Operator, *values: Any) -> Any:
-    if len(values) != 2:
-        raise _Unsupported("adds a constant")
-    return _activated(operator, layers.Add()(list(values)))
+def _pair(kind: type[layers.Layer], affine: Affine) -> Callable[..., Any]:
+    """Return the builder of an operator on two operands; `affine` says what one does to the other as a constant."""
+
+    def build(operator: Operator, *values: Any) -> Any:
+        if len(values) == 2:
+            return _activated(operator, kind()(list(values)))
+        position = next(i for i, tensor in enumerate(operator.inputs) if tensor.data is not None)
+        (value,), constant = values, operator.inputs[position].data
+        channels = value.shape[-1]
+        for_channels = constant.shape[-1:] == (channels,) and constant.size == channels
+        if len(value.shape) != 4 or not (for_channels or constant.size == 1):
+            raise _Unsupported("has a constant that is not one number, or one for each channel of an image")
+        factor, offset = (np.broadcast_to(part, channels) for part in affine(constant.ravel(), position == 0))
+        layer = layers.DepthwiseConv2D(1, activation=_activation(operator))
+        return _with_weights(layer, value, factor.reshape(1, 1, channels, 1), offset)
+
+    return build
+
+
+def _concatenation(operator: Operator, *values: Any) -> Any:
+    if len(values) != len(operator.inputs):
+        raise _Unsupported("joins a constant")
+    return _activated(operator, layers.Concatenate(operator.options["axis"])(list(values)))
 
 
 def _pool(kind: type[layers.Layer]) -> Callable[[Operator, Any], Any]:
@@ -156,10 +178,17 @@ def _pool(kind: type[layers.Layer]) -> Callable[[Operator, Any], Any]:
     return build
 
 
-def _mean(operator: Operator, value: Any) -> Any:
-    if sorted(_constant(operator, 1).ravel().tolist()) != [1, 2]:
-        raise _Unsupported("is a mean over other axes than height and width")
-    return layers.GlobalAveragePooling2D(keepdims=bool(operator.options.get("keepDims")))(value)
+def _global(kind: type[layers.Layer]) -> Callable[[Operator, Any], Any]:
+    def build(operator: Operator, value: Any) -> Any:
+        if sorted(_constant(operator, 1).ravel().tolist()) != [1, 2]:
+            raise _Unsupported("reduces other axes than height and width")
+        return kind(keepdims=bool(operator.options.get("keepDims")))(value)
+
+    return build
+
+
+def _leaky(operator: Operator, value: Any) -> Any:
+    return layers.LeakyReLU(negative_slope=float(operator.options.get("alpha", 0)))(value)
 
 
 def _pad(operator: Operator, value: Any) -> Any:
@@ -175,16 +204,24 @@ def _reshape(operator: Operator, value: Any) -> Any:
 
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
-    "ADD": _add,
+    "ADD": _pair(layers.Add, lambda constant, _: (1.0, constant)),
     "AVERAGE_POOL_2D": _pool(layers.AveragePooling2D),
+    "CONCATENATION": _concatenation,
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _dense,
+    "HARD_SWISH": lambda _, value: layers.Activation("hard_swish")(value),
+    "LEAKY_RELU": _leaky,
+    "LOGISTIC": lambda _, value: layers.Activation("sigmoid")(value),
     "MAX_POOL_2D": _pool(layers.MaxPooling2D),
-    "MEAN": _mean,
+    "MEAN": _global(layers.GlobalAveragePooling2D),
+    "MUL": _pair(layers.Multiply, lambda constant, _: (constant, 0.0)),
     "PAD": _pad,
-    "RELU": lambda operator, value: layers.ReLU()(value),
-    "RELU6": lambda operator, value: layers.ReLU(max_value=6.0)(value),
+    "REDUCE_MAX": _global(layers.GlobalMaxPooling2D),
+    "RELU": lambda _, value: layers.ReLU()(value),
+    "RELU6": lambda _, value: layers.ReLU(max_value=6.0)(value),
     "RESHAPE": _reshape,
-    "SOFTMAX": lambda operator, value: layers.Softmax()(value),
+    "SOFTMAX": lambda _, value: layers.Softmax()(value),
+    "SUB": _pair(layers.Subtract, lambda constant, first: (-1.0, constant) if first else (1.0, -constant)),
+    "TANH": lambda _, value: layers.Activation("tanh")(value),
 }

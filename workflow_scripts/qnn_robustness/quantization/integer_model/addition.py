@@ -1,4 +1,4 @@
-"""ADD of two activations with scales of their own."""
+"""ADD and SUB of two operands with scales of their own."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import tensorflow as tf
 from qnn_robustness.quantization.flatbuffer import Operator
 from qnn_robustness.quantization.integer_model import arithmetic
 from qnn_robustness.quantization.integer_model.estimators import Gate
-from qnn_robustness.quantization.integer_model.layer import Context, Layer, activation_limits, centered_limits
+from qnn_robustness.quantization.integer_model.layer import Context, activation_limits, centered_limits
+from qnn_robustness.quantization.integer_model.pairs import Pairs
 
 _TRIALS = 64
 _INT16 = 2**15
 _LEFT_SHIFT = {"INT8": 20, "INT16": 15}
 
 
-class Add(Layer):
+class Add(Pairs):
     """`reference_integer_ops::Add`, its int16 form with the same scheme, and XNNPACK's vadd."""
 
-    activation_inputs = 2
+    sign = 1  # of the second operand
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
-        self.slopes = [np.float32(tensor.scale / self.output.scale) for tensor in self.inputs]
+        self.slopes = [np.float32(tensor.scale / self.output.scale) for tensor in self.pair]
         if not all(2.0**-10 <= slope < 2.0**8 for slope in self.slopes):
             self.context = context.left_to_built_in()
         self.low, self.high = activation_limits(operator, self.context)
         # Built-in int8 sums wrap around in 16 bits before they are clipped.
-        pairs = zip(self.slopes, self.inputs, strict=True)
+        pairs = zip(self.slopes, self.pair, strict=True)
         largest = sum(float(slope) * max(map(abs, centered_limits(tensor))) for slope, tensor in pairs)
         self.context.expect(
             not self.is_int8 or self.context.kernels != "builtin" or largest < _INT16 - 256,
@@ -41,7 +42,7 @@ class Add(Layer):
     # -- the scheme of TFLite's kernels ------------------------------------------------------------
 
     def _multipliers(self) -> tuple[list[tuple[int, int]], tuple[int, int]]:
-        scales = [np.float64(tensor.scale) for tensor in self.inputs]
+        scales = [np.float64(tensor.scale) for tensor in self.pair]
         twice = 2 * max(scales)
         output = twice / (2.0 ** _LEFT_SHIFT[self.output.type] * np.float64(self.output.scale))
         self.context.expect(output < 1, self.operator, "has an output scale too small for its inputs")
@@ -52,7 +53,8 @@ class Add(Layer):
     def _stages(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """Both inputs scaled to a common scale, added, scaled to the output: each step exact in float64."""
         inputs, output = self._multipliers()
-        first = "single" if not self.is_int8 and self.context.kernels != "reference" else "away"
+        vectorised = not self.is_int8 and self.context.kernels != "reference" and not self.repeats
+        first = "single" if vectorised else "away"
         unit = 2.0 ** _LEFT_SHIFT[self.output.type]
 
         def apply(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -60,7 +62,7 @@ class Add(Layer):
                 arithmetic.scale_split(tf.cast(x, tf.float64) * unit, *multiplier, first)
                 for x, multiplier in zip((a, b), inputs, strict=True)
             ]
-            return arithmetic.scale_split(scaled[0] + scaled[1], *output, "away")
+            return arithmetic.scale_split(scaled[0] + self.sign * scaled[1], *output, "away")
 
         return apply
 
@@ -71,14 +73,15 @@ class Add(Layer):
             arithmetic.scale_exactly(x.astype(np.int64) << unit, *multiplier, "away")
             for x, multiplier in zip((a, b), inputs, strict=True)
         ]
-        return arithmetic.scale_exactly(scaled[0] + scaled[1], *output, "away")
+        return arithmetic.scale_exactly(scaled[0] + self.sign * scaled[1], *output, "away")
 
     # -- XNNPACK -----------------------------------------------------------------------------------
 
     def _xnnpack_fixed_point(self) -> tuple[list[float], int]:
         # xnn_init_qs8_add_minmax_params: 20-bit multipliers, one shift for both.
         shift = 20 - (int(np.frexp(max(self.slopes))[1]) - 1)
-        return [float(np.rint(np.ldexp(np.float64(slope), shift))) for slope in self.slopes], shift
+        first, second = (float(np.rint(np.ldexp(np.float64(slope), shift))) for slope in self.slopes)
+        return [first, self.sign * second], shift
 
     def _exact_xnnpack(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         (first, second), shift = self._xnnpack_fixed_point()
@@ -100,7 +103,7 @@ class Add(Layer):
         """A float32 form that reproduces all pairs of codes, if one is found; otherwise the exact stages."""
         xnnpack = self.context.kernels == "xnnpack"
         exact = self._exact_xnnpack if xnnpack else self._exact_stages
-        codes = [np.arange(low, high + 1, dtype=np.float32) for low, high in map(centered_limits, self.inputs)]
+        codes = [np.arange(low, high + 1, dtype=np.float32) for low, high in map(centered_limits, self.pair)]
         a, b = codes[0][:, None], codes[1][None, :]
         expected = np.clip(exact(a, b), self.low, self.high)
         # Two roundings in a row move ties; half up and half away differ only below zero.
@@ -110,7 +113,7 @@ class Add(Layer):
             nudges = random.uniform(-1, 1, 3) * (2.0**-20 if trial else 0)
             fast = _AffineSum(
                 self.slopes[0] * np.float32(1 + nudges[0] / 8),
-                self.slopes[1] * np.float32(1 + nudges[1] / 8),
+                self.sign * self.slopes[1] * np.float32(1 + nudges[1] / 8),
                 np.float32(nudges[2] * 8 + (0 if xnnpack else 2.0**-18)),
                 symmetric,
             )
@@ -118,8 +121,7 @@ class Add(Layer):
                 return fast
         return self._xnnpack_stages() if xnnpack else self._stages()
 
-    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
-        a, b = values
+    def combined(self, a: tf.Tensor, b: tf.Tensor, gate: Gate) -> tf.Tensor:
         low, high = float(self.low), float(self.high)
 
         @tf.custom_gradient
@@ -128,11 +130,17 @@ class Add(Layer):
 
             def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 passed = upstream * gate(tf.cast(unclipped, tf.float32), low, high)
-                return passed * self.slopes[0], passed * self.slopes[1]
+                return passed * self.slopes[0], passed * (self.sign * self.slopes[1])
 
             return tf.clip_by_value(tf.cast(unclipped, tf.float32), low, high), gradient
 
         return apply(a, b)
+
+
+class Sub(Add):
+    """`reference_ops::Sub` and XNNPACK's vsub: the scheme of ADD, the second operand subtracted."""
+
+    sign = -1
 
 
 class _AffineSum:

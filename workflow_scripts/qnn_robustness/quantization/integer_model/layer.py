@@ -48,16 +48,14 @@ class Context:
 class Layer(ABC):
     """One operator. Subclasses are called with the centered inputs and return the centered output."""
 
-    # How many of the first inputs may be activations.
-    activation_inputs = 1
-
     def __init__(self, operator: Operator, context: Context):
         self.operator, self.context = operator, context
-        candidates = operator.inputs[: self.activation_inputs]
-        self.inputs = [tensor for tensor in candidates if tensor is not None and tensor.data is None]
-        context.expect(len(self.inputs) == self.activation_inputs, operator, "lacks an input that is an activation")
+        operands = self.operands(operator)
+        context.expect(None not in operands, operator, "lacks an input")
+        self.inputs = [tensor for tensor in operands if tensor.data is None]
+        context.expect(bool(self.inputs), operator, "lacks an input that is an activation")
         self.output = operator.outputs[0]
-        for tensor in [*self.inputs, self.output]:
+        for tensor in [*operands, self.output]:
             context.expect(
                 tensor.type in LIMITS and len(tensor.scales) == 1,
                 operator,
@@ -65,15 +63,20 @@ class Layer(ABC):
                 "INT8 and INT16 activations with one scale",
             )
         context.expect(
-            all(tensor.type == self.output.type for tensor in self.inputs),
+            all(tensor.type == self.output.type for tensor in operands),
             operator,
             "mixes types; input and output must have the same integer type",
         )
         self.is_int8 = self.output.type == "INT8"
 
+    @staticmethod
+    def operands(operator: Operator) -> tuple[Tensor | None, ...]:
+        """The inputs that hold activations, or constants in their place; the others say what is done with them."""
+        return operator.inputs[:1]
+
     @abstractmethod
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
-        """Return the centered output, float32 [N, ...], for centered inputs; `gate` shapes the gradient."""
+        """Return the centered output, float32 [N, ...], for centered `inputs`; `gate` shapes the gradient."""
 
 
 def centered_limits(tensor: Tensor) -> tuple[int, int]:
@@ -85,6 +88,11 @@ def centered_limits(tensor: Tensor) -> tuple[int, int]:
 def activation_limits(operator: Operator, context: Context) -> tuple[int, int]:
     """The centered output limits under the fused activation (`CalculateActivationRangeQuantized`)."""
     output, fused = operator.outputs[0], ACTIVATIONS[operator.options.get("fusedActivationFunction", 0)]
+    return limits_under(fused, output, context)
+
+
+def limits_under(fused: str, output: Tensor, context: Context) -> tuple[int, int]:
+    """The centered output limits under NONE, RELU or RELU6."""
     low, high = centered_limits(output)
     if fused != "NONE":
         low = max(low, 0)

@@ -13,26 +13,44 @@ import tensorflow as tf
 from qnn_robustness.common.errors import UserError, did_you_mean
 from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
 from qnn_robustness.quantization.integer_model import operators
-from qnn_robustness.quantization.integer_model.addition import Add
+from qnn_robustness.quantization.integer_model.addition import Add, Sub
 from qnn_robustness.quantization.integer_model.arithmetic import variable
 from qnn_robustness.quantization.integer_model.estimators import Gate, gate_named, rounded_and_clipped, unclipped
 from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits
 from qnn_robustness.quantization.integer_model.linear import Conv2D, DepthwiseConv2D, FullyConnected
-from qnn_robustness.quantization.integer_model.moving import Pad, Requantize, Reshape, rounding_of_floats
-from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean
+from qnn_robustness.quantization.integer_model.moving import (
+    Concatenation,
+    Pad,
+    Requantize,
+    Reshape,
+    rounding_of_floats,
+)
+from qnn_robustness.quantization.integer_model.pairs import Mul
+from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax
 from qnn_robustness.quantization.integer_model.softmax import Softmax
+from qnn_robustness.quantization.integer_model.tables import Table
 
 LAYERS: dict[str, type[Layer]] = {
     "ADD": Add,
     "AVERAGE_POOL_2D": AveragePool2D,
+    "CONCATENATION": Concatenation,
     "CONV_2D": Conv2D,
     "DEPTHWISE_CONV_2D": DepthwiseConv2D,
     "FULLY_CONNECTED": FullyConnected,
+    "HARD_SWISH": Table,
+    "LEAKY_RELU": Table,
+    "LOGISTIC": Table,
     "MAX_POOL_2D": MaxPool2D,
     "MEAN": Mean,
+    "MUL": Mul,
     "PAD": Pad,
     "QUANTIZE": Requantize,
+    "REDUCE_MAX": ReduceMax,
+    "RELU": Table,
+    "RELU6": Table,
     "RESHAPE": Reshape,
+    "SUB": Sub,
+    "TANH": Table,
 }
 KERNELS = {"int8": ("reference", "builtin", "xnnpack"), "int16": ("reference", "builtin")}
 _X86 = ("x86_64", "amd64", "i386", "i686", "x86")

@@ -1,4 +1,4 @@
-"""Operators that move or rescale codes: PAD, RESHAPE and QUANTIZE, from integers or from float32."""
+"""Operators that move or rescale codes: CONCATENATION, PAD, RESHAPE, and QUANTIZE from integers or from float32."""
 
 from __future__ import annotations
 
@@ -15,12 +15,31 @@ from qnn_robustness.quantization.tflite_model import VECTOR_FLOAT32, VECTOR_INT8
 
 
 def _same_codes(layer: Layer, context: Context) -> None:
-    source, output = layer.inputs[0], layer.output
+    output = layer.output
     context.expect(
-        source.scale == output.scale and source.zero_point == output.zero_point,
+        all(tensor.scale == output.scale and tensor.zero_point == output.zero_point for tensor in layer.inputs),
         layer.operator,
         "changes the scale, which its kernel ignores",
     )
+
+
+class Concatenation(Layer):
+    """`Concatenation` of activations along any axis but the batch."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        _same_codes(self, context)
+        context.expect(len(self.inputs) == len(operator.inputs), operator, "joins a constant")
+        axis, rank = operator.options.get("axis", 0), len(self.output.shape)
+        self.axis = axis + rank if axis < 0 else axis
+        context.expect(0 < self.axis < rank, operator, f"joins along axis {axis}; only axes after the batch work")
+
+    @staticmethod
+    def operands(operator: Operator) -> tuple[Tensor | None, ...]:
+        return operator.inputs
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.concat(values, self.axis)
 
 
 class Pad(Layer):

@@ -9,14 +9,24 @@ from qnn_robustness.quantization.flatbuffer import Graph, Operator
 LAYERS = (
     "ADD",
     "AVERAGE_POOL_2D",
+    "CONCATENATION",
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
     "FULLY_CONNECTED",
+    "HARD_SWISH",
+    "LEAKY_RELU",
+    "LOGISTIC",
     "MAX_POOL_2D",
     "MEAN",
+    "MUL",
     "PAD",
     "QUANTIZE",
+    "REDUCE_MAX",
+    "RELU",
+    "RELU6",
     "RESHAPE",
+    "SUB",
+    "TANH",
 )
 SHAPE = ("SHAPE", "STRIDED_SLICE", "PACK")
 BORDER = ("QUANTIZE", "DEQUANTIZE", "SOFTMAX")
@@ -27,7 +37,7 @@ ACTIVATIONS = {0: "NONE", 1: "RELU", 3: "RELU6"}  # those fused into an operator
 def on_shapes(operator: Operator) -> bool:
     """Whether an operator works on shapes, which a RESHAPE reads, and on no activations."""
     types = {tensor.type for tensor in operator.inputs if tensor is not None}
-    return operator.name == "SHAPE" or (operator.name in SHAPE and types <= {"INT32", "INT64"})
+    return operator.name == "SHAPE" or (operator.name in (*SHAPE, "CONCATENATION") and types <= {"INT32", "INT64"})
 
 
 def unsupported(path: str, operator: Operator) -> UserError:
@@ -55,10 +65,6 @@ def _refused_options(operator: Operator) -> str | None:
     if fused not in ACTIVATIONS:
         return f"fused activation {fused}; supported: {', '.join(ACTIVATIONS.values())}"
     shapes = [tensor.shape for tensor in operator.inputs if tensor is not None]
-    if operator.name == "ADD" and (
-        len(set(shapes)) > 1 or any(t is None or t.data is not None for t in operator.inputs)
-    ):
-        return "must add two activations of the same shape"
     if operator.name == "CONV_2D" and [len(shape) for shape in shapes[:2]] == [4, 4] and shapes[0][3] != shapes[1][3]:
         return "is a grouped convolution; groups must be 1"
     return None

@@ -1,4 +1,4 @@
-"""AVERAGE_POOL_2D, MAX_POOL_2D and MEAN."""
+"""AVERAGE_POOL_2D, MAX_POOL_2D, MEAN and REDUCE_MAX."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ class MaxPool2D(_Pool):
         return rounded_and_clipped(pooled, tf.identity, 1.0, self.low, self.high, gate)
 
 
-class Mean(Layer):
-    """`QuantizedMeanOrSum`, the optimised `Mean` over height and width, or XNNPACK's reduction."""
+class _Reduction(Layer):
+    """What is done along constant axes other than the batch."""
 
     def __init__(self, operator: Operator, context: Context):
         context.expect(
@@ -109,6 +109,26 @@ class Mean(Layer):
         self.axes = sorted({axis % len(shape) for axis in axes})
         context.expect(0 not in self.axes, operator, "reduces the batch")
         self.keep = bool(operator.options.get("keepDims", False))
+
+
+class ReduceMax(_Reduction):
+    """`ReduceMax`: no arithmetic."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        same = self.inputs[0].scale == self.output.scale and self.inputs[0].zero_point == self.output.zero_point
+        context.expect(same, operator, "changes the scale, which its kernel ignores")
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_max(values[0], self.axes, keepdims=self.keep)
+
+
+class Mean(_Reduction):
+    """`QuantizedMeanOrSum`, the optimised `Mean` over height and width, or XNNPACK's reduction."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        shape = self.inputs[0].shape
         self.count = int(np.prod([shape[axis] for axis in self.axes]))
         self.low, self.high = centered_limits(self.output)
         self.bound = self.count * max(map(abs, centered_limits(self.inputs[0])))

@@ -1,0 +1,80 @@
+"""Operators on two operands, value by value: what they share, and MUL."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from qnn_robustness.quantization.flatbuffer import Operator, Tensor
+from qnn_robustness.quantization.integer_model import arithmetic
+from qnn_robustness.quantization.integer_model.estimators import Gate, rounded_and_clipped
+from qnn_robustness.quantization.integer_model.layer import Context, Layer, activation_limits, centered_limits
+
+
+class Pairs(Layer):
+    """Two operands: activations, or one and a constant. The smaller one is repeated along the axes that it lacks."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        self.pair = self.operands(operator)
+        context.expect(len(self.pair) == 2, operator, "needs two inputs")
+        self.repeats = self.pair[0].shape != self.pair[1].shape
+        batch = self.inputs[0].shape[:1]
+        wide = any(len(t.shape) == len(self.inputs[0].shape) and t.shape[:1] not in (batch, (1,)) for t in self.pair)
+        context.expect(not wide, operator, "has operands for batches of different sizes")
+        self._constants = {
+            tensor.index: arithmetic.variable(tensor.data.astype(np.float32) - np.float32(tensor.zero_point))
+            for tensor in self.pair
+            if tensor.data is not None
+        }
+
+    @staticmethod
+    def operands(operator: Operator) -> tuple[Tensor | None, ...]:
+        return operator.inputs[:2]
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        given = iter(values)
+        a, b = (
+            next(given) if tensor.data is None else tf.stop_gradient(self._constants[tensor.index])
+            for tensor in self.pair
+        )
+        if self.repeats or len(self.inputs) == 1:
+            shape = tf.broadcast_dynamic_shape(tf.shape(a), tf.shape(b))
+            a, b = tf.broadcast_to(a, shape), tf.broadcast_to(b, shape)
+        return self.combined(a, b, gate)
+
+    @abstractmethod
+    def combined(self, a: tf.Tensor, b: tf.Tensor, gate: Gate) -> tf.Tensor:
+        """Return the centered output for centered operands of one shape."""
+
+
+class Mul(Pairs):
+    """`reference_integer_ops::Mul`, and XNNPACK's vmul."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        scales = [tensor.scale for tensor in self.pair]
+        self.slope = np.float32(scales[0] * scales[1]) / self.output.scale
+        if not 2.0**-16 <= self.slope < 2.0**8:
+            self.context = context.left_to_built_in()
+        self.low, self.high = activation_limits(operator, self.context)
+        self.rounding = self._float() if self.context.kernels == "xnnpack" else self._fixed_point()
+
+    def _float(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        slope = arithmetic.variable(self.slope)
+        return lambda product: tf.round(product * slope)
+
+    def _fixed_point(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        multiplier, shift = arithmetic.quantize_multiplier(float(self.slope))  # a product of float32, in float32
+        largest = np.prod([max(map(abs, centered_limits(tensor))) for tensor in self.pair], dtype=np.float64)
+        reason = "products may overflow 32 bits; this cannot be exact"
+        self.context.expect(largest * 2.0 ** max(shift, 0) < 2**31, self.operator, reason)
+        return lambda product: arithmetic.scale_split(tf.cast(product, tf.float64), multiplier, shift, "away")
+
+    def combined(self, a: tf.Tensor, b: tf.Tensor, gate: Gate) -> tf.Tensor:
+        if not self.is_int8:  # products of 32 bits
+            a, b = tf.cast(a, tf.float64), tf.cast(b, tf.float64)
+        return rounded_and_clipped(a * b, self.rounding, self.slope, self.low, self.high, gate)

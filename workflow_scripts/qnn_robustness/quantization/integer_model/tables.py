@@ -1,0 +1,96 @@
+"""Functions of single values: RELU, RELU6, LEAKY_RELU, LOGISTIC, TANH and HARD_SWISH.
+
+Kernels compute them in many ways, but an activation has few codes: the interpreter is asked once for the output of
+each, from a file that holds the operator alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from qnn_robustness.quantization.flatbuffer import Operator, alone
+from qnn_robustness.quantization.integer_model import arithmetic
+from qnn_robustness.quantization.integer_model.estimators import Gate
+from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits, limits_under
+from qnn_robustness.quantization.tflite_model import RESOLVERS
+
+Curve = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # real values -> the function there, and its derivative
+
+
+def _identity(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return x, tf.ones_like(x)
+
+
+def _logistic(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    value = tf.sigmoid(x)
+    return value, value * (1 - value)
+
+
+def _tanh(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    value = tf.tanh(x)
+    return value, 1 - value**2
+
+
+def _hard_swish(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    share = tf.clip_by_value((x + 3) / 6, 0.0, 1.0)
+    return x * share, tf.where(tf.abs(x) < 3, (2 * x + 3) / 6, share)
+
+
+def _leaky(alpha: float) -> Curve:
+    def curve(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        slope = tf.where(x < 0, alpha, 1.0)
+        return x * slope, slope
+
+    return curve
+
+
+CURVES = {"LOGISTIC": _logistic, "TANH": _tanh, "HARD_SWISH": _hard_swish}
+CLIPPED = ("RELU", "RELU6")
+BOUNDED = ("LOGISTIC", "TANH")  # their ends are those of the codes: nothing is clipped
+
+
+class Table(Layer):
+    """One operator as a table of its output codes; the gradient is that of the real function."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        source, name = self.inputs[0], operator.name
+        context.expect(len(operator.inputs) == 1, operator, f"has {len(operator.inputs)} inputs; it needs one")
+        context.expect(source.shape == self.output.shape, operator, "changes the shape")
+        if name == "LEAKY_RELU":
+            self.curve = _leaky(float(operator.options.get("alpha", 0)))
+        else:
+            self.curve = CURVES.get(name, _identity)
+        self.low, self.high = limits_under(name if name in CLIPPED else "NONE", self.output, context)
+        self.clips = name not in BOUNDED
+        self.first = centered_limits(source)[0]
+        self.codes = arithmetic.variable(self._outputs().astype(np.float32) - self.output.zero_point)
+
+    def _outputs(self) -> np.ndarray:
+        """Return the output code of each input code, in order."""
+        low, high = LIMITS[self.inputs[0].type]
+        codes = np.arange(low, high + 1, dtype=self.inputs[0].type.lower())[None]
+        interpreter = Interpreter(
+            model_content=alone(self.context.path, self.operator, codes.shape),
+            experimental_op_resolver_type=RESOLVERS[self.context.kernels],
+        )
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], codes)
+        interpreter.invoke()
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        @tf.custom_gradient
+        def apply(x: tf.Tensor):
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                value, slope = self.curve(x * self.inputs[0].scale)
+                passed = gate(tf.round(value / self.output.scale), self.low, self.high) if self.clips else 1.0
+                return upstream * passed * slope * (self.inputs[0].scale / self.output.scale)
+
+            return tf.gather(tf.stop_gradient(self.codes), tf.cast(x, tf.int32) - self.first), gradient
+
+        return apply(values[0])
