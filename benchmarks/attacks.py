@@ -76,7 +76,6 @@ class Case:
     entry: str
     peer: str | None = None
     arguments: dict[str, Any] | None = None
-    budget: float | None = None
     like_peer: bool = False  # as many queries as the peer spends
 
 
@@ -85,7 +84,7 @@ CASES = [
     Case("jsma_l0", "jsma_paper_cifar10", "SaliencyMapMethod", dict(theta=0.08, gamma=1.0)),
     Case(
         "pgd_linf", "pgd_linf_paper_cifar10", "ProjectedGradientDescentTensorFlowV2",
-        dict(norm=np.inf, eps=0.008, eps_step=0.0008, max_iter=20, num_random_init=20), budget=0.008,
+        dict(norm=np.inf, eps=0.008, eps_step=0.0008, max_iter=20, num_random_init=20),
     ),
     Case(
         "carlini_wagner_l2", "carlini_wagner_l2_paper_cifar10", "CarliniL2Method",
@@ -102,7 +101,6 @@ CASES = [
     Case(
         "apgd_linf", "apgd_linf", "AutoProjectedGradientDescent",
         dict(norm=np.inf, eps=0.004, eps_step=0.008, max_iter=20, nb_random_init=1, loss_type="cross_entropy"),
-        budget=0.004,
     ),
     Case("autoattack_linf", "autoattack_linf_paper_cifar10"),
     Case(
@@ -111,11 +109,11 @@ CASES = [
     ),
     Case(
         "square_l2", "square_l2_paper_cifar10", "SquareAttack",
-        dict(norm=2, eps=1.0, max_iter=2000, p_init=0.8), budget=1.0,
+        dict(norm=2, eps=1.0, max_iter=2000, p_init=0.8),
     ),
     Case(
         "square_linf", "square_linf_paper_cifar10", "SquareAttack",
-        dict(norm=np.inf, eps=0.015, max_iter=1000, p_init=0.05), budget=0.015,
+        dict(norm=np.inf, eps=0.015, max_iter=1000, p_init=0.05),
     ),
     Case(
         "boundary_l2", "boundary_l2_paper_cifar10", "BoundaryAttack",
@@ -213,10 +211,11 @@ def configured(case: Case) -> dict[str, Any]:
 def measured(case: Case, subject: Subject, samples: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Return the row of an attack on a network; samples uint8 [N, 32, 32, 3]."""
     entry = configured(case)
+    budget = max(entry["budgets"], default=None)
     setting = Setting(
         method=registry.load("attacks", entry["method"]),
         norm=entry["norm"],
-        budgets=[] if case.budget is None else [case.budget],
+        budgets=[] if budget is None else [budget],
         seeds=[0],
         on_lattice=False,
         batch_size=len(labels),
@@ -230,8 +229,8 @@ def measured(case: Case, subject: Subject, samples: np.ndarray, labels: np.ndarr
         points = np.nan_to_num(points, nan=0.5).astype(np.float32)
         far = distance(setting.norm, points, clean)
         fooled = subject.predict(points).argmax(axis=1) != labels
-        if case.budget is not None:
-            fooled &= far <= case.budget + 1e-5
+        if budget is not None:
+            fooled &= far <= budget + 1e-5
         row[f"{prefix}seconds_per_sample"] = seconds / len(labels)
         row[f"{prefix}success"] = fooled.mean()
         row[f"{prefix}median_distortion"] = np.median(far[fooled]) if fooled.any() else np.nan

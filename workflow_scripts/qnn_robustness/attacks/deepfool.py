@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +17,14 @@ ACCESS = "white_box"
 BUDGETED = False
 
 STABILISER = 1e-4  # what Foolbox adds to each distance, in the unit of the norm
+NUDGE = 3e-6  # what is added here, an L2 distance: past curved boundaries by more than rounding errors of the logits
 
 
 class _FromLabel:
     """Leaves the class of the label. Foolbox leaves the class with the greatest logit, of two that tie the later one.
 
-    A sample whose label is the earlier one would then be moved away from the boundary on which it lies. Steps are as
-    long as the distance, without what Foolbox adds: in Linf that is more than many distances. Ties alone keep it.
+    A sample whose label is the earlier one would then be moved away from the boundary on which it lies. What Foolbox
+    adds to each step is more than many distances in Linf: it is kept for ties alone, and the others get less.
     """
 
     def run(self, model: Model, inputs: Any, criterion: Any, **kwargs: Any) -> Any:
@@ -31,11 +33,12 @@ class _FromLabel:
         if not isinstance(criterion, Misclassification):
             raise ValueError(f"expected the criterion Misclassification, got {criterion!r}")
         self._labels = criterion.labels
+        self._nudge = self.nudge_for(math.prod(ep.astensor(inputs).shape[1:]))
         return super().run(model, inputs, criterion, **kwargs)
 
     def get_perturbations(self, distances: ep.Tensor, grads: ep.Tensor) -> ep.Tensor:
         exact = distances - STABILISER
-        return super().get_perturbations(ep.where(exact > 0, exact, distances), grads)
+        return super().get_perturbations(ep.where(exact > 0, exact + self._nudge, distances), grads)
 
     def _get_loss_fn(self, model: Model, classes: ep.Tensor) -> Callable:
         labels, order = ep.astensor(self._labels).numpy()[:, None], classes.numpy()
@@ -46,9 +49,17 @@ class _FromLabel:
 class L2DeepFool(_FromLabel, L2DeepFoolAttack):
     """The attack for the L2 distance."""
 
+    @staticmethod
+    def nudge_for(_: int) -> float:
+        return NUDGE
+
 
 class LinfDeepFool(_FromLabel, LinfDeepFoolAttack):
     """The attack for the Linf distance."""
+
+    @staticmethod
+    def nudge_for(size: int) -> float:
+        return NUDGE / math.sqrt(size)
 
 
 NORMS = {"linf": LinfDeepFool, "l2": L2DeepFool}
