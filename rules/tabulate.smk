@@ -51,7 +51,7 @@ MADE_TABLES = {
         "cost_and_robustness",
         {
             "device_cost": "results/tables/device_cost.csv",
-            "worst_case": "results/tables/worst_case.csv",
+            "defenses": "results/tables/defenses.csv",
         },
         {},
     ),

@@ -225,10 +225,15 @@ def test_what_is_beaten_in_every_respect_is_not_on_the_front():
             "kernels": "reference", "norm": "linf", "budget": 0.1, "accuracy": [0.1, 0.3, 0.4],
         }
     )  # fmt: skip
+    worst = pd.concat([worst.assign(part=part, masked=None) for part in ("adaptive", "worst")], ignore_index=True)
     assert cost_and_robustness(costs, worst)["pareto"].tolist() == [True, False, True]
     other = worst.assign(kernels="xnnpack", accuracy=1.0)
     assert len(cost_and_robustness(costs, pd.concat([worst, other]))) == 3, "the first kernel set is reported"
     unknown = cost_and_robustness(costs.assign(macs=[100, 100, None]), worst)
     assert unknown["pareto"].tolist() == [True, True, False], "what costs nobody knows what is on no front"
+    unattacked = worst[(worst["part"] == "worst") | (worst["preprocessor"] != "fast")]
+    masked = worst.assign(masked=worst["preprocessor"] == "fast")
+    for table in (cost_and_robustness(costs, unattacked), cost_and_robustness(costs, masked)):
+        assert table["pareto"].tolist() == [True, True, False], "robustness that is not to be believed beats nothing"
     equal = cost_and_robustness(costs, worst.assign(accuracy=0.5))
     assert equal["pareto"].tolist() == [True, False, False]

@@ -207,6 +207,15 @@ def test_the_headline_shows_percentages_with_intervals(records, clean):
     assert table["Linf 20/255"].tolist()[0].startswith("40.0 [")
 
 
+def test_the_headline_says_what_every_attack_leaves_of_the_samples_that_it_met(records, clean):
+    clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
+    costly = survived(records, [False] * 5, attack="costly").iloc[:2]
+    table = metrics.headline(
+        metrics.clean_accuracy(clean), worst_case(pd.concat([records, costly])), {"int8": "reference"}
+    )
+    assert table["Linf 20/255"].tolist()[0].endswith("; 0.0 [0.0, 65.8] of 2")
+
+
 def test_a_run_without_budgets_has_an_empty_worst_case_and_a_headline_all_the_same(records, clean, tmp_path):
     minimal = records.assign(budget=np.nan)
     worst_case(minimal).to_csv(tmp_path / "worst.csv", index=False)
@@ -257,6 +266,22 @@ def test_only_samples_that_every_part_met_are_counted(parts):
     fewer = parts[(parts["attack"] == "pgd") | parts["sample"].isin([3, 4])]
     assert by_part(defenses(fewer)) == pytest.approx({"static": 1, "transfer": 1, "adaptive": 1 / 2, "worst": 1 / 2})
     assert worst_case(fewer)[["samples", "accuracy"]].to_numpy().tolist() == [[2, 0.5]]
+
+
+def test_samples_that_an_attack_did_not_meet_are_told_apart(records):
+    """A weak attack on 40 samples leaves most of them, a strong one on 8 none."""
+    weak, strong = many(records, 32), many(records, 0, attack="strong").iloc[:8]
+    far = many(records, 0, attack="far", norm="l2", budget=np.nan, linf=40 / 255).iloc[:2]
+    (row,) = worst_case(pd.concat([weak, strong, far])).to_dict("records")
+    assert (row["samples"], row["accuracy"]) == (40, pytest.approx(24 / 40))
+    assert (row["samples_every_attack"], row["accuracy_every_attack"]) == (8, 0)
+    assert row["ci_high_every_attack"] < 0.4
+    assert row["attacks"] == 3
+
+
+def test_attacks_with_other_budgets_are_not_counted(records):
+    free = many(records, 1, attack="free", budget=1.0, linf=0.9)
+    assert worst_case(pd.concat([many(records, 5), free]))["attacks"].tolist() == [1]
 
 
 def test_a_budget_at_which_a_part_was_not_run_does_without_it(parts):

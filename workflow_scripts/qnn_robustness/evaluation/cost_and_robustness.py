@@ -5,24 +5,32 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from qnn_robustness.evaluation.worst_case import ADAPTIVE, WORST
+
 PIPELINE = ["model", "training", "preprocessor", "precision"]
 POINT = ["model", "norm", "budget"]
 
 
-def cost_and_robustness(costs: pd.DataFrame, worst: pd.DataFrame) -> pd.DataFrame:
+def cost_and_robustness(costs: pd.DataFrame, defenses: pd.DataFrame) -> pd.DataFrame:
     """Return worst-case robust accuracy beside cost, each target on its first kernel set.
 
-    pareto: no other pipeline of the model costs at most as much work (macs + operations), flash and arena and is at
-    least as robust at this budget, with one of these better. False where the work is not known.
+    `adaptive`: some attack was made on this very pipeline; without one its robustness says little. pareto: no other
+    pipeline of the model costs at most as much work (macs + operations), flash and arena and is at least as robust
+    at this budget, with one of these better. Compared are pipelines that met adaptive attacks and are not masked;
+    False for the others, and where the work is not known.
     """
-    worst = worst.rename(columns={"target": "precision"}).drop_duplicates([*PIPELINE, "norm", "budget"])
-    table = worst.merge(costs, on=PIPELINE, validate="many_to_one")
+    defenses = defenses.rename(columns={"target": "precision"})
+    worst = defenses[defenses["part"] == WORST].drop_duplicates([*PIPELINE, "norm", "budget"])
+    keys = [*PIPELINE, "kernels", "norm", "budget"]
+    known = defenses.loc[defenses["part"] == ADAPTIVE, keys].assign(adaptive=True)
+    table = worst.merge(known, on=keys, how="left").merge(costs, on=PIPELINE, validate="many_to_one")
+    table["adaptive"] = table["adaptive"].eq(True)
     table["work"] = table["macs"] + table["operations"]
     table["pareto"] = False
-    for _, rows in table.groupby(POINT, sort=False):
+    for _, rows in table[table["adaptive"] & ~table["masked"].eq(True)].groupby(POINT, sort=False):
         table.loc[rows.index, "pareto"] = ~_dominated(rows[["work", "flash", "arena"]], rows["accuracy"])
     table["pareto"] &= table["work"].notna()
-    return table
+    return table.drop(columns="part")
 
 
 def _dominated(costs: pd.DataFrame, accuracy: pd.Series) -> np.ndarray:

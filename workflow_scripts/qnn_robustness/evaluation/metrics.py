@@ -123,7 +123,8 @@ def headline(clean: pd.DataFrame, worst: pd.DataFrame, reported_kernels: dict[st
     """Return the table that is shown first: clean accuracy and worst-case robust accuracy by Linf budget, in per cent.
 
     One row for each model, training, preprocessor and precision, on the `reported_kernels` of each precision.
-    Columns of budgets are named by their 8-bit levels and hold "accuracy [ci_low, ci_high]".
+    Columns of budgets are named by their 8-bit levels and hold "accuracy [ci_low, ci_high]", and behind a semicolon the
+    same of the samples that every attack met, where these are fewer, and how many they are.
     """
     keys = ["model", "training", "preprocessor", "precision", "kernels"]
     clean = clean[clean["kernels"] == clean["precision"].map(reported_kernels)]
@@ -132,11 +133,21 @@ def headline(clean: pd.DataFrame, worst: pd.DataFrame, reported_kernels: dict[st
     attacked = worst[[*keys, "attacked samples"]].drop_duplicates(keys)
     table = table.merge(attacked, on=keys, how="left").astype({"attacked samples": "Int64"})
     for budget, rows in worst.groupby("budget"):
-        column = rows[keys].assign(**{f"Linf {budget * 255:.4g}/255": _with_interval(rows)})
+        column = rows[keys].assign(**{f"Linf {budget * 255:.4g}/255": _worst(rows)})
         table = table.merge(column, on=keys, how="left")
     return table
 
 
-def _with_interval(rows: pd.DataFrame) -> list[str]:
-    values = rows[["accuracy", "ci_low", "ci_high"]].to_numpy() * 100
+def _worst(rows: pd.DataFrame) -> list[str]:
+    strict, samples = _with_interval(rows, "_every_attack"), rows["samples_every_attack"]
+    return [
+        cell if all_samples == some else f"{cell}; {few} of {some}"
+        for cell, few, all_samples, some in zip(
+            _with_interval(rows), strict, rows["attacked samples"], samples, strict=True
+        )
+    ]
+
+
+def _with_interval(rows: pd.DataFrame, kind: str = "") -> list[str]:
+    values = rows[[f"{name}{kind}" for name in ("accuracy", "ci_low", "ci_high")]].to_numpy() * 100
     return [f"{accuracy:.1f} [{low:.1f}, {high:.1f}]" for accuracy, low, high in values]

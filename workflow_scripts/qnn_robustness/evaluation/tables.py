@@ -68,7 +68,7 @@ def attacks(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.Data
 
 def cost_and_robustness(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     """Return worst-case robust accuracy beside what each defended network costs on a microcontroller."""
-    costs, robust = (pd.read_csv(inputs[name]) for name in ("device_cost", "worst_case"))
+    costs, robust = (pd.read_csv(inputs[name]) for name in ("device_cost", "defenses"))
     return worth.cost_and_robustness(costs, robust)
 
 

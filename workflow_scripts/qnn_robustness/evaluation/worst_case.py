@@ -16,6 +16,7 @@ from qnn_robustness.evaluation.statistics import paired_difference, wilson
 NETWORK = ["model", "training", "preprocessor", "target", "kernels"]
 POINT = [*NETWORK, "norm", "budget", "levels"]
 RATE = ["attacks", "samples", "accuracy", "ci_low", "ci_high"]
+RATE += [f"{name}_every_attack" for name in RATE[1:]]
 WORST_CASE = [*POINT, *RATE]
 DEFENSES = [*POINT, "part", *RATE, "masked", "reason"]
 STATIC, TRANSFER, ADAPTIVE, WORST = "static", "transfer", "adaptive", "worst"
@@ -54,8 +55,10 @@ def worst_case(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
 
     A sample is robust when it survives every attack, source and seed that was run on it within the budget. Counted
     are the samples which each part of the attacks met (see `part`): one that only the static attacks met says
-    nothing about the others. Only attacks of the sound protocol count, and of models of images only those on the
-    uint8 lattice. Budgets that bound nothing are left out.
+    nothing about the others. Costly attacks meet fewer samples than cheap ones; the others count as having survived
+    them. Columns ending in `_every_attack` count those alone that every attack on distances of this norm met: fewer
+    samples, and no such benefit of the doubt. Only attacks of the sound protocol count, and of models of images only
+    those on the uint8 lattice. Budgets that bound nothing are left out.
     """
     rows = [
         {**point, **_rate(_chosen(group, samples), norm, point["budget"])}
@@ -112,10 +115,17 @@ def _chosen(records: pd.DataFrame, samples: set[int]) -> pd.DataFrame:
 
 
 def _rate(records: pd.DataFrame, norm: str, budget: float) -> dict[str, float]:
-    robust = survivors(records, norm, budget)
-    low, high = wilson(int(robust.sum()), len(robust))
-    attacks = records[["source", "attack"]].drop_duplicates().shape[0]
-    return {"attacks": attacks, "samples": len(robust), "accuracy": robust.mean(), "ci_low": low, "ci_high": high}
+    run = _at(records, norm, budget)
+    robust, attacks = survivors(records, norm, budget), run[["source", "attack"]].drop_duplicates().shape[0]
+    looked = run[run["norm"] == norm].groupby(["source", "attack"], observed=True)["sample"]
+    everywhere = set.intersection(*(set(samples) for _, samples in looked)) if looked.ngroups else set()
+    strict = {f"{name}_every_attack": value for name, value in _share(robust[robust.index.isin(everywhere)]).items()}
+    return {"attacks": attacks, **_share(robust), **strict}
+
+
+def _share(robust: pd.Series) -> dict[str, float]:
+    low, high = wilson(int(robust.sum()), len(robust)) if len(robust) else (np.nan, np.nan)
+    return {"samples": len(robust), "accuracy": robust.mean(), "ci_low": low, "ci_high": high}
 
 
 def _masked(chosen: pd.DataFrame, group: pd.DataFrame, norm: str, budget: float) -> dict[str, Any]:
