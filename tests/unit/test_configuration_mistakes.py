@@ -166,6 +166,51 @@ MISTAKES = {
         change("diagnostics", {"perturbation_sizes": ["1/255", 8]}),
         r"^diagnostics\.perturbation_sizes: a distance is not within \(0, 1\], the range of inputs",
     ),
+    "randomised squeezer": (
+        both(
+            change("preprocessors.resize", {"method": "random_resize_pad"}),
+            change("detectors", {"squeezing": {"squeezers": ["bits", "resize"]}}),
+        ),
+        r"^detectors\.squeezing\.squeezers: 'resize' is randomised; a detector compares outputs that are the same",
+    ),
+    "detector for a vote": (
+        both(
+            change("detectors", {"squeezing": {"squeezers": ["bits"]}}),
+            change("experiments.decision.detectors", ["squeezing"]),
+            change("experiments.decision.targets", ["vote"]),
+        ),
+        r"^experiments\.decision\.targets: a vote has no detector; add a precision, or leave out detectors",
+    ),
+    "validation split too small for a detector": (
+        both(
+            change("detectors", {"squeezing": {"squeezers": ["bits"], "false_positive_rate": 0.01}}),
+            change("experiments.decision.detectors", ["squeezing"]),
+            change("datasets.digits.validation_samples", 99),
+        ),
+        r"^experiments\.decision\.detectors: 'squeezing' is to reject 1 % of the validation samples of 'digits', of "
+        r"which there are 99; set datasets\.digits\.validation_samples to 100 or more",
+    ),
+    "preprocessor of images for features": (
+        both(
+            speech({"attacks": {"pgd": "float", "deepfool": "float", "jump": "float"}}),
+            change("trainings.hardened.flip", False),
+            change("trainings.hardened.shift", 0),
+            change("preprocessors.median", {"method": "median_smoothing"}),
+            change("experiments.decision.preprocessors", ["none", "bits", "median"]),
+        ),
+        r"^experiments\.decision\.preprocessors: 'median', which is for images, but the samples of '.*' are features",
+    ),
+    "squeezer of images for features": (
+        both(
+            speech({"attacks": {"pgd": "float", "deepfool": "float", "jump": "float"}}),
+            change("trainings.hardened.flip", False),
+            change("trainings.hardened.shift", 0),
+            change("preprocessors.median", {"method": "median_smoothing"}),
+            change("detectors", {"squeezing": {"squeezers": ["median"]}}),
+            change("experiments.decision.detectors", ["squeezing"]),
+        ),
+        r"^experiments\.decision\.detectors: 'squeezing' asks 'median', which is for images, but the samples of",
+    ),
     "misspelt squeezer": (
         change("detectors", {"squeezing": {"squeezers": ["bit"]}}),
         r"^detectors\.squeezing\.squeezers: unknown preprocessor 'bit'; did you mean 'bits'\?",

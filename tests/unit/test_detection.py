@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.data.splits import Split
 from qnn_robustness.defenses.shared.detector import squeezing_scores, threshold_at
 from qnn_robustness.defenses.shared.likelihood import likelihood_scores
+from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 from qnn_robustness.evaluation.detection import (
     adversarial_detections,
     as_defense,
@@ -20,8 +22,11 @@ from qnn_robustness.evaluation.detection import (
     detection,
     roc,
 )
+from qnn_robustness.evaluation.judges import load_judges
+from qnn_robustness.evaluation.records import load_target
 from qnn_robustness.evaluation.worst_case import defenses
 
+RESNET = Path(__file__).resolve().parents[2] / "reference_models" / "cifar10_resnet8" / "pgd_adversarial"
 NETWORK = {"model": "m", "training": "standard", "target": "int8", "detector": "d"}
 ATTACK = {
     "source": "float32", "attack": "a", "protocol": "sound", "access": "white_box", "norm": "linf", "lattice": "uint8",
@@ -112,6 +117,48 @@ def test_rates_are_counted_by_hand(records) -> None:
     clean, adversarial = np.array([0, 20, 5, 100, 120]), np.array([115, 25, 10])
     pairs = adversarial[:, None] > clean
     assert row["area_under_curve"] == pytest.approx(pairs.mean())
+
+
+def test_a_score_at_the_threshold_is_accepted(records) -> None:
+    """Scores of clean samples are the candidates for the threshold, so that some are equal to it."""
+    at = records.copy()
+    at.loc[at["clean"] & (at["sample"] == 0), "score"] = at["threshold"]
+    at.loc[~at["clean"] & (at["sample"] == 1), "score"] = at["threshold"]
+    (row,) = detection(at).to_dict("records")
+    assert row["realised_false_positive_rate"] == pytest.approx(2 / 5)
+    assert row["accepted_clean_accuracy"] == pytest.approx(3 / 5)
+    assert row["success_rate"] == pytest.approx(2 / 3)
+    assert row["detection_rate"] == pytest.approx(1 / 3)
+    defended = as_defense(at)
+    assert defended["target_correct"].tolist() == [True, True, True, False]
+    assert defended["adversarial_correct"].tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.19, 2.0), (0.2, 1.0), (0.59, 1.0), (0.6, 0.0), (1.0, 0.0)])
+def test_of_tied_scores_all_or_none_are_rejected(rate: float, expected: float) -> None:
+    scores = np.array([0.0, 1.0, 0.0, 2.0, 1.0])
+    assert threshold_at(scores, rate) == expected
+    assert (scores > expected).mean() <= rate
+
+
+FILES = [("float32", "tensorflow"), ("int16", "reference"), ("int8", "reference")]
+
+
+@pytest.mark.parametrize(("target", "kernels"), FILES)
+def test_each_precision_has_the_preprocessor_in_front(target: str, kernels: str) -> None:
+    path = str(RESNET / ("float32.keras" if target == "float32" else f"{target}.tflite"))
+    samples, places = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8), np.arange(3, 9)
+    none = {"method": None, "parameters": {}}
+    resize = {"method": "random_resize_pad", "parameters": {"smallest": 0.5}}
+    front = Preprocessor.of(resize).deployed((samples / np.float32(255)).astype(np.float32), places)
+    plain = load_target(target, path, kernels, none)
+    expected = plain(front, places)
+    np.testing.assert_array_equal(load_target(target, path, kernels, resize)(samples, places), expected)
+    assert (expected != plain(samples, places)).any(axis=1).all()
+    judge = load_judges(target, path, [kernels], [none, resize], False, None)[kernels]
+    classes, scores = judge(samples, places)
+    np.testing.assert_array_equal(classes, plain(samples, places).argmax(axis=1))
+    np.testing.assert_allclose(scores, squeezing_scores([plain(samples, places), expected], False), rtol=1e-6)
 
 
 def test_the_curve_rises_from_nothing_to_everything(records) -> None:

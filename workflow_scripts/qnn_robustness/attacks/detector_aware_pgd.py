@@ -39,13 +39,16 @@ def loss(logits: np.ndarray, labels: np.ndarray, weight: float) -> losses.Losses
 class DetectorAwarePGD(SurvivorsAttack):
     """Steps along the gradient of `loss` from random points within the ball; a sample that evades is left alone.
 
-    A run costs 1 + steps queries, and looking at the clean samples one. Samples that are misclassified or rejected
-    when clean come back as they are.
+    A run costs 1 + steps queries, and looking at the clean samples one. Samples that evade when clean come back as they
+    are; those that are rejected do not, since another precision or other kernels may accept them.
     """
 
     def __init__(self, norm: str, *, steps: int, relative_step_size: float, restarts: int, weight: float):
         super().__init__(norm)
         self.steps, self.relative_step_size, self.restarts, self.weight = steps, relative_step_size, restarts, weight
+
+    def done(self, task: Task) -> np.ndarray:
+        return _evading(task.logits, task.labels)
 
     def search(self, network: Network, task: Task, epsilon: float) -> Outcome:
         return in_turn(network, task, [lambda *left: self._climb(*left, epsilon)] * self.restarts)
@@ -57,8 +60,7 @@ class DetectorAwarePGD(SurvivorsAttack):
             labels, clean = task.labels[left], task.clean[left]
             with network.only(left):
                 logits, gradients = network.slope(points, lambda z, y=labels: loss(z, y, self.weight)[1])
-            predictions = logits.argmax(axis=1)
-            evading = (predictions != labels) & (predictions != logits.shape[1] - 1)
+            evading = _evading(logits, labels)
             result.points[left], result.fooled[left] = points, evading
             left, going = left[~evading], ~evading
             if step == self.steps or not len(left):
@@ -66,6 +68,12 @@ class DetectorAwarePGD(SurvivorsAttack):
             ahead = points[going] + self.relative_step_size * epsilon * balls.steepest(self.norm, gradients[going])
             points = balls.project(self.norm, ahead, clean[going], epsilon)
         return result
+
+
+def _evading(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return which samples [N] are misclassified and not rejected."""
+    predictions = logits.argmax(axis=1)
+    return (predictions != labels) & (predictions != logits.shape[1] - 1)
 
 
 def build(norm: str, *, steps: int, relative_step_size: float, restarts: int, weight: float) -> Attack:

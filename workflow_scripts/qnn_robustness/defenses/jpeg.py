@@ -12,6 +12,8 @@ from qnn_robustness.common.errors import UserError
 
 MODES = {1: "L", 3: "RGB"}
 
+OF_IMAGES = True
+
 
 def apply(samples: np.ndarray, *, quality: int) -> np.ndarray:
     """Return `samples` (float32 [N, H, W, C] in [0, 1]) compressed and decompressed by libjpeg.

@@ -7,6 +7,8 @@ import math
 import numpy as np
 from scipy.ndimage import median_filter
 
+OF_IMAGES = True
+
 
 def apply(samples: np.ndarray, *, window: int) -> np.ndarray:
     """Return `samples` (float32 [N, H, W, C]) with each pixel the median of a `window` x `window` neighbourhood.

@@ -11,6 +11,8 @@ import numpy as np
 from qnn_robustness.defenses.shared import purification
 from qnn_robustness.models.density.pixel_cnn import load_density
 
+OF_IMAGES = True
+
 
 def apply(samples: np.ndarray, *, density: str, epsilon: float) -> np.ndarray:
     """Return `samples` (float32 [N, H, W, C] in [0, 1]), rounded to 8 bits, purified within `epsilon` (Linf).

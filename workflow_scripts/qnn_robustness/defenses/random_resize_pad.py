@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+OF_IMAGES = True
+
 
 def draw(generator: np.random.Generator, shape: tuple[int, ...], *, smallest: float) -> np.ndarray:
     """Return height, width, top and left of one resized image of `shape` (H, W, C), as int64 [4].

@@ -42,10 +42,10 @@ def logits_function(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def predict(network: keras.Model, samples: np.ndarray) -> np.ndarray:
-    """Return logits (float32 [N, K]) of samples (float32 [N, H, W, C] in [0, 1])."""
+    """Return logits (float32 [N, K]) of samples (float32 [N, H, W, C] in [0, 1]), of none as well."""
     signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
     logits = tf.function(logits_function(network), input_signature=[signature])
-    parts = [logits(samples[start : start + BATCH]).numpy() for start in range(0, len(samples), BATCH)]
+    parts = [logits(samples[start : start + BATCH]).numpy() for start in range(0, max(len(samples), 1), BATCH)]
     return np.concatenate(parts)
 
 

@@ -73,7 +73,7 @@ def in_turn(network: Network, task: Task, stages: Iterable[Stage]) -> Outcome:
 
 
 class SurvivorsAttack(FixedEpsilonAttack):
-    """A Foolbox attack that looks at the clean samples once and searches for those classified right.
+    """A Foolbox attack that looks at the clean samples once and searches for those that are not `done` then.
 
     Those that may be given classes to aim at set `takes_targets`.
     """
@@ -94,11 +94,15 @@ class SurvivorsAttack(FixedEpsilonAttack):
         network, task = begin(model, tensor, criterion, self.takes_targets)
         self.check_classes(task.logits.shape[1])
         points = task.clean.copy()
-        left = np.flatnonzero(~task.fooled(task.logits))
+        left = np.flatnonzero(~self.done(task))
         if len(left):
             with network.only(left):
                 points[left] = self.search(network, task.take(left), epsilon).points
         return restore_type(ep.from_numpy(tensor, points))
+
+    def done(self, task: Task) -> np.ndarray:
+        """Return which samples [N] need no search: those that are classified as wanted when clean."""
+        return task.fooled(task.logits)
 
     def check_classes(self, classes: int) -> None:
         """Raise UserError if the attack is not defined for this number of classes."""

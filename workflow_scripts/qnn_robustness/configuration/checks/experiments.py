@@ -7,11 +7,13 @@ from typing import Any
 
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.vote import VOTE
 from qnn_robustness.configuration.checks.densities import check_shapes
 from qnn_robustness.configuration.checks.names import check_known
-from qnn_robustness.configuration.checks.samples import check_classes, check_features, check_samples
+from qnn_robustness.configuration.checks.samples import check_classes, check_features, check_samples, check_validation
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR, PRETRAINED
+from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 
 
 def check_experiments(configuration: Configuration) -> None:
@@ -27,6 +29,8 @@ def check_experiments(configuration: Configuration) -> None:
         for axis, words in known.items():
             for word in entry[axis]:
                 check_known(word, words, f"{where}.{axis}", axis.removesuffix("s"))
+        if entry["detectors"] and set(entry["targets"]) == {VOTE}:
+            raise UserError(f"{where}.targets: a vote has no detector; add a precision, or leave out detectors")
         for attack in entry["attacks"]:
             _check_through(configuration, attack, entry, where)
         for attack, source in product(entry["attacks"], entry["sources"]):
@@ -37,6 +41,7 @@ def check_experiments(configuration: Configuration) -> None:
             check_classes(configuration, attack, model, f"{where}.attacks")
         for model in entry["models"]:
             check_features(configuration, model, entry, where)
+            check_validation(configuration, model, entry, where)
             check_shapes(configuration, model, entry, where)
 
 
@@ -74,6 +79,11 @@ def _check_detectors(values: dict[str, Any]) -> None:
             check_known(entry["density"], values["densities"], f"detectors.{name}.density", "density model")
         for squeezer in entry["squeezers"]:
             check_known(squeezer, values["preprocessors"], f"detectors.{name}.squeezers", "preprocessor")
+            if Preprocessor.of(values["preprocessors"][squeezer]).randomised:
+                raise UserError(
+                    f"detectors.{name}.squeezers: '{squeezer}' is randomised; a detector compares outputs that are "
+                    "the same every time"
+                )
 
 
 def _check_through(configuration: Configuration, attack: str, experiment: dict[str, Any], where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from qnn_robustness.common import registry
@@ -42,6 +43,7 @@ def check_features(configuration: Configuration, model: str, experiment: dict[st
         _check_images(configuration, dataset, experiment, where)
         return
     _check_lattice(configuration, dataset, experiment, where)
+    _check_preprocessors(configuration, dataset, experiment, where)
     if not configuration.is_imported(model):
         _check_augmentation(configuration, model, experiment, where)
 
@@ -58,6 +60,32 @@ def _check_lattice(configuration: Configuration, dataset: str, experiment: dict[
             raise UserError(
                 f"{where}.attacks: '{attack}' makes 8-bit images, but the samples of '{dataset}' are features; "
                 f"set attacks.{attack}.lattice: float"
+            )
+
+
+def _check_preprocessors(configuration: Configuration, dataset: str, experiment: dict[str, Any], where: str) -> None:
+    entries = configuration.values["preprocessors"]
+    squeezers = [
+        (f"{where}.detectors: '{name}' asks ", configuration.values["detectors"][name]["squeezers"])
+        for name in experiment["detectors"]
+    ]
+    for said, names in [(f"{where}.preprocessors: ", experiment["preprocessors"]), *squeezers]:
+        for name in (name for name in names if name in entries):
+            if getattr(registry.load("defenses", entries[name]["method"]), "OF_IMAGES", False):
+                raise UserError(f"{said}'{name}', which is for images, but the samples of '{dataset}' are features")
+
+
+def check_validation(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
+    """Check that the validation split has samples enough for the thresholds of the detectors."""
+    dataset = configuration.dataset_of(model)
+    there = configuration.values["datasets"][dataset]["validation_samples"]
+    for name in experiment["detectors"]:
+        rate = configuration.values["detectors"][name]["false_positive_rate"]
+        if there * rate < 1:
+            least = math.ceil(1 / rate)
+            raise UserError(
+                f"{where}.detectors: '{name}' is to reject {100 * rate:g} % of the validation samples of '{dataset}', "
+                f"of which there are {there}; set datasets.{dataset}.validation_samples to {least} or more"
             )
 
 

@@ -25,9 +25,10 @@ def squeezing_scores(outputs: Sequence[np.ndarray], probabilities: bool) -> np.n
 def threshold_at(scores: np.ndarray, false_positive_rate: float) -> float:
     """Return the lowest of the `scores` of clean samples above which at most that share of them lies.
 
+    This is the rate on these samples (Xu et al. 2018); on others it is larger by up to one in their number, on average.
     Raises UserError when there are none.
     """
     if not len(scores):
         raise UserError("the validation split is empty: no threshold for a detector; set validation_samples")
     allowed = int(np.floor(false_positive_rate * len(scores) + TOLERANCE))
-    return float(np.sort(scores)[len(scores) - 1 - allowed])
+    return float(np.sort(scores)[max(len(scores) - 1 - allowed, 0)])

@@ -13,9 +13,9 @@ from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.sources import BOUNDS
 from qnn_robustness.common.distances import to_unit
-from qnn_robustness.defenses.shared.preprocessor import DEFENDER, Preprocessor
+from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 
-ATTACKER = DEFENDER + 1  # the attacker does not know the random numbers of the deployed defense
+ATTACKER = tuple(b"attacker")  # ends the seeds: the attacker does not know the random numbers of the deployed defense
 
 
 Front = Preprocessor | None  # None: the network sees its input as it is
@@ -110,7 +110,7 @@ class _Fronts:
         generators = []
         if any(run is not None and run.randomised for run in self.runs):
             images = np.rint(inputs * 255).astype(np.uint8)
-            generators = [np.random.default_rng([ATTACKER, _number(image)]) for image in images]
+            generators = [np.random.default_rng([_number(image), *ATTACKER]) for image in images]
         return [None if run is None else run.draw(generators, inputs.shape[1:]) for run in self.runs]
 
     def seen(self, inputs: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ A method is a module of `qnn_robustness.defenses` with
 - if it has a gradient worth using, `pull_back(gradients, samples, [draws,] **parameters)`: the product of
   gradients by the outputs, float32 [N, H, W, C], with the Jacobian of `apply` or of a smooth stand-in for it.
   Without one, gradients pass as they are (the identity of Athalye et al. 2018, section 4.1).
+- `OF_IMAGES = True`, if features of sound are nothing to it;
 - `operations(shape, **parameters)`, its work for one sample of `shape` (H, W, C) on a microcontroller, in additions,
   multiplications, comparisons and copies;
 - if it keeps more than the sample, `storage(shape, **parameters)`, its bytes of flash and of memory.
@@ -26,7 +27,7 @@ import numpy as np
 
 from qnn_robustness.common import registry
 
-DEFENDER = 0  # the seed of the deployed defense; what attackers draw comes from their own streams
+DEFENDER = tuple(b"deployed")  # ends the seeds of the deployed defense: attackers draw from streams of their own
 
 
 @dataclass(frozen=True)
@@ -77,5 +78,5 @@ class Preprocessor:
         `indices` [N] say which test samples these are: each has random numbers of its own, the same ones for
         every attack, so that a worst case over attacks is none over luck.
         """
-        generators = [np.random.default_rng([DEFENDER, int(index)]) for index in indices]
+        generators = [np.random.default_rng([int(index), *DEFENDER]) for index in indices]
         return self.apply(samples, self.draw(generators, samples.shape[1:]))
