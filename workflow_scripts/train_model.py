@@ -29,6 +29,7 @@ else:
         {
             "recipe": params.recipe_sha256,
             "code": params.code,
+            "threads": snakemake.threads,  # noqa: F821 - fewer than in the recipe where there are fewer cores
             "data": data_sha256,
             "networks": {name: sha256_file(path) for name, path in networks.items()},
             "static": [sha256_file(path) for path in static],

@@ -318,6 +318,52 @@ MISTAKES = {
         ),
         r"^trainings\.ensemble\.parameters\.static_attacks: make 8-bit images, but .* are features",
     ),
+    "static attack with several budgets in the change of a model": (
+        both(
+            change("attacks.once", {"method": "pgd", "norm": "linf", "budgets": ["8/255"]}),
+            change("trainings.ensemble", ENSEMBLE),
+            change("trainings.ensemble.parameters", {**ENSEMBLE["parameters"], "static_attacks": ["once"]}),
+            change("models.small.recipes", {"ensemble": {"parameters": {"static_attacks": ["pgd"]}}}),
+        ),
+        r"^models\.small\.recipes\.ensemble\.parameters\.static_attacks: 'pgd' has to have one budget, one seed, ",
+    ),
+    "validation attack beyond the range": (
+        change("trainings.hardened.validation_attack", {"epsilon": 8, "step_size": "1/255", "steps": 3}),
+        r"^trainings\.hardened\.validation_attack\.epsilon: 8 is not within \(0, 1\], the range of inputs",
+    ),
+    "validation attack of nothing in the change of a model": (
+        change(
+            "models.small.recipes",
+            {"hardened": {"validation_attack": {"epsilon": "1/255", "step_size": 0, "steps": 3}}},
+        ),
+        r"^models\.small\.recipes\.hardened\.validation_attack\.step_size: 0 is not within",
+    ),
+    "source of static samples that is given by files": (
+        both(
+            change("models.own", {"dataset": "digits", "files": {"float32": "own.keras"}, "output": "logits"}),
+            change(
+                "trainings.ensemble", {**ENSEMBLE, "parameters": {"sources": ["own/standard"], "static_attacks": []}}
+            ),
+            change("attacks.once", {"method": "pgd", "norm": "linf", "budgets": ["8/255"]}),
+            change("trainings.ensemble.parameters.static_attacks", ["once"]),
+        ),
+        r"^trainings\.ensemble\.parameters: own is given by files; name a model that is trained here",
+    ),
+    "labels beside no teacher": (
+        change("trainings.student", {"method": "defensive_distillation", "parameters": {"label_weight": 0.5}}),
+        r"^trainings\.student\.parameters\.label_weight: there is no teacher beside whom labels could count",
+    ),
+    "teacher of another temperature": (
+        both(
+            change("trainings.teacher", {"method": "defensive_distillation", "parameters": {"temperature": 5}}),
+            change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "teacher"}}),
+        ),
+        r"^trainings\.student\.parameters\.temperature: 20 is not that of the teacher 'teacher' \(5\); set the same",
+    ),
+    "temperature of a distillation below 1": (
+        change("trainings.student", {"method": "defensive_distillation", "parameters": {"temperature": 0.5}}),
+        r"^trainings\.student\.parameters\.temperature: 0\.5 is ",
+    ),
     "fine-tuning from random weights": (
         change("trainings.tuned", {"method": "quantization_aware_adversarial"}),
         r"^trainings\.tuned\.initial: quantization_aware_adversarial fine-tunes; name the training to start from",

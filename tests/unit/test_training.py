@@ -180,8 +180,35 @@ def test_a_validation_attack_adds_the_robust_accuracy(tmp_path):
     assert history["val_robust_accuracy"][0] < history["val_accuracy"][0]
 
 
+WATCHED = {"epsilon": 0.2, "step_size": 0.1, "steps": 2}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "monitor", "epsilon"),
+    [
+        (RECIPE, "val_accuracy", None),
+        ({**RECIPE, "validation_attack": WATCHED}, "val_accuracy", 0.2),
+        (PGD, "val_robust_accuracy", 0.1),
+        ({**PGD, "validation_attack": WATCHED}, "val_robust_accuracy", 0.2),
+    ],
+)
+def test_the_epoch_is_chosen_by_what_the_recipe_is_for(recipe, monitor, epsilon, tmp_path, monkeypatch):
+    import pandas as pd
+
+    from qnn_robustness.training.fitting import fit
+
+    seen = {}
+    monkeypatch.setattr(fit, "_validation_step", lambda objective, attack, example: seen.update(attack=attack))
+    monkeypatch.setattr(fit, "_training_step", lambda *_: None)
+    monkeypatch.setattr(fit, "run_epochs", lambda *_, **options: seen.update(options) or pd.DataFrame())
+    with pytest.raises(pd.errors.EmptyDataError):  # the history of no epoch
+        trained(recipe, tmp_path)
+    assert seen["monitor"] == monitor
+    assert (seen["attack"].epsilon if seen["attack"] else None) == epsilon
+
+
 def test_a_training_that_diverges_ends_in_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"^the loss is (nan|inf) in epoch 1; set a lower learning_rate$"):
+    with pytest.raises(UserError, match=r"^the loss is (nan|inf) in epoch 1; set a lower learning_rate, or less"):
         trained({**RECIPE, "learning_rate": 1e6, "warmup_epochs": 0}, tmp_path)
     assert not (tmp_path / "network.keras").exists()
 

@@ -81,6 +81,86 @@ def test_small_steps_along_the_gradient_lower_the_loss(name, parameters, network
     assert values[-1] < values[0]
 
 
+def cross_entropy_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return -log_softmax(logits.astype(float), 1)[np.arange(len(labels)), labels]
+
+
+def test_pgd_training_minimises_cross_entropy_on_what_the_attack_makes(network, split, batch):
+    objective = recipe("pgd_adversarial", network, split, **BALL)
+    adversarial = objective.adversarial(*batch, 0)
+    assert np.abs(adversarial - batch[0]).max() > 0.05
+    value, _ = objective.loss(*batch, 0)
+    expected = cross_entropy_of(network(adversarial, training=True).numpy(), split.labels).mean()
+    assert float(value) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["pgd_adversarial", "trades", "sinkhorn_adversarial", "ensemble_adversarial"])
+def test_crafting_leaves_the_statistics_of_batch_normalisation_alone(name, network, split, batch):
+    extra = {"trades": {"beta": 6.0}, "sinkhorn_adversarial": QUICK, "ensemble_adversarial": {"clean_weight": 0.5}}
+    objective = recipe(name, network, split, **BALL, **extra.get(name, {}))
+    before = [weight.numpy() for weight in network.non_trainable_variables]
+    objective.diverging(batch[0], 0) if name == "trades" else objective.adversarial(*batch, 0)
+    for old, weight in zip(before, network.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), old)
+
+
+@pytest.mark.parametrize("compared", ["logits", "probabilities"])
+def test_sinkhorn_training_adds_the_divergence_of_the_outputs(compared, network, split, batch):
+    parameters = {**QUICK, "iterations": 500, "weight": 2.5, "compared": compared}
+    objective = recipe("sinkhorn_adversarial", network, split, **BALL, **parameters)
+    adversarial = objective.adversarial(*batch, 0)
+    clean, perturbed = (network(inputs, training=True).numpy() for inputs in (batch[0], adversarial))
+    outputs = (softmax(clean, 1), softmax(perturbed, 1)) if compared == "probabilities" else (clean, perturbed)
+    expected = cross_entropy_of(perturbed, split.labels).mean() + 2.5 * divergence_of(*outputs, 1.0)
+    assert float(objective.loss(*batch, 0)[0]) == pytest.approx(expected, rel=1e-2)
+
+
+def test_jacobian_training_adds_half_the_weight_of_the_norm(network, split, batch):
+    objective = recipe("jacobian_regularization", network, split, weight=0.8, projections=2, scope="network")
+    logits, norms = objective.squared_norms(batch[0], 0)
+    expected = (cross_entropy_of(logits.numpy(), split.labels) + 0.4 * norms.numpy()).mean()
+    assert float(objective.loss(*batch, 0)[0]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_quantization_aware_training_attacks_and_fits_the_fake_quantized_network(network, split, batch):
+    objective = recipe("quantization_aware_adversarial", network, split, **BALL, calibration_samples=10)
+    objective.refresh()
+    adversarial = objective.adversarial(*batch, 0)
+    quantized = cross_entropy_of(objective.quantized(adversarial).numpy(), split.labels).mean()
+    assert float(objective.loss(*batch, 0)[0]) == pytest.approx(quantized, rel=1e-3)
+    clean = cross_entropy_of(objective.quantized(batch[0]).numpy(), split.labels).mean()
+    assert abs(quantized - clean) > 0.01
+    np.testing.assert_array_equal(objective.predict(batch[0]), objective.quantized(batch[0]))
+    assert (objective.predict(batch[0]).numpy() != network(batch[0]).numpy()).any()
+
+
+def test_the_gradient_of_trades_goes_through_both_branches(network, split, batch):
+    """The derivative along a random direction of the weights, by finite differences with the same perturbation."""
+    import tensorflow as tf
+
+    objective = recipe("trades", network, split, **BALL, beta=6.0)
+    adversarial, random = objective.diverging(batch[0], 0), np.random.default_rng(0)
+    weights = network.trainable_variables
+    with tf.GradientTape() as tape:
+        value, _ = objective.loss(*batch, 0)
+    gradients = [gradient.numpy() for gradient in tape.gradient(value, [w.value for w in weights])]
+    moves = [random.normal(size=weight.shape).astype(np.float32) for weight in weights]
+
+    def loss(step: float) -> float:
+        for weight, move in zip(weights, moves, strict=True):
+            weight.assign_add(step * move)
+        clean, perturbed = (
+            log_softmax(network(x, training=True).numpy().astype(float), 1) for x in (batch[0], adversarial)
+        )
+        for weight, move in zip(weights, moves, strict=True):
+            weight.assign_sub(step * move)
+        divergence = (np.exp(clean) * (clean - perturbed)).sum(1)
+        return float((-clean[np.arange(BATCH), split.labels] + 6 * divergence).mean())
+
+    slope = (loss(1e-4) - loss(-1e-4)) / 2e-4
+    assert sum((g * m).sum() for g, m in zip(gradients, moves, strict=True)) == pytest.approx(slope, rel=0.03)
+
+
 # --- TRADES ----------------------------------------------------------------------------------------------
 
 
@@ -322,7 +402,7 @@ def test_the_soft_minimum_is_scipys():
 def test_static_samples_are_moved_as_their_samples_are_and_drawn_for_each_batch():
     samples = np.random.default_rng(0).integers(0, 100, (40, 5, 5, 1), dtype=np.uint8)
     split = Split(samples, np.arange(40))
-    static = [samples + np.uint8(50), samples + np.uint8(100)]
+    static = [[samples + np.uint8(50), samples + np.uint8(100)]]
     batches = Batches(split, 4, seed=0, shift=0, flip=True, static=static)
     drawn = set()
     for clean, labels, version, own in batches:
@@ -334,10 +414,19 @@ def test_static_samples_are_moved_as_their_samples_are_and_drawn_for_each_batch(
     assert drawn == {(50.0, False), (100.0, False), (0.0, True)}
 
 
+def test_each_network_is_drawn_as_often_however_many_attacks_it_has():
+    samples = np.zeros((2000, 2, 2, 1), np.uint8)
+    static = [[samples + np.uint8(1), samples + np.uint8(2)], [samples + np.uint8(3)]]
+    batches = Batches(Split(samples, np.zeros(2000, np.int64)), 1, seed=0, static=static)
+    drawn = np.array([0 if own else round(float(version.max()) * 255) for _, _, version, own in batches])
+    shares = np.bincount(drawn, minlength=4) / 2000
+    np.testing.assert_allclose(shares, [1 / 3, 1 / 6, 1 / 6, 1 / 3], atol=0.04)
+
+
 def test_an_ensemble_takes_static_samples_or_its_own(network, split, batch):
     import tensorflow as tf
 
-    objective = recipe("ensemble_adversarial", network, split, **BALL, clean_weight=0.5)
+    objective = recipe("ensemble_adversarial", network, split, **BALL, clean_weight=0.3)
     static = tf.clip_by_value(batch[0] + 0.1, 0, 1)
 
     def expected(adversarial):
@@ -345,7 +434,7 @@ def test_an_ensemble_takes_static_samples_or_its_own(network, split, batch):
             -log_softmax(network(inputs, training=True).numpy(), 1)[np.arange(BATCH), split.labels].mean()
             for inputs in (batch[0], adversarial)
         ]
-        return sum(losses) / 2
+        return 0.3 * losses[0] + 0.7 * losses[1]
 
     taken, _ = objective.loss(*batch, 0, static, tf.constant(False))
     assert float(taken) == pytest.approx(expected(static), rel=1e-4)

@@ -27,6 +27,14 @@ class Recipes(Craftings):
             recipe["validation_attack"] = {**attack, **distances}
         return recipe
 
+    def recipe_changes(self) -> dict[str, dict[str, Any]]:
+        """Return what models change in recipes, by the place in the configuration."""
+        return {
+            f"models.{model}.recipes.{training}": change
+            for model in self.values["models"]
+            for training, change in self.model(model)["recipes"].items()
+        }
+
     def ancestors(self, model: str, training: str) -> list[str]:
         """Return a training and those whose networks it was fine-tuned from, the last first."""
         initial = self.recipe(model, training)["initial"]

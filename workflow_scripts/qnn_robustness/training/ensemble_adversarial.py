@@ -14,8 +14,8 @@ def objective(
 ) -> Objective:
     """Return cross-entropy on clean samples and on adversarial ones, weighted `clean_weight` to the rest.
 
-    Each batch draws whose adversarial samples it takes: those of one static network and attack, or the network's
-    own. `epsilon` and `step_size` of the own ones are Linf distances for inputs in [0, 1].
+    Each batch draws the network whose adversarial samples it takes, a static one (and one of its attacks) or the
+    trained one itself. `epsilon` and `step_size` of the own ones are Linf distances for inputs in [0, 1].
     """
     return EnsembleAdversarial(network, material, LinfAttack(epsilon, step_size, steps), clean_weight)
 

@@ -24,10 +24,10 @@ def complete_method(schema: Schema, section: str, entry: dict[str, Any], where: 
     entry["parameters"] = checked(entry["parameters"], rule, f"{where}.parameters")
     for name, part in rule["properties"].items():
         if part.get("$ref") == "#/$defs/distance":
-            entry["parameters"][name] = _distance(entry["parameters"][name], part, f"{where}.parameters.{name}")
+            entry["parameters"][name] = unit_distance(entry["parameters"][name], part, f"{where}.parameters.{name}")
 
 
-def _distance(value: float | str, rule: Schema, where: str) -> float:
+def unit_distance(value: float | str, rule: Schema, where: str) -> float:
     """Return a distance as a number; 0 is one where it is the default."""
     exact = parse_distance(value)
     if exact > 1 or exact < 0 or (exact == 0 and rule.get("default") != 0):

@@ -12,9 +12,10 @@ from qnn_robustness.data.formats import FEATURES
 
 
 def check_static_samples(configuration: Configuration) -> None:
-    for training, entry in configuration.values["trainings"].items():
-        for attack in entry["parameters"].get("static_attacks", []):
-            _check_attack(configuration.values["attacks"], attack, f"trainings.{training}.parameters.static_attacks")
+    trainings = {f"trainings.{name}": entry for name, entry in configuration.values["trainings"].items()}
+    for where, entry in {**trainings, **configuration.recipe_changes()}.items():
+        for attack in entry.get("parameters", {}).get("static_attacks", []):
+            _check_attack(configuration.values["attacks"], attack, f"{where}.parameters.static_attacks")
     for network in configuration.trained_networks():
         _check_sources(configuration, network)
 

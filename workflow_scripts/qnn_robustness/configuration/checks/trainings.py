@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import product
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.methods import unit_distance
 from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.points import PRETRAINED, Network
 
+DISTILLATION = "defensive_distillation"
 FINE_TUNING = ("quantization_aware_adversarial",)  # methods that make no sense from random weights
 
 
@@ -16,6 +18,12 @@ def check_trainings(configuration: Configuration) -> None:
     trainings = configuration.values["trainings"]
     if PRETRAINED in trainings:
         raise UserError(f"trainings.{PRETRAINED}: stands for models given by files; give the recipe another name")
+    recipes = {f"trainings.{name}": entry for name, entry in trainings.items()} | configuration.recipe_changes()
+    for where, entry in recipes.items():
+        attack = entry.get("validation_attack") or {}
+        for name in ("epsilon", "step_size"):
+            if name in attack:
+                unit_distance(attack[name], {}, f"{where}.validation_attack.{name}")
     for network in product(configuration.values["models"], trainings):
         _check_needs(configuration, [Network(*network)])
 
@@ -26,6 +34,7 @@ def _check_needs(configuration: Configuration, path: list[Network]) -> None:
     recipe = configuration.recipe(model, training)
     if recipe["method"] in FINE_TUNING and recipe["initial"] is None:
         raise UserError(f"trainings.{training}.initial: {recipe['method']} fine-tunes; name the training to start from")
+    _check_distillation(configuration, *path[-1])
     needs = {
         "initial": [Network(model, recipe["initial"])] if recipe["initial"] else [],
         "parameters": configuration.used(model, training),
@@ -33,8 +42,27 @@ def _check_needs(configuration: Configuration, path: list[Network]) -> None:
     for key, network in ((key, network) for key, networks in needs.items() for network in networks):
         where = f"trainings.{training}.{key}"
         check_known(network.model, configuration.values["models"], where, "model")
+        if network.model != model and configuration.is_imported(network.model):
+            raise UserError(f"{where}: {network.model} is given by files; name a model that is trained here")
         check_known(network.training, configuration.values["trainings"], where, "training")
         if network in path:
             circle = " -> ".join(step.training for step in [*path, network])
             raise UserError(f"trainings.{path[0].training}.{key}: goes round in a circle ({circle})")
         _check_needs(configuration, [*path, network])
+
+
+def _check_distillation(configuration: Configuration, model: str, training: str) -> None:
+    """Check that a student has its teacher's temperature, and that labels are weighed beside a teacher only."""
+    recipe = configuration.recipe(model, training)
+    teacher, parameters = configuration.teacher(model, training), recipe["parameters"]
+    if recipe["method"] != DISTILLATION:
+        return
+    where = f"trainings.{training}.parameters"
+    if teacher is None and parameters["label_weight"]:
+        raise UserError(f"{where}.label_weight: there is no teacher beside whom labels could count; set teacher")
+    taught = configuration.recipe(model, teacher) if teacher in configuration.values["trainings"] else recipe
+    if taught["method"] == DISTILLATION and taught["parameters"]["temperature"] != parameters["temperature"]:
+        raise UserError(
+            f"{where}.temperature: {parameters['temperature']:g} is not that of the teacher '{teacher}' "
+            f"({taught['parameters']['temperature']:g}); set the same for both"
+        )

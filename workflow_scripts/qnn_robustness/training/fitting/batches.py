@@ -15,9 +15,10 @@ class Batches(Sequence):
     `shift` moves each image by up to that many pixels (zero padding), `flip` mirrors half of them.
     The last, smaller batch of an epoch is kept.
 
-    `static` are other versions of the samples, uint8 [N, H, W, C] each. With them a batch also has one that is
-    drawn for it, with the same shifts and mirroring, or the draw that it be the network's own: then follow
-    (version float32 [B, H, W, C], own bool), where the version means nothing if `own`.
+    `static` are other versions of the samples, uint8 [N, H, W, C] each, those of one source network in a group. With
+    them each batch draws a network, one of the sources or the trained one itself, and of a source one of its versions,
+    with the same shifts and mirroring: then follow (version float32 [B, H, W, C], own bool), where the version means
+    nothing if `own`.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class Batches(Sequence):
         seed: int,
         shift: int = 0,
         flip: bool = False,
-        static: Sequence[np.ndarray] = (),
+        static: Sequence[Sequence[np.ndarray]] = (),
     ):
         self.split, self.batch_size, self.seed, self.shift, self.flip = split, batch_size, seed, shift, flip
         self.static = static
@@ -48,10 +49,14 @@ class Batches(Sequence):
         samples, labels = self._augmented(self.split.samples[chosen], batch), self.split.labels[chosen]
         if not self.static:
             return samples, labels
-        version = np.random.default_rng([self.seed, self.epoch, batch, 1]).integers(len(self.static) + 1)
-        own = version == len(self.static)
-        static = samples if own else self._augmented(self.static[version][chosen], batch)
-        return samples, labels, static, np.bool_(own)
+        random = np.random.default_rng([self.seed, self.epoch, batch, 1])
+        source = random.integers(len(self.static) + 1)
+        own = source == len(self.static)
+        if own:
+            return samples, labels, samples, np.bool_(True)
+        versions = self.static[source]
+        static = self._augmented(versions[random.integers(len(versions))][chosen], batch)
+        return samples, labels, static, np.bool_(False)
 
     def _augmented(self, images: np.ndarray, batch: int) -> np.ndarray:
         random = np.random.default_rng([self.seed, self.epoch, batch])

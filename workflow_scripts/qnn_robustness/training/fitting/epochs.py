@@ -57,15 +57,23 @@ def run_epochs(
             break
         started = time.monotonic()
         row = {"epoch": epoch + 1, **train(epoch)}
-        if not np.isfinite(row["loss"]):
-            raise UserError(f"the loss is {row['loss']} in epoch {epoch + 1}; set a lower learning_rate")
+        _expect_finite(row, "loss", epoch)
         row |= {f"val_{name}": value for name, value in validate().items()}
+        _expect_finite(row, "val_loss", epoch)
         row |= {"learning_rate": float(optimizer.learning_rate), "seconds": time.monotonic() - started}
         state.add(row)
         resume.save(state.arrays())
         bar.set_postfix(loss=f"{row['loss']:.3f}", **{monitor: f"{row[monitor]:.4f}"})
     network.set_weights(state.best_weights)
     return pd.DataFrame(state.history)
+
+
+def _expect_finite(row: dict[str, float], name: str, epoch: int) -> None:
+    if name in row and not np.isfinite(row[name]):
+        raise UserError(
+            f"the {name} is {row[name]} in epoch {epoch + 1}; set a lower learning_rate, or less weight on what the "
+            "recipe adds to the loss"
+        )
 
 
 class _State:
@@ -126,13 +134,15 @@ def signature(arrays: Sequence[np.ndarray]) -> list[tf.TensorSpec]:
 def mean_metrics(step: Callable, batches: Iterable[Sequence[np.ndarray]]) -> dict[str, float]:
     """Take one step a batch and return the mean of each metric over all samples.
 
-    Batch by batch rather than by Keras' `fit`: its tf.data pipeline has threads of its own, which starve
-    when there are as many jobs as cores.
+    The first loss that is no number ends it, and is what is returned. Batch by batch rather than by Keras' `fit`: its
+    tf.data pipeline has threads of its own, which starve when there are as many jobs as cores.
     """
     totals, count = Counter(), 0
     for batch in batches:
-        size = len(batch[1])
-        totals.update({name: float(value) * size for name, value in step(*batch).items()})
+        size, metrics = len(batch[1]), {name: float(value) for name, value in step(*batch).items()}
+        if not np.isfinite(metrics["loss"]):
+            return metrics
+        totals.update({name: value * size for name, value in metrics.items()})
         count += size
     return {name: total / count for name, total in totals.items()}
 

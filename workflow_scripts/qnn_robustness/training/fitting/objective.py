@@ -19,13 +19,14 @@ VALIDATION = -1  # the step whose random draws validation takes: the same ones i
 class Material:
     """What a recipe may use beside the batches.
 
-    `static` are adversarial versions of the training samples in their order, uint8 [N, H, W, C] each.
+    `static` are adversarial versions of the training samples in their order, uint8 [N, H, W, C] each, in a group for
+    each network that they were made for.
     """
 
     seed: int
     train: Split
     teacher: keras.Model | None = None
-    static: Sequence[np.ndarray] = field(default_factory=tuple)
+    static: Sequence[Sequence[np.ndarray]] = field(default_factory=tuple)
 
 
 class Objective:

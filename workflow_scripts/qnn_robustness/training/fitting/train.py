@@ -47,8 +47,9 @@ def train_network(
 ) -> None:
     """Build or load the network, train it by `recipe`, and write it (.keras) and its history (.csv).
 
-    `initial` and `teacher` are networks (.keras), `static` files of adversarial training samples (.npz). A training
-    that was interrupted continues from `resume`, which is removed at the end.
+    `initial` and `teacher` are networks (.keras), `static` files of adversarial training samples (.npz), as many for
+    each of the recipe's `sources`, one source after the other. A training that was interrupted continues from
+    `resume`, which is removed at the end.
 
     Raises UserError when there is no validation sample to choose the checkpoint by.
     """
@@ -60,9 +61,10 @@ def train_network(
         network = _load(initial)
     else:
         network = registry.load("models", architecture).build(train.samples.shape[1:], classes)
-    material = Material(
-        seed, train, _load(teacher) if teacher else None, [read_arrays(path)["adversarial"] for path in static]
-    )
+    versions, sources = [read_arrays(path)["adversarial"] for path in static], recipe["parameters"].get("sources", [])
+    each = len(versions) // max(len(sources), 1)
+    groups = [versions[place * each : (place + 1) * each] for place in range(len(sources))]
+    material = Material(seed, train, _load(teacher) if teacher else None, groups)
     parameters = {name: value for name, value in recipe["parameters"].items() if name not in INPUTS}
     objective = registry.load("training", recipe["method"]).objective(network, material, **parameters)
     history = fit(objective, validation, resume, **{name: recipe[name] for name in FITTING})
