@@ -1,6 +1,6 @@
 """Attacks beside those of the Adversarial Robustness Toolbox (ART), in one run on this machine.
 
-    python benchmarks/attacks.py [--data results/data/cifar10/test.npz] [--samples 4] [--attacks pgd_linf,zoo_l2]
+    python benchmarks/attacks.py [--data results/data/cifar10/test.npz] [--samples 16] [--attacks pgd_linf,zoo_l2]
 
 The ResNet-8 of reference_models/ on CIFAR-10, float32 and, for attacks without gradients, its int8 file on XNNPACK, at
 the settings of config/paper.yaml (PGD at its largest budget alone). The paper used neither HopSkipJump, which here has
@@ -15,8 +15,7 @@ Rows of attacks that are not asked for are kept.
 
 `queries` are the mean ones of a sample, `share_of_throughput` what they would take at the pace of the bare network by
 the time the attack takes: one call for all samples, its gradient for attacks that need it (those that ask for
-predictions too come out above their due). No attack can be faster than the network: with as many queries as ART, no
-more than the network lets it be.
+predictions too come out above their due). With as many queries as ART an attack can be no faster than the network.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ COLUMNS = [
 LARGEST_BATCH = 64
 PACE_CALLS = 10  # of the bare network, of which the fastest counts
 UNROUNDED = View(on_lattice=False, clean=np.empty((0, 32, 32, 3), np.float32))
-Predict = Callable[[np.ndarray], Any]
+Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -306,7 +305,7 @@ def drawn(table: pd.DataFrame) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT / "results" / "data" / "cifar10" / "test.npz")
-    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--attacks", default=",".join(case.name for case in CASES), help="names, separated by commas")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()

@@ -99,7 +99,8 @@ def test_deepfool_finds_distances_below_a_thousandth(norm: str) -> None:
     found = perturbed(method.build(norm, **parameters), problem.tensorflow_model(), problem.samples, problem.labels)
     exact = problem.distances(norm)
     assert np.median(exact) < 1e-3
-    assert (distance(norm, found, problem.samples) <= TOLERANCE["deepfool"] * exact + 4e-6).all()
+    nudge = deepfool.NUDGE / (np.sqrt(12) if norm == "linf" else 1)
+    assert (distance(norm, found, problem.samples) <= TOLERANCE["deepfool"] * (exact + nudge) + 1e-6).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -65,3 +65,9 @@ def test_other_kernels_preprocessors_and_attacks_through_them_are_left_out_and_s
     ]
     table = attack_suite(pd.DataFrame(records), KERNELS)
     assert table[["budgets", "float32", "int8"]].to_numpy().tolist() == [["0.0005", "", "37.5"]]
+
+
+def test_without_a_success_there_is_no_distortion() -> None:
+    record = row("int8", "int8", 0.9, np.nan, levels=np.nan) | {"median_distortion": np.nan}
+    (cell,) = attack_suite(pd.DataFrame([record]), KERNELS)["int8"]
+    assert cell == "90.0"

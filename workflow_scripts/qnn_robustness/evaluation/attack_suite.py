@@ -12,9 +12,9 @@ def attack_suite(robust: pd.DataFrame, reported_kernels: dict[str, str]) -> pd.D
     """Return one row for each attack on an undefended network, with a column for each precision.
 
     robust: the table robust_accuracy. A cell holds the accuracy in per cent for each of the budgets; for attacks that
-    minimise, the accuracy and (the median distortion of the successes in the attack's norm). Samples were crafted on
-    the precision itself where the run has such, and otherwise on float32, which is marked by an arrow. Precisions are
-    scored on their `reported_kernels`; seeds are averaged.
+    minimise, the accuracy and (the median distortion of the successes in the attack's norm), if any. Samples were
+    crafted on the precision itself where the run has such, and otherwise on float32, which is marked by an arrow.
+    Precisions are scored on their `reported_kernels`; seeds are averaged.
     """
     robust = robust[robust["kernels"] == robust["target"].map(reported_kernels)]
     robust = robust[(robust["preprocessor"] == UNDEFENDED) & (robust["through"] == UNDEFENDED)]
@@ -46,5 +46,6 @@ def _cell(rows: pd.DataFrame, target: str) -> str:
     means = chosen.groupby("budget", dropna=False, sort=False)[["accuracy", "median_distortion"]].mean()
     text = " / ".join(f"{accuracy:.1f}" for accuracy in means["accuracy"] * 100)
     if chosen["budget"].isna().all():
-        text += f" ({means['median_distortion'].iloc[0]:.3g})"
+        median = means["median_distortion"].iloc[0]
+        text += "" if pd.isna(median) else f" ({median:.3g})"
     return text if len(own) else f"→ {text}"

@@ -47,6 +47,7 @@ NO_PRODUCTS = frozenset(
         "PADV2",
         "PRELU",
         "QUANTIZE",
+        "REDUCE_MAX",
         "RELU",
         "RELU6",
         "RELU_0_TO_1",

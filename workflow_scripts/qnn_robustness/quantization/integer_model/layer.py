@@ -69,6 +69,11 @@ class Layer(ABC):
         )
         self.is_int8 = self.output.type == "INT8"
 
+    def expect_kept_codes(self) -> None:
+        """Raise UserError unless input and output have the same scale and zero point: the kernel ignores them."""
+        kept = all(t.scale == self.output.scale and t.zero_point == self.output.zero_point for t in self.inputs)
+        self.context.expect(kept, self.operator, "changes the scale, which its kernel ignores")
+
     @staticmethod
     def operands(operator: Operator) -> tuple[Tensor | None, ...]:
         """The inputs that hold activations, or constants in their place; the others say what is done with them."""

@@ -172,7 +172,6 @@ class IntegerModel:
         if operator.name not in LAYERS:
             raise operators.unsupported(self.path, operator)
         operators.check_options(self.path, operator)
-        self._context.expect(operator.inputs[0] is not None, operator, "lacks an input")
         return LAYERS[operator.name](operator, self._context)
 
     # -- running -----------------------------------------------------------------------------------

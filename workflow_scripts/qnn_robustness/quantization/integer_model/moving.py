@@ -14,21 +14,12 @@ from qnn_robustness.quantization.integer_model.layer import Context, Layer, cent
 from qnn_robustness.quantization.tflite_model import VECTOR_FLOAT32, VECTOR_INT8, requantized_by_xnnpack
 
 
-def _same_codes(layer: Layer, context: Context) -> None:
-    output = layer.output
-    context.expect(
-        all(tensor.scale == output.scale and tensor.zero_point == output.zero_point for tensor in layer.inputs),
-        layer.operator,
-        "changes the scale, which its kernel ignores",
-    )
-
-
 class Concatenation(Layer):
     """`Concatenation` of activations along any axis but the batch."""
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
-        _same_codes(self, context)
+        self.expect_kept_codes()
         context.expect(len(self.inputs) == len(operator.inputs), operator, "joins a constant")
         axis, rank = operator.options.get("axis", 0), len(self.output.shape)
         self.axis = axis + rank if axis < 0 else axis
@@ -47,7 +38,7 @@ class Pad(Layer):
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
-        _same_codes(self, context)
+        self.expect_kept_codes()
         paddings = operator.inputs[1].data if len(operator.inputs) == 2 and operator.inputs[1] is not None else None
         rank = len(self.inputs[0].shape)
         context.expect(
@@ -69,7 +60,7 @@ class Reshape(Layer):
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
-        _same_codes(self, context)
+        self.expect_kept_codes()
         source, target = self.inputs[0].shape, self.output.shape
         context.expect(
             len(source) > 0 and len(target) > 0 and source[0] == target[0] and np.prod(source) == np.prod(target),

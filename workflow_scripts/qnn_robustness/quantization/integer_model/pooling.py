@@ -30,11 +30,7 @@ class _Pool(Layer):
         context.expect(min(self.window + self.strides) > 0, operator, "has a window or stride below 1")
         context.expect(options.get("padding") in PADDINGS, operator, "has an unknown padding")
         context.expect(len(self.inputs[0].shape) == 4, operator, "needs an input of 4 dimensions")
-        context.expect(
-            self.inputs[0].scale == self.output.scale and self.inputs[0].zero_point == self.output.zero_point,
-            operator,
-            "changes the scale, which pooling kernels ignore",
-        )
+        self.expect_kept_codes()
         self.padding = PADDINGS[options["padding"]]
         self.low, self.high = activation_limits(operator, context)
 
@@ -116,8 +112,7 @@ class ReduceMax(_Reduction):
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
-        same = self.inputs[0].scale == self.output.scale and self.inputs[0].zero_point == self.output.zero_point
-        context.expect(same, operator, "changes the scale, which its kernel ignores")
+        self.expect_kept_codes()
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         return tf.reduce_max(values[0], self.axes, keepdims=self.keep)
