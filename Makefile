@@ -23,7 +23,7 @@ HAVE := $(shell cat $(STAMP) 2>/dev/null && .venv/bin/python -c '' 2>&1)
 
 help:
 	@echo "make quickstart  run every stage on a small data set; print the headline table and the report (minutes)"
-	@echo "make audit MODEL=network.tflite DATA=folder [RANGE=0..255] [LABELS=cat,dog]"
+	@echo "make audit MODEL=network.tflite DATA=folder [RANGE=0..255] [MEAN=] [DEVIATION=] [ORDER=bgr] [LABELS=cat,dog]"
 	@echo "                 how easily is your network fooled? DATA has a folder of images for each class"
 	@echo "make test        run all tests"
 	@echo "make lint        check style: ruff, snakefmt, snakemake --lint"
@@ -52,7 +52,8 @@ quickstart: environment
 audit: $(if $(and $(MODEL),$(DATA)),environment)
 	$(if $(and $(MODEL),$(DATA)),,$(error MODEL=network.tflite and DATA=folder of class folders are needed))
 	@.venv/bin/python workflow_scripts/audit_model.py "$(MODEL)" "$(DATA)" \
-		$(if $(RANGE),"--range=$(RANGE)") $(if $(LABELS),"--labels=$(LABELS)")
+		$(foreach option,RANGE MEAN DEVIATION ORDER LABELS,\
+			$(if $($(option)),"--$(shell echo $(option) | tr A-Z a-z)=$($(option))"))
 
 test: environment
 	.venv/bin/python -m pytest -q -n 2 --dist worksteal

@@ -24,11 +24,14 @@ from qnn_robustness.common.files import write_text  # noqa: E402
 from qnn_robustness.configuration.audit import audit, name_of  # noqa: E402
 from qnn_robustness.configuration.craftings import lacking_operator  # noqa: E402
 
+SCALING = ("range", "mean", "deviation", "order")
+
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the audit and return the exit status of the workflow."""
     taken = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["models"]
-    overlay = audit(arguments.model, arguments.data, arguments.range, arguments.labels, taken)
+    scaling = {name: text for name in SCALING if (text := getattr(arguments, name))}
+    overlay = audit(arguments.model, arguments.data, scaling, arguments.labels, taken)
     folder = arguments.folder or ROOT / "audits" / name_of(arguments.model, taken)
     write_text(folder / "audit.yaml", yaml.safe_dump(overlay, sort_keys=False))
     command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
@@ -37,7 +40,8 @@ def main(arguments: argparse.Namespace) -> int:
     for name, model in overlay["models"].items():
         if "input" in model:
             black, white = model["input"]["range"]
-            print(f"{name}: black is {black:g} and white {white:g}; RANGE=... says otherwise")
+            then = ", before mean and deviation" if {"mean", "deviation"} & set(model["input"]) else ""
+            print(f"{name}: black is {black:g} and white {white:g}{then}; RANGE=... says otherwise")
     if "run" in overlay:  # other experiments than those of config/audit.yaml
         print(f"without gradients, black-box attacks alone: {lacking_operator(arguments.model)}")
     print(" ".join(command), flush=True)
@@ -54,6 +58,11 @@ if __name__ == "__main__":
     parser.add_argument("model", help="a .tflite, .keras or .h5 file, or the folder of a SavedModel")
     parser.add_argument("data", help="folder with a folder of images for each class")
     parser.add_argument("--range", help="values of black and white that the network takes, such as 0..255")
+    parser.add_argument(
+        "--mean", help="what is subtracted from these values: a number, or one for each channel (1,2,3)"
+    )
+    parser.add_argument("--deviation", help="what they are then divided by, likewise")
+    parser.add_argument("--order", choices=["rgb", "bgr"], help="order of the channels that the network takes")
     parser.add_argument("--labels", help="class folders in the order of the outputs, separated by commas")
     parser.add_argument("--folder", type=Path, help="where to write configuration and results (default: audits/<name>)")
     parser.add_argument("--cores", type=int, default=2)

@@ -19,14 +19,15 @@ def save(
     scale: float = 1.0,
     zero_point: int = -128,
     ends: type = np.int8,
-    softmax: bool = True,
+    end: str | None = "SOFTMAX",
     maximum: bool = False,
 ) -> str:
     """Write the network and return its path.
 
     It sums the codes less the middle one, -128 + 127.5 being the middle of black and white. With the default scale
-    images go from 0 to 255. `ends` float32 puts QUANTIZE and DEQUANTIZE at the ends. `maximum` puts MAXIMUM, which the
-    integer model does not have, behind the sums; the answer stays.
+    images go from 0 to 255. `end` is the last operator: SOFTMAX, LOGISTIC or none. `ends` float32 puts QUANTIZE and
+    DEQUANTIZE at the ends. `maximum` puts MAXIMUM, which the integer model does not have, behind the sums; the answer
+    stays.
     """
     builder = Builder()
     source = image = builder.tensor(np.int8, [1, *SHAPE], scale, zero_point)
@@ -45,9 +46,11 @@ def save(
         sums, logits = logits, builder.tensor(np.int8, [1, 2], scale * PIXELS, 0)
         builder.operator("MAXIMUM", [sums, sums], [logits])
     output = logits
-    if softmax:
+    if end:
         output = builder.tensor(np.int8, [1, 2], 2.0**-8, -128)
-        builder.operator("SOFTMAX", [logits], [output], "SoftmaxOptions", beta=1.0)
+        options = {"SOFTMAX": ("SoftmaxOptions", {"beta": 1.0}), "LOGISTIC": (None, {})}
+        table, values = options[end]
+        builder.operator(end, [logits], [output], table, **values)
     if ends is np.float32:
         last, output = output, builder.tensor(np.float32, [1, 2])
         builder.operator("DEQUANTIZE", [last], [output])

@@ -76,7 +76,9 @@ def test_a_network_that_the_integer_model_lacks_operators_of_is_attacked_without
 
 
 def test_a_float_network_brings_all_precisions(tmp_path: Path, folder: Path) -> None:
-    configuration = loaded("audit.yaml", audit(keras_file(tmp_path / "own.keras", [4, 4, 3]), str(folder), "-1..1"))
+    configuration = loaded(
+        "audit.yaml", audit(keras_file(tmp_path / "own.keras", [4, 4, 3]), str(folder), {"range": "-1..1"})
+    )
     assert configuration.precisions("own") == ("float32", "int16", "int8")
     assert configuration.model("own")["input"]["range"] == [-1, 1]
     assert configuration.model("own")["output"] == "softmax"
@@ -90,8 +92,11 @@ def test_a_float_network_brings_all_precisions(tmp_path: Path, folder: Path) -> 
 
 
 def test_options_win_over_what_is_found(network: str, folder: Path) -> None:
-    overlay = audit(network, str(folder), "0..1", "light, dark")
-    assert overlay["models"]["my_network_8"]["input"]["range"] == [0, 1]
+    scaling = {"range": "0..1", "mean": "0.5,0.4,0.3", "deviation": "0.2", "order": "bgr"}
+    overlay = audit(network, str(folder), scaling, "light, dark")
+    declared = {"range": [0, 1], "mean": [0.5, 0.4, 0.3], "deviation": [0.2], "order": "bgr"}
+    assert overlay["models"]["my_network_8"]["input"] == declared
+    assert loaded("audit.yaml", overlay).model("my_network_8")["input"] == declared
     assert overlay["datasets"]["images"]["classes"] == ["light", "dark"]
 
 
@@ -105,7 +110,18 @@ def test_of_a_large_folder_a_share_is_drawn(network: str, folder: Path) -> None:
 @pytest.mark.parametrize("value_range", ["255", "255..0", "a..b", "0...1", "0..", "-..1"])
 def test_a_wrong_range_is_one_line(network: str, folder: Path, value_range: str) -> None:
     with pytest.raises(UserError, match=r"^RANGE=.* is no range; .* for example 0\.\.255$"):
-        audit(network, str(folder), value_range)
+        audit(network, str(folder), {"range": value_range})
+
+
+def test_a_range_that_nobody_uses_is_asked_for(tmp_path: Path, folder: Path) -> None:
+    network = brightness_network.save(tmp_path / "half.tflite", scale=1 / 255, zero_point=0)
+    with pytest.raises(
+        UserError, match=r"takes values from -0\.502 to 0\.498, no range .* RANGE=black\.\.white"
+    ):
+        audit(network, str(folder))
+    assert audit(network, str(folder), {"mean": "0.5"})["models"]["half"]["input"] == {"range": [0, 1], "mean": [0.5]}
+    with pytest.raises(UserError, match=r"^MEAN=a,b: is no number, or several separated by commas$"):
+        audit(network, str(folder), {"mean": "a,b"})
 
 
 def test_what_does_not_fit_is_one_line(network: str, folder: Path, tmp_path: Path) -> None:
@@ -152,7 +168,7 @@ def test_clips_are_attacked_as_features_and_as_sound(tmp_path: Path) -> None:
     kept = configuration.dataset("images")["test_samples"]
     assert {configuration.attack(e.attack)["samples"] for e in points} == {kept}, "a dozen clips are too few for more"
     with pytest.raises(UserError, match=r"^RANGE=0\.\.255: is for images"):
-        audit(file, str(tmp_path / "clips"), "0..255")
+        audit(file, str(tmp_path / "clips"), {"range": "0..255"})
     with pytest.raises(UserError, match=r"^LABELS=.*: the order of clips is that of MLPerf Tiny, down,go,"):
         audit(file, str(tmp_path / "clips"), labels=",".join(sorted(speech_commands.CLASSES)))
     (tmp_path / "clips" / "up").rename(tmp_path / "clips" / "above")

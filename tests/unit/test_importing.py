@@ -105,6 +105,61 @@ def test_too_low_an_accuracy_stops_with_the_scaling_that_would_do_better(tmp_pat
     assert imported(network, input={"range": [128, 380]})["clean_accuracy"]["accuracy"] == 0.5
 
 
+def ten_classes(count: int, order: str = "rgb") -> tuple[Declaration, Split]:
+    """Images whose class is the tenth of the range in which all of red lies; blue and green say nothing."""
+    names = [f"class{i}" for i in range(10)]
+    summary = {"classes": names, "image_shape": [4, 4, 3]}
+    input_entry = {"range": [0, 1], "mean": None, "deviation": None, "order": order}
+    entry = {**ENTRY, "input": input_entry, "minimum_accuracy": 0.2}
+    random = np.random.default_rng(0)
+    labels = np.arange(count) % 10
+    samples = random.integers(0, 256, (count, 4, 4, 3))
+    samples[..., 0] = (labels * 25 + 12)[:, None, None]
+    return Declaration.of("own", "int8", entry, summary), Split(samples.astype(np.uint8), labels)
+
+
+def tenths(accuracy: float, outputs: np.ndarray | None = None):
+    """A network that knows the class with this probability, and answers one at random else."""
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        random = np.random.default_rng(len(inputs) + int(1e6 * abs(float(inputs[0, 0, 0, 1]))))
+        tenth = np.clip((inputs[:, 0, 0, 0] * 255 - 12) / 25, 0, 9).round().astype(int)
+        answers = np.where(random.uniform(size=len(inputs)) < accuracy, tenth, random.integers(0, 10, len(inputs)))
+        return np.eye(10)[(np.arange(10) if outputs is None else outputs)[answers]]
+
+    return predict
+
+
+@pytest.mark.parametrize("moved", [[1, 0, *range(2, 10)], [*range(1, 10), 0], [*range(7), 8, 9, 7]])
+def test_classes_in_another_order_are_named(moved: list[int]) -> None:
+    declaration, test = ten_classes(200)
+    outputs = np.argsort(moved)  # of each class the place in the order of the outputs
+    order = ",".join(f"class{i}" for i in moved)
+    with pytest.raises(
+        UserError, match=rf"with the classes in the order {order} \(classes or LABELS\) it would be 9\d%$"
+    ):
+        declaration.check_accuracy(tenths(0.95, outputs), test)
+
+
+@pytest.mark.parametrize("count", [20, 40, 200])
+def test_luck_on_few_samples_refuses_no_declaration(count: int) -> None:
+    """A network that is right in four of ten cases, however scaled: other scalings and orders do better by chance."""
+    declaration, test = ten_classes(count)
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+
+        def right_at_times(inputs: np.ndarray, random: np.random.Generator = random) -> np.ndarray:
+            return np.eye(10)[np.where(random.uniform(size=len(inputs)) < 0.4, test.labels, random.integers(0, 10))]
+
+        assert 0 < replace(declaration, minimum_accuracy=0.05).check_accuracy(right_at_times, test) < 1
+
+
+def test_channels_in_another_order_are_named() -> None:
+    declaration, test = ten_classes(200, "bgr")
+    with pytest.raises(UserError, match=r"with input: \{range: \[0, 1\], order: rgb\} it would be 9\d%$"):
+        declaration.check_accuracy(tenths(0.95), test)
+
+
 def test_accuracy_is_measured_on_all_classes(network: str) -> None:
     """The first samples of a folder in the order of its files may all be of one class."""
     sorted_test = brightness_network.images(2 * CHECKED)
@@ -140,9 +195,12 @@ def test_a_float_network_is_no_integer_network(tmp_path: Path) -> None:
         ((-128, 127), (-128, 127)),
         ((-0.1, 1.2), (0, 1)),
         ((-1.00003, 1), (0, 1)),  # int16
+        ((-0.5, 0.498), None),
+        ((0, 127), None),
+        ((-2.12, 2.64), None),  # mean and deviation
     ],
 )
-def test_the_nearest_range_in_use(span: tuple, expected: tuple) -> None:
+def test_the_range_in_use_that_an_input_is_about(span: tuple, expected: tuple | None) -> None:
     assert nearest_range(*span) == expected
 
 

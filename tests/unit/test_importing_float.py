@@ -22,7 +22,7 @@ from qnn_robustness.data.splits import to_unit
 from qnn_robustness.models.float_network import load_network, predict
 from qnn_robustness.quantization.importing.declaration import Declaration
 from qnn_robustness.quantization.importing.description import describe
-from qnn_robustness.quantization.importing.float_file import import_file, without_rescaling, without_softmax
+from qnn_robustness.quantization.importing.float_file import import_file, with_logits, without_rescaling
 from qnn_robustness.quantization.importing.keras_file import load_keras_file
 from qnn_robustness.quantization.own_unit import behind_scaling, taken_apart
 from qnn_robustness.quantization.quantize import quantize
@@ -119,18 +119,47 @@ def test_a_softmax_layer_at_the_end_is_seen_in_the_file(tmp_path: Path) -> None:
     assert [describe(tmp_path / f"{name}.keras").softmax for name in ("logits", "softmax")] == [False, True]
 
 
-@pytest.mark.parametrize("kind", ["layer", "activation", "hidden"])
-def test_every_softmax_is_taken_off(kind: str) -> None:
+def ending_in(function: str, kind: str) -> keras.Model:
+    """The brightness network with a function at its end, in a layer of some kind."""
+    if kind == "dense":
+        return brightness(function)
     logits = brightness(activation=None)
-    if kind == "hidden":  # a softmax that no layer at the end shows
-        outputs = keras.layers.Reshape((2,))(keras.layers.Softmax()(logits.outputs[0]))
-    else:
-        layer = keras.layers.Softmax() if kind == "layer" else keras.layers.Activation("softmax")
-        outputs = layer(logits.outputs[0])
+    if kind == "nested":
+        source = keras.Input(SHAPE)
+        return keras.Model(source, brightness(function)(source))
+    if kind == "operation":  # that no layer shows
+        return keras.Model(logits.inputs, getattr(keras.ops, function)(logits.outputs[0]))
+    layers = {"softmax": keras.layers.Softmax(), "sigmoid": keras.layers.Activation("sigmoid")}
+    layer = layers[function] if kind == "layer" else keras.layers.Activation(function)
+    outputs = layer(logits.outputs[0])
+    return keras.Model(logits.inputs, keras.layers.Reshape((2,))(outputs) if kind == "reshaped" else outputs)
+
+
+@pytest.mark.parametrize("function", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("kind", ["dense", "layer", "activation", "reshaped", "nested"])
+def test_softmax_and_sigmoid_at_the_end_are_taken_off(function: str, kind: str) -> None:
     samples = np.random.default_rng(0).integers(0, 256, (5, *SHAPE)).astype(np.float32)
-    found = predict(without_softmax(keras.Model(logits.inputs, outputs)), samples)
-    difference = found - predict(logits, samples)
+    found = with_logits(ending_in(function, kind), "softmax" if function == "softmax" else "logits")
+    np.testing.assert_array_equal(predict(found, samples), predict(brightness(activation=None), samples))
+
+
+def test_the_logarithm_undoes_a_softmax_that_is_in_no_layer() -> None:
+    samples = np.random.default_rng(0).integers(0, 256, (5, *SHAPE)).astype(np.float32)
+    found = predict(with_logits(ending_in("softmax", "operation"), "softmax"), samples)
+    difference = found - predict(brightness(activation=None), samples)
     np.testing.assert_allclose(difference - difference[:, :1], 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_network_for_one_sample_at_a_time_takes_any_number(tmp_path: Path, suffix: str) -> None:
+    given = brightness(activation=None)
+    fixed = keras.models.clone_model(given, input_tensors=keras.Input(batch_shape=(1, *SHAPE)))
+    fixed.set_weights(given.get_weights())
+    fixed.save(tmp_path / f"given.{suffix}")
+    samples = np.random.default_rng(0).integers(0, 256, (5, *SHAPE)).astype(np.float32)
+    found = load_keras_file(tmp_path / f"given.{suffix}")
+    assert found.input_shape == (None, *SHAPE)
+    np.testing.assert_array_equal(predict(found, samples), predict(given, samples))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +269,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(("name", "classes"), [("pretrainedResnet", 10), ("vww_96", 2)])
 def test_trained_networks_of_keras_2_load(name: str, classes: int) -> None:
     (path,) = Path(os.environ["QNN_MODELS"]).rglob(f"{name}.h5")
-    network = without_softmax(load_keras_file(path))
+    network = with_logits(load_keras_file(path), "softmax")
     assert network.output_shape == (None, classes)
     logits = predict(network, np.random.default_rng(0).random((4, *network.input_shape[1:])).astype(np.float32))
     assert np.isfinite(logits).all()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import brightness_network
 import numpy as np
 import pytest
 import tensorflow as tf
 from tflite_builder import Builder
 
 from qnn_robustness.quantization.integer_model.model import KERNELS, IntegerModel
+from qnn_robustness.quantization.tflite_model import TFLiteModel
 
 
 def _linear_network(path, input_scale=1 / 255, input_zero_point=-128, output_scale=0.5, activation=0) -> str:
@@ -144,3 +146,19 @@ def test_gradient_of_a_table_is_that_of_its_function(name, options, derivative, 
     x = (np.linspace(-115, 115, 16).round() / 16).astype(np.float32)
     gradients = np.diagonal(_gradients(model, x.reshape(1, 1, 1, 16))[:, 0, 0, 0])
     np.testing.assert_allclose(gradients, derivative(x.astype(np.float64)), atol=1e-5)
+
+
+def test_a_final_logistic_function_saturates_no_gradient(tmp_path):
+    """Scores of classes that exclude each other not: the logits before it, which have the same arg-max."""
+    logits = IntegerModel.from_file(brightness_network.save(tmp_path / "logits.tflite", end=None))
+    path = brightness_network.save(tmp_path / "logistic.tflite", end="LOGISTIC")
+    model = IntegerModel.from_file(path)
+    samples = brightness_network.images().samples
+    x = samples.astype(np.float32)
+    assert set(np.unique(model.scores(x))) == {0, np.float32(255 / 256)}, "all are saturated"
+    np.testing.assert_array_equal(model.logits(x), logits.logits(x))
+    np.testing.assert_array_equal(_gradients(model, x), _gradients(logits, x))
+    assert np.abs(_gradients(model, x)).min() > 0
+    codes = model.quantize(x)
+    given = TFLiteModel(path, "reference").run(codes)
+    np.testing.assert_array_equal(model.forward_quantized(codes), given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,15 @@ RANGE = re.compile(rf"{NUMBER}\.\.{NUMBER}")
 def audit(
     model: str,
     data: str,
-    value_range: str | None = None,
+    scaling: Mapping[str, str] | None = None,
     labels: str | None = None,
     taken: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the overlay over config/audit.yaml for a network file and a folder of class folders.
 
-    The folders hold images, or clips (.wav) of the twelve classes of Speech Commands. `value_range` (`0..255`) says
-    which values stand for black and white; without it the range in use that is nearest to what the input of an integer
+    The folders hold images, or clips (.wav) of the twelve classes of Speech Commands. `scaling` has any of `range`
+    (`0..255`: which values stand for black and white), `mean` and `deviation` (a number, or one for each channel,
+    separated by commas) and `order` (`bgr`); without a range the one in use that is about what the input of an integer
     network can represent is taken, and [0, 1] for others. `labels` are the class folders in the order of the outputs,
     separated by commas; without it they are in alphabetical order, and those of clips in MLPerf Tiny's. `taken` are
     names of models of the configuration beneath. An integer network with operators that the integer model lacks is
@@ -59,7 +60,7 @@ def audit(
 
     Raises UserError, with one line, for whatever does not fit.
     """
-    described = describe(model)
+    described, scaling = describe(model), scaling or {}
     folders = _class_folders(Path(data), [label.strip() for label in labels.split(",")] if labels else None)
     images, clips = _count(folders, image_folder.EXTENSIONS), _count(folders, (CLIP,))
     samples, of_sound = images or clips, not images
@@ -68,7 +69,7 @@ def audit(
             f"{data}: its class folders hold no images ({', '.join(image_folder.EXTENSIONS)}) or clips ({CLIP})"
         )
     if of_sound:
-        folders = _in_order_of_commands(data, folders, value_range, labels)
+        folders = _in_order_of_commands(data, folders, scaling, labels)
     if described.outputs not in (None, len(folders)):
         raise UserError(
             f"{data}: has {len(folders)} class folders ({', '.join([*folders][:12])}), "
@@ -100,7 +101,7 @@ def audit(
     if of_sound:
         _on_clips(overlay)
     else:
-        entry["input"] = {"range": _range(value_range, described.span)}
+        entry["input"] = _input(model, scaling, described.span)
     if described.precision != "float32" and lacking_operator(model):
         _without_gradients(overlay, name)
     return overlay
@@ -130,13 +131,13 @@ def _count(folders: dict[str, Path], extensions: tuple[str, ...]) -> int:
 
 
 def _in_order_of_commands(
-    data: str, folders: dict[str, Path], value_range: str | None, labels: str | None
+    data: str, folders: dict[str, Path], scaling: Mapping[str, str], labels: str | None
 ) -> dict[str, Path]:
     classes = speech_commands.CLASSES
     if set(folders) != set(classes):
         raise UserError(f"{data}: holds clips in {', '.join([*folders][:12])}; expected {', '.join(classes)}")
-    if value_range:
-        raise UserError(f"RANGE={value_range}: is for images; features of clips have a unit of their own")
+    for name, text in scaling.items():
+        raise UserError(f"{name.upper()}={text}: is for images; features of clips have a unit of their own")
     if labels and [*folders] != classes:
         raise UserError(f"LABELS={labels}: the order of clips is that of MLPerf Tiny, {','.join(classes)}")
     return {name: folders[name] for name in classes}
@@ -156,9 +157,30 @@ def _on_clips(overlay: dict[str, Any]) -> None:
     overlay["experiments"]["audit_white_box"]["attacks"] = ON_CLIPS
 
 
-def _range(text: str | None, span: tuple[float, float] | None) -> list[float]:
-    if not text:
-        return [0.0, 1.0] if span is None else list(nearest_range(*span))
+def _input(model: str, scaling: Mapping[str, str], span: tuple[float, float] | None) -> dict[str, Any]:
+    """Return the `input` of a model: what the options say, and the range that the file lets one guess."""
+    entry: dict[str, Any] = {name: _numbers(name, scaling[name]) for name in ("mean", "deviation") if name in scaling}
+    if "order" in scaling:
+        entry["order"] = scaling["order"]
+    if "range" in scaling:
+        return {"range": _range(scaling["range"]), **entry}
+    nearest = (0.0, 1.0) if span is None or "mean" in entry else nearest_range(*span)
+    if nearest is None:
+        raise UserError(
+            f"{model}: its input takes values from {span[0]:.4g} to {span[1]:.4g}, no range in common use; say with "
+            "RANGE=black..white, MEAN=... and DEVIATION=... what it was trained on"
+        )
+    return {"range": list(nearest), **entry}
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{name.upper()}={text}: is no number, or several separated by commas") from None
+
+
+def _range(text: str) -> list[float]:
     match = RANGE.fullmatch(text.strip())
     ends = [float(part) for part in match.groups()] if match else []
     if not ends or ends[0] >= ends[1]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import yaml
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import binomtest
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.scaling import InputScaling
@@ -14,7 +18,11 @@ from qnn_robustness.data.splits import Split, stratified, to_unit
 
 CHECKED = 200  # test samples on which the clean accuracy is compared with the declared minimum
 COMMON_RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0), (-128.0, 127.0))
+NEAR = 0.75  # share that a range in use has to have in common with what an input can represent
 CLEARLY = 0.1  # by how much another scaling has to be more accurate for the declared one to be wrong
+SIGNIFICANCE = 0.01  # of the chance that, on samples so few, another declaration does better by luck
+NAMED = 20  # classes that a message lists at most
+IMAGENET = "mean: [123.675, 116.28, 103.53], deviation: [58.395, 57.12, 57.375]"
 SYMMETRIC = 1e-4  # of the greatest value: how near to its opposite the least one of an int16 input is
 
 
@@ -85,25 +93,23 @@ class Declaration:
 
         `predict` maps inputs in the network's own unit (float32 [N, H, W, C]) to scores [N, K].
 
-        With a declared minimum, raises UserError below it, and when another scaling in use does clearly better (in the
-        mean of the classes' accuracies, which favours no constant answer).
+        With a declared minimum, raises UserError below it, and when another scaling in use, or another order of the
+        classes, does better by more than luck explains.
         """
         places = stratified(test.labels, min(CHECKED, len(test)))
         samples, labels = to_unit(test.samples[places]), test.labels[places]
-
-        def right(scaling: InputScaling) -> np.ndarray:
-            return predict(scaling.apply(samples)).argmax(axis=1) == labels
-
-        found = right(self.scaling)
-        accuracy, balanced = float(found.mean()), _mean_of_classes(found, labels)
+        predicted = predict(self.scaling.apply(samples)).argmax(axis=1)
+        accuracy = float((predicted == labels).mean())
         if self.minimum_accuracy is None:
             return accuracy
         text = f"{self.place}: classifies {accuracy:.0%} of {len(labels)} test samples right"
-        if balanced < 1 - CLEARLY:
-            others = [(_mean_of_classes(right(scaling), labels), advice) for scaling, advice in self._alternatives()]
-            best, advice = max(others, default=(0.0, ""))
-            if best > balanced + CLEARLY:
-                raise UserError(f"{text}; with input: {advice} it would be {best:.0%}")
+        better = [
+            *self._better_scalings(predict, samples, labels, predicted),
+            *self._better_order(labels, predicted),
+        ]
+        if better:
+            share, advice = max(better, key=lambda found: found[0])  # of equals the first one
+            raise UserError(f"{text}; {advice} it would be {share:.0%}")
         if accuracy < self.minimum_accuracy:
             raise UserError(
                 f"{text}, less than minimum_accuracy, {self.minimum_accuracy:.0%}; check the input scaling (input or "
@@ -111,23 +117,75 @@ class Declaration:
             )
         return accuracy
 
-    def _alternatives(self) -> Iterator[tuple[InputScaling, str]]:
-        """Yield other scalings in use, and how they are written."""
-        for low, high in COMMON_RANGES:
-            for order in ("rgb", "bgr") if self.shape[-1] == 3 else ("rgb",):
-                scaling = InputScaling((high - low,), (low,), order == "bgr")
-                if scaling != self.scaling:
-                    yield scaling, f"{{range: [{low:g}, {high:g}], order: {order}}}"
+    def _better_scalings(
+        self,
+        predict: Callable[[np.ndarray], np.ndarray],
+        samples: np.ndarray,
+        labels: np.ndarray,
+        predicted: np.ndarray,
+    ) -> Iterator[tuple[float, str]]:
+        """Yield the accuracy with other scalings in use that is clearly better, and how these are written.
+
+        Clearly: in the mean of the classes' accuracies, which favours no constant answer, and in a paired test.
+        """
+        right, alternatives = predicted == labels, self._alternatives()
+        balanced = _mean_of_classes(right, labels)
+        if balanced >= 1 - CLEARLY:
+            return
+        for scaling, written in alternatives:
+            other = predict(scaling.apply(samples)).argmax(axis=1) == labels
+            gain = _mean_of_classes(other, labels)
+            if gain > balanced + CLEARLY and _luck(other, right) < SIGNIFICANCE / len(alternatives):
+                yield gain, f"with input: {{{written}}}"
+
+    def _better_order(self, labels: np.ndarray, predicted: np.ndarray) -> Iterator[tuple[float, str]]:
+        """Yield the accuracy with the order of the classes that fits the answers best, and that order.
+
+        Only if luck does not explain it: of as many orders as move so many classes the best one was chosen.
+        """
+        count = len(self.classes)
+        answers = np.zeros((count, count), int)
+        np.add.at(answers, (labels, predicted), 1)
+        preferred = 1e-3 * np.eye(count)  # of equals, the declared order
+        _, output_of = linear_sum_assignment(answers + preferred, maximize=True)
+        moved = int((output_of != np.arange(count)).sum())
+        other = output_of[labels] == predicted
+        if moved == 0 or _luck(other, predicted == labels) * math.perm(count, moved) > SIGNIFICANCE:
+            return
+        order = [self.classes[label] for label in np.argsort(output_of)]
+        named = ",".join(order) if count <= NAMED else "another one"
+        yield _mean_of_classes(other, labels), f"with the classes in the order {named} (classes or LABELS)"
+
+    def _alternatives(self) -> list[tuple[InputScaling, str]]:
+        """Return other scalings in use, and how they are written."""
+        orders = ("rgb", "bgr") if self.shape[-1] == 3 else ("rgb",)
+        written = [f"range: [{low:g}, {high:g}]" for low, high in COMMON_RANGES]
+        written += [f"range: [0, 255], {IMAGENET}"] if self.shape[-1] == 3 else []
+        everything = [f"{part}, order: {order}" for part in written for order in orders]
+        scalings = [(_declared(text, self.shape[-1]), text) for text in everything]
+        return [(scaling, text) for scaling, text in scalings if scaling != self.scaling]
+
+
+def _declared(text: str, channels: int) -> InputScaling:
+    entry = {"mean": None, "deviation": None, **yaml.safe_load(f"{{{text}}}")}
+    return InputScaling.declared(entry, channels)
+
+
+def _luck(other: np.ndarray, found: np.ndarray) -> float:
+    """Return the one-sided p-value of McNemar's exact test: is `other` (bool [N]) more often right than `found`?"""
+    gained, lost = int((other & ~found).sum()), int((found & ~other).sum())
+    return float(binomtest(gained, gained + lost, alternative="greater").pvalue) if gained else 1.0
 
 
 def _mean_of_classes(right: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
-def nearest_range(low: float, high: float) -> tuple[float, float]:
-    """Return the range in common use that overlaps most, by share of the union, with what an input can represent.
+def nearest_range(low: float, high: float) -> tuple[float, float] | None:
+    """Return the range in common use that is about what an input can represent; None if there is none.
 
-    The least value of an int16 input is always the opposite of the greatest one, and says nothing.
+    About: the one that overlaps most, with at least NEAR of the union. The least value of an int16 input is always the
+    opposite of the greatest one, and says nothing.
     """
     if abs(low + high) < SYMMETRIC * high:
         low = 0.0
@@ -136,4 +194,5 @@ def nearest_range(low: float, high: float) -> tuple[float, float]:
         union = max(high, wanted[1]) - min(low, wanted[0])
         return (min(high, wanted[1]) - max(low, wanted[0])) / union
 
-    return max(COMMON_RANGES, key=overlap)
+    best = max(COMMON_RANGES, key=overlap)
+    return best if overlap(best) >= NEAR else None

@@ -37,7 +37,8 @@ def describe(path: str | Path) -> Description:
     else:
         described = _tflite(path) if is_tflite(path) else _keras(path)
     if len(described.shape) != 3 or min(described.shape) < 1 or described.shape[2] not in (1, 3):
-        raise UserError(f"{path}: takes inputs of shape {list(described.shape)}; images are [height, width, 1 or 3]")
+        shape = ", ".join(str(size) if size > 0 else "any" for size in described.shape)
+        raise UserError(f"{path}: takes inputs of shape [{shape}]; images are [height, width, 1 or 3], of one size")
     return described
 
 

@@ -22,6 +22,8 @@ from qnn_robustness.quantization.own_unit import behind_scaling
 
 TOLERANCE = 1e-3  # of the sum of probabilities
 SMALLEST_PROBABILITY = 1e-30
+# Layers that may follow the function at the end of a network and change none of its values.
+PASSING = (keras.layers.Reshape, keras.layers.Flatten, keras.layers.Dropout)
 
 
 def import_file(
@@ -35,7 +37,8 @@ def import_file(
     """Check a float32 network and write it as .keras with logits for inputs in [0, 1], and a sidecar (JSON).
 
     A final softmax is taken off; where it cannot be found, the logarithm of the probabilities stands for the
-    logits (they differ by a constant for each sample). The sidecar has the SHA-256 of the file as it was given
+    logits (they differ by a constant for each sample). So is a final sigmoid of each class, which saturates and has the
+    same arg-max without. The sidecar has the SHA-256 of the file as it was given
     and the clean accuracy on some test samples.
 
     Raises UserError, with one line, for a file that is damaged, holds code, or is not what was declared.
@@ -51,8 +54,7 @@ def import_file(
     if not np.isfinite(given).all():
         raise UserError(f"{declaration.place}: gives outputs that are no numbers")
     declaration.check_output(are_probabilities(given))
-    if declaration.output == "softmax":
-        network = without_softmax(network)
+    network = with_logits(network, declaration.output)
     logits = predict(network, raw)
     accuracy = declaration.check_accuracy(lambda inputs: predict(network, inputs), test)
     with atomic_path(network_path) as partial:
@@ -101,17 +103,34 @@ def are_probabilities(outputs: np.ndarray) -> bool:
     return bool(outputs.min() >= 0 and np.abs(outputs.sum(axis=1) - 1).max() < TOLERANCE)
 
 
-def without_softmax(network: keras.Model) -> keras.Model:
-    """Return a network of the logits: without its final softmax, or with a logarithm behind it."""
-    last = network.layers[-1]
-    if isinstance(last, keras.layers.Softmax) or _activation(last) == "softmax":
-        if isinstance(last, keras.layers.Softmax | keras.layers.Activation):
-            return keras.Model(network.inputs[0], last.input)
-        last.activation = keras.activations.linear
-        return keras.Model(network.inputs[0], last(last.input))
+def with_logits(network: keras.Model, output: str) -> keras.Model:
+    """Return a network of the logits: without its final softmax, or a logarithm behind it; without a final sigmoid."""
+    if output != "softmax":
+        return _without(network, "sigmoid") or network
+    if bare := _without(network, "softmax"):
+        return bare
     probabilities = keras.ops.maximum(network.outputs[0], SMALLEST_PROBABILITY)
     return keras.Model(network.inputs[0], keras.ops.log(probabilities))
 
 
-def _activation(layer: keras.layers.Layer) -> str | None:
-    return getattr(getattr(layer, "activation", None), "__name__", None)
+def _without(network: keras.Model, function: str) -> keras.Model | None:
+    """Return a network without the function at its end, also at that of a network within; None if it is not there."""
+    layer, node, _ = network.outputs[0]._keras_history
+    if not isinstance(layer, keras.layers.Layer) or isinstance(layer, keras.layers.InputLayer):
+        return None
+    source = layer._inbound_nodes[node].input_tensors[0]
+    activation = getattr(getattr(layer, "activation", None), "__name__", None)
+    if isinstance(layer, keras.layers.Softmax) and function == "softmax":
+        return keras.Model(network.inputs[0], source)
+    if activation == function:
+        if isinstance(layer, keras.layers.Activation):
+            return keras.Model(network.inputs[0], source)
+        layer.activation = keras.activations.linear
+        return keras.Model(network.inputs[0], layer(source))
+    if isinstance(layer, keras.Model):
+        inner = _without(layer, function)
+        return inner and keras.Model(network.inputs[0], inner(source))
+    if isinstance(layer, PASSING) or (isinstance(layer, keras.layers.Activation) and activation == "linear"):
+        before = _without(keras.Model(network.inputs[0], source), function)
+        return before and keras.Model(network.inputs[0], layer(before.outputs[0]))
+    return None

@@ -97,8 +97,9 @@ def _check_span(graph: Graph, declaration: Declaration) -> None:
     low, high = declaration.scaling.span
     inside = min(high, span[1]) - max(low, span[0])
     if inside < SMALLEST_SHARE * (span[1] - span[0]) or inside < 0.5 * (high - low):
-        black, white = nearest_range(*span)
+        nearest = nearest_range(*span)
+        advice = "write input: {{range: [{:g}, {:g}]}} if that is so".format(*nearest) if nearest else "correct input"
         raise UserError(
             f"{declaration.place}: its input takes values from {span[0]:.4g} to {span[1]:.4g}, but images are declared "
-            f"to go from {low:g} to {high:g}; write input: {{range: [{black:g}, {white:g}]}} if that is so"
+            f"to go from {low:g} to {high:g}; {advice}"
         )

@@ -38,13 +38,23 @@ def load_keras_file(path: str | Path) -> keras.Model:
         network = keras.saving.load_model(
             path, compile=False, safe_mode=True, custom_objects={"DepthwiseConv2D": _OldDepthwiseConv2D}
         )
+        if isinstance(network, keras.Model) and len(network.inputs) == 1 and network.inputs[0].shape[0] is not None:
+            network = _for_any_batch(network)
     except UserError:
         raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # h5py, zipfile and Keras raise whatever they stumble over
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:400]
         raise UserError(f"{path}: not a loadable Keras network ({type(error).__name__}: {reason})") from error
     if not isinstance(network, keras.Model) or len(network.inputs) != 1 or len(network.outputs) != 1:
         raise UserError(f"{path}: is no network with one input and one output")
     return network
+
+
+def _for_any_batch(network: keras.Model) -> keras.Model:
+    """Return a network without the number of samples that its input is fixed to: attacks take as many as are left."""
+    source = network.inputs[0]
+    copy = keras.models.clone_model(network, input_tensors=keras.Input(source.shape[1:], dtype=source.dtype))
+    copy.set_weights(network.get_weights())
+    return copy

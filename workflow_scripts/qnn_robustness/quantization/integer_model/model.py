@@ -87,7 +87,8 @@ class IntegerModel:
         self.precision = self._input.type.lower()
         _check_kernels(graph.path, self.precision, kernels)
         self._softmax = self._take_softmax(remaining)
-        self._logits = self._softmax.operator.inputs[0] if self._softmax else self._output
+        self._before_softmax = self._softmax.operator.inputs[0] if self._softmax else self._output
+        self._logits = _before_logistic(remaining, self._output) or self._before_softmax
         self.layers = self._build([operator for operator in remaining if not operators.on_shapes(operator)])
         self.input_shape = self._input.shape[1:]
         self.input_scale, self.input_zero_point = self._input.scale, self._input.zero_point
@@ -96,7 +97,7 @@ class IntegerModel:
         self._unit = [variable(value) for value in (self.scaling.gain, self.scaling.offset)]
         self._rounded_input = rounding_of_floats(self._input, kernels if self._ends[0] == "FLOAT32" else None)
         signature = [tf.TensorSpec((None, *self.input_shape), tf.float32)]
-        self._centered_logits = tf.function(lambda x: self._run(x)[self._logits.index], input_signature=signature)
+        self._centered_end = tf.function(lambda x: self._run(x)[self._before_softmax.index], input_signature=signature)
         self._all_activations = tf.function(self._run, input_signature=signature)
         self._float_logits = tf.function(self.logits, input_signature=signature)
         self._centered_input = tf.function(self._quantize_centered, input_signature=signature)
@@ -164,7 +165,7 @@ class IntegerModel:
             self._context.expect(found == stated, operator, f"gives the shape {found}; the file says {stated}")
             layers.append(layer)
             values[layer.output.index] = value
-        if self._logits.index not in values:
+        if self._before_softmax.index not in values:
             raise UserError(f"{self.path}: no operator writes the output; convert the model again")
         return layers
 
@@ -204,8 +205,8 @@ class IntegerModel:
 
     def forward_quantized(self, q: Any) -> np.ndarray:
         """Map codes [N, H, W, C] (int8 or int16) to output codes [N, classes], byte for byte TFLite's."""
-        logits = self._in_batches(self._centered_logits, q) + self._logits.zero_point
-        codes = self._softmax(logits) if self._softmax else logits
+        codes = self._in_batches(self._centered_end, q) + self._before_softmax.zero_point
+        codes = self._softmax(codes) if self._softmax else codes
         return codes.astype(self._output.type.lower())
 
     def activations(self, q: Any) -> dict[str, np.ndarray]:
@@ -228,7 +229,7 @@ class IntegerModel:
     def logits(self, x: tf.Tensor, through_saturation: bool = False) -> tf.Tensor:
         """Map inputs [N, H, W, C] (float32, in the unit that `scaling` starts from) to float32 logits [N, classes].
 
-        Exact and differentiable: the value is that of the integer network before a final softmax,
+        Exact and differentiable: the value is that of the integer network before a final softmax or logistic function,
         dequantized; the gradient is the estimator's. Works in eager mode and inside tf.function.
 
         The scores of samples that a network is sure of saturate, all at once if there are two classes, and have no
@@ -239,7 +240,7 @@ class IntegerModel:
         return values[self._logits.index] * self._logits.scale
 
     def scores(self, x: np.ndarray) -> np.ndarray:
-        """Map inputs [N, H, W, C] to the dequantized output [N, classes], with softmax; no gradient."""
+        """Map inputs [N, H, W, C] to the dequantized output [N, classes], with what ends the file; no gradient."""
         codes = self.forward_quantized(self.quantize(x)).astype(np.float32)
         return (codes - np.float32(self._output.zero_point)) * self.output_scale
 
@@ -271,6 +272,13 @@ class IntegerModel:
         starts = range(0, max(len(q), 1), _BATCH)
         parts = [function(self._centered(q[start : start + _BATCH])).numpy() for start in starts]
         return np.concatenate(parts).astype(np.int64)
+
+
+def _before_logistic(operators_left: list[Operator], output: Tensor) -> Tensor | None:
+    """Return what a final LOGISTIC of several classes takes: it rises with it, and saturates."""
+    last = operators_left[-1] if operators_left else None
+    final = last is not None and last.name == "LOGISTIC" and last.outputs[0] is output and output.shape[-1:] > (1,)
+    return last.inputs[0] if final else None
 
 
 def _convert(end: Tensor, inner: Tensor) -> bool:
