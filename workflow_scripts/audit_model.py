@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import write_text  # noqa: E402
-from qnn_robustness.configuration.audit import audit, name_of  # noqa: E402
+from qnn_robustness.configuration.audit import audit, name_of, without_what_fails  # noqa: E402
 from qnn_robustness.configuration.craftings import lacking_operator  # noqa: E402
 
 SCALING = ("range", "mean", "deviation", "order")
@@ -32,18 +32,29 @@ def main(arguments: argparse.Namespace) -> int:
     taken = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["models"]
     scaling = {name: text for name in SCALING if (text := getattr(arguments, name))}
     overlay = audit(arguments.model, arguments.data, scaling, arguments.labels, taken)
+    ((name, model),) = overlay["models"].items()
+    notes = []
+    if "float32" in model["files"]:
+        # here, because TensorFlow takes seconds to load, and integer networks do without
+        from qnn_robustness.quantization.importing.trial_conversion import convert_on_trial
+
+        trial = convert_on_trial(arguments.model)
+        without_what_fails(overlay, trial.failed, trial.lacking)
+        notes += [f"{precision} left out: {reason}" for precision, reason in trial.failed.items()]
+        notes += [f"{precision} without gradients: {reason}" for precision, reason in trial.lacking.items()]
+    elif "run" in overlay:  # other experiments than those of config/audit.yaml
+        notes.append(f"without gradients, black-box attacks alone: {lacking_operator(arguments.model)}")
     folder = arguments.folder or ROOT / "audits" / name_of(arguments.model, taken)
     write_text(folder / "audit.yaml", yaml.safe_dump(overlay, sort_keys=False))
     command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
     command += ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", str(arguments.cores)]
     command += ["--configfile", str(ROOT / "config/audit.yaml"), str(folder / "audit.yaml"), "--", "audit"]
-    for name, model in overlay["models"].items():
-        if "input" in model:
-            black, white = model["input"]["range"]
-            then = ", before mean and deviation" if {"mean", "deviation"} & set(model["input"]) else ""
-            print(f"{name}: black is {black:g} and white {white:g}{then}; RANGE=... says otherwise")
-    if "run" in overlay:  # other experiments than those of config/audit.yaml
-        print(f"without gradients, black-box attacks alone: {lacking_operator(arguments.model)}")
+    if "input" in model:
+        black, white = model["input"]["range"]
+        then = ", before mean and deviation" if {"mean", "deviation"} & set(model["input"]) else ""
+        notes.append(f"black is {black:g} and white {white:g}{then}; RANGE=... says otherwise")
+    for note in notes:
+        print(f"{name}: {note}")
     print(" ".join(command), flush=True)
     status = subprocess.run([sys.executable, "-m", *command]).returncode
     if status == 0:

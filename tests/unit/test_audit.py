@@ -14,7 +14,8 @@ from PIL import Image
 from ready_configurations import loaded
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.configuration.audit import MOST_SAMPLES, audit, name_of
+from qnn_robustness.configuration.audit import MOST_SAMPLES, audit, name_of, without_what_fails
+from qnn_robustness.configuration.checks.operators import check_operators
 from qnn_robustness.data.formats import speech_commands
 
 
@@ -91,6 +92,27 @@ def test_a_float_network_brings_all_precisions(tmp_path: Path, folder: Path) -> 
     assert {configuration.attack(e.attack)["samples"] for e in points} == {4}
 
 
+def test_what_cannot_be_made_of_a_float_network_is_left_out(tmp_path: Path, folder: Path) -> None:
+    overlay = audit(keras_file(tmp_path / "own.keras", [4, 4, 3]), str(folder))
+    without_what_fails(overlay, ["int16"], ["int8"])
+    configuration = loaded("audit.yaml", overlay)
+    assert configuration.precisions("own") == ("float32", "int8")
+    points = [e for name in configuration.experiments for e in configuration.evaluations(name)]
+    sources = {"white_box": {"float32"}, "score": {"float32", "int8"}, "decision": {"float32", "int8"}}
+    for access, expected in sources.items():
+        assert {e.source for e in points if configuration.attack_columns(e.attack)["access"] == access} == expected
+    assert not configuration.emulated()
+    overlay["experiments"]["audit_white_box"]["sources"] = ["float32", "int8"]
+    with pytest.raises(UserError, match=r"models\.own\.integer_model: is false, but its int8 network is attacked with"):
+        check_operators(loaded("audit.yaml", overlay))
+
+
+def test_too_few_images_are_one_line(network: str, folder: Path) -> None:
+    (folder / "dark" / "0.png").unlink()
+    with pytest.raises(UserError, match=r"images: its class folders hold 4 samples; expected 5 or more$"):
+        audit(network, str(folder))
+
+
 def test_options_win_over_what_is_found(network: str, folder: Path) -> None:
     scaling = {"range": "0..1", "mean": "0.5,0.4,0.3", "deviation": "0.2", "order": "bgr"}
     overlay = audit(network, str(folder), scaling, "light, dark")
@@ -115,9 +137,7 @@ def test_a_wrong_range_is_one_line(network: str, folder: Path, value_range: str)
 
 def test_a_range_that_nobody_uses_is_asked_for(tmp_path: Path, folder: Path) -> None:
     network = brightness_network.save(tmp_path / "half.tflite", scale=1 / 255, zero_point=0)
-    with pytest.raises(
-        UserError, match=r"takes values from -0\.502 to 0\.498, no range .* RANGE=black\.\.white"
-    ):
+    with pytest.raises(UserError, match=r"takes values from -0\.502 to 0\.498, no range .* RANGE=black\.\.white"):
         audit(network, str(folder))
     assert audit(network, str(folder), {"mean": "0.5"})["models"]["half"]["input"] == {"range": [0, 1], "mean": [0.5]}
     with pytest.raises(UserError, match=r"^MEAN=a,b: is no number, or several separated by commas$"):

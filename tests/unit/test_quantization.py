@@ -113,8 +113,26 @@ def test_wrong_files_and_kernels_end_in_one_line(files, name, kernels, message):
     assert name in str(caught.value)
 
 
-def test_calibration_without_black_and_white_is_refused(files):
+def test_calibration_without_black_and_white_clips_no_image(files, tmp_path):
+    """The sample of most contrast is stretched: the input's codes reach from black to white."""
     from qnn_robustness.quantization.convert import convert
 
-    with pytest.raises(UserError, match="calibration samples span"):
+    grey = np.random.default_rng(0).uniform(0.4, 0.6, (5, *SHAPE)).astype(np.float32)
+    (tmp_path / "grey.tflite").write_bytes(convert(files[1], "int8", grey))
+    model = TFLiteModel(tmp_path / "grey.tflite", "reference")
+    assert model.input_scale == pytest.approx(1 / 255, rel=1e-4)
+    assert model.input_zero_point == -128
+    with pytest.raises(UserError, match="calibration samples have one value each"):
         convert(files[1], "int8", np.full((5, *SHAPE), 0.5, np.float32))
+
+
+def test_what_the_converter_refuses_is_one_line():
+    import keras
+
+    from qnn_robustness.quantization.convert import convert
+
+    source = keras.Input((4, 4, 3))
+    network = keras.Model(source, keras.layers.Dense(2)(keras.layers.Flatten()(keras.ops.negative(source))))
+    with pytest.raises(UserError, match=r"^the TFLite converter cannot convert the network") as caught:
+        convert(network, "int16", np.random.default_rng(0).uniform(size=(3, 4, 4, 3)).astype(np.float32))
+    assert "\n" not in str(caught.value)

@@ -9,6 +9,7 @@ from typing import Any
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.craftings import lacking_operator
+from qnn_robustness.configuration.points import INTEGER
 from qnn_robustness.data.formats import image_folder, speech_commands
 from qnn_robustness.quantization.importing.declaration import nearest_range
 from qnn_robustness.quantization.importing.description import describe
@@ -34,6 +35,7 @@ WITHOUT_GRADIENTS = {
     "audit_minimal": {"attacks": ["audit_hop_skip_jump_l2"]},
 }
 CLIP = "wav"
+FEWEST_SAMPLES = 5
 MOST_SAMPLES = 2000  # of a large folder as many are kept, stratified
 CALIBRATION = 100
 ABOVE_CHANCE = 0.1  # a network that is not better than chance by so much is fed wrongly
@@ -68,6 +70,8 @@ def audit(
         raise UserError(
             f"{data}: its class folders hold no images ({', '.join(image_folder.EXTENSIONS)}) or clips ({CLIP})"
         )
+    if samples < FEWEST_SAMPLES:
+        raise UserError(f"{data}: its class folders hold {samples} samples; expected {FEWEST_SAMPLES} or more")
     if of_sound:
         folders = _in_order_of_commands(data, folders, scaling, labels)
     if described.outputs not in (None, len(folders)):
@@ -105,6 +109,21 @@ def audit(
     if described.precision != "float32" and lacking_operator(model):
         _without_gradients(overlay, name)
     return overlay
+
+
+def without_what_fails(overlay: dict[str, Any], failed: Collection[str], lacking: Collection[str]) -> None:
+    """Leave integer precisions out that cannot be made of the audited float32 network; attack others as is possible.
+
+    `lacking` are precisions with operators that the integer model lacks: gradients are then left to float32.
+    """
+    (entry,) = overlay["models"].values()
+    entry["quantized_to"] = [precision for precision in INTEGER if precision not in failed]
+    if lacking:
+        entry["integer_model"] = False
+        experiments = overlay["experiments"]
+        attacks = experiments["audit_white_box"].get("attacks", ["audit_apgd_linf"])
+        experiments["audit_white_box"] |= {"sources": ["float32"], "attacks": [*attacks, "audit_fmn_l2"]}
+        experiments["audit_minimal"] |= {"attacks": ["audit_hop_skip_jump_l2"]}
 
 
 def name_of(model: str, taken: Collection[str] = ()) -> str:

@@ -62,7 +62,7 @@ class Configuration(Recipes):
             missing = [precision for precision in PRECISIONS if precision not in self.precisions(model)]
             if missing:
                 left_out = " and ".join(missing)
-                lines.append(f"{model}: {left_out} left out: neither given under files nor to be made without float32")
+                lines.append(f"{model}: {left_out} left out: neither given under files nor made from float32")
         return lines
 
     def diagnosed(self) -> list[Network]:

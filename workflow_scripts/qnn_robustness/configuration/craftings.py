@@ -78,9 +78,10 @@ class Craftings(Settings):
         return sources.module_for(source, access, self.search_kernels(source, attack), has_model)
 
     def has_integer_model(self, model: str, precision: str) -> bool:
-        """Return whether the integer model can stand for a precision: of networks made here it is taken for granted."""
+        """Return whether the integer model can stand for a precision: of networks made here the entry says so."""
         file = (self.model(model)["files"] or {}).get(precision)
-        return precision in INTEGER and (file is None or lacking_operator(file) is None)
+        found = lacking_operator(file) is None if file else self.model(model)["integer_model"]
+        return precision in INTEGER and found
 
     def is_emulated(self, model: str, source: str, attack: str) -> bool:
         """Return whether the integer model answers an attack on a source precision of a model."""

@@ -51,8 +51,9 @@ class Settings:
 
     def precisions(self, model: str) -> tuple[str, ...]:
         """Return the precisions that a model can be had in: given by a file, trained, or quantized."""
-        files = self.model(model)["files"]
-        return PRECISIONS if files is None or "float32" in files else tuple(p for p in PRECISIONS if p in files)
+        files, made = self.model(model)["files"], ["float32", *self.model(model)["quantized_to"]]
+        derived = made if files is None or "float32" in files else []
+        return tuple(p for p in PRECISIONS if p in derived or p in (files or {}))
 
     def subjects(self, model: str) -> tuple[str, ...]:
         """Return what of a model can be attacked and evaluated: its precisions, and the vote where it has all three."""

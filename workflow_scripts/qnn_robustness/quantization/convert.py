@@ -25,13 +25,10 @@ def convert(network: keras.Model, precision: str, calibration: np.ndarray, outpu
     (as the network gives) or `softmax` (one appended to the graph). The file takes the network's own unit:
     a layer that scales the input (`own_unit`) is left out.
 
-    Raises UserError when the calibration samples do not span [0, 1]: the input scale would clip images.
+    Raises UserError for a network that the converter cannot convert, and when the calibration samples have one value
+    alone.
     """
-    if calibration.min() > 0 or calibration.max() < 1:
-        raise UserError(
-            f"calibration samples span {calibration.min():.3f} to {calibration.max():.3f}; expected black and white "
-            "pixels among them: raise calibration_samples"
-        )
+    calibration = _from_black_to_white(calibration)
     network, scaling = taken_apart(network)
     if output == "softmax":
         network = keras.Model(network.inputs, keras.layers.Softmax()(network.outputs[0]))
@@ -41,7 +38,36 @@ def convert(network: keras.Model, precision: str, calibration: np.ndarray, outpu
     converter.target_spec.supported_ops = [operators]
     converter.inference_input_type = converter.inference_output_type = kind
     converter.representative_dataset = lambda: _single_samples(scaling.apply(calibration))
-    return converter.convert()
+    return converted(converter)
+
+
+def converted(converter: tf.lite.TFLiteConverter) -> bytes:
+    """Return the .tflite file.
+
+    Raises UserError, with one line, for what the converter cannot convert.
+    """
+    try:
+        return converter.convert()
+    except Exception as error:  # the converter and what it is made of raise whatever they stumble over
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the TFLite converter cannot convert the network ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def _from_black_to_white(calibration: np.ndarray) -> np.ndarray:
+    """Return the samples, and the one of most contrast stretched if none has black or none white.
+
+    Without them the input scale would clip images.
+    """
+    if calibration.min() <= 0 and calibration.max() >= 1:
+        return calibration
+    flat = calibration.reshape(len(calibration), -1)
+    sample = calibration[np.ptp(flat, axis=1).argmax()]
+    if np.ptp(sample) == 0:
+        raise UserError("calibration samples have one value each; expected images: raise calibration_samples")
+    stretched = (sample - sample.min()) / np.ptp(sample)
+    return np.concatenate([calibration, stretched[None]])
 
 
 def _single_samples(samples: np.ndarray) -> Iterator[list[np.ndarray]]:

@@ -9,9 +9,17 @@ from qnn_robustness.configuration.configuration import Configuration
 def check_operators(configuration: Configuration) -> None:
     """Check that the integer model has the operators of the .tflite files that are attacked or diagnosed on it.
 
-    Raises UserError, with one line, for the first that it lacks, and for a file that cannot be read.
+    Raises UserError, with one line, for the first that it lacks, for a file that cannot be read, and for a model which
+    says that the integer model cannot stand for its networks.
     """
     emulated = configuration.emulated()
+    for model, precision in sorted(emulated):
+        entry = configuration.model(model)
+        if precision not in (entry["files"] or {}) and not entry["integer_model"]:
+            raise UserError(
+                f"models.{model}.integer_model: is false, but its {precision} network is attacked with gradients or "
+                "diagnosed; leave such attacks to the source float32"
+            )
     for key, file in configuration.imports().items():
         model, _, precision = key.split("/")
         if (model, precision) in emulated:

@@ -44,7 +44,7 @@ def import_file(
     Raises UserError, with one line, for a file that is damaged, holds code, or is not what was declared.
     """
     try:
-        network = _load(file)
+        network = load(file)
     except UserError as error:
         raise UserError(f"{declaration.place}: {error}") from error
     outputs = network.output_shape
@@ -73,7 +73,11 @@ def import_file(
     )
 
 
-def _load(file: str | Path) -> keras.Model:
+def load(file: str | Path) -> keras.Model:
+    """Load a float32 network from a .keras, .h5 or .tflite file or the folder of a SavedModel.
+
+    Raises UserError, with one line, for a file that is damaged or holds code.
+    """
     if is_saved_model(file):
         with converted(file) as tflite:
             return rebuild(tflite)

@@ -1,0 +1,36 @@
+"""What can be made of a float32 network, tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import pytest
+
+from qnn_robustness.quantization.importing.trial_conversion import Trial, convert_on_trial
+
+
+def saved(path: Path, middle) -> Path:
+    """Write a network of one function of the image and a dense layer."""
+    source = keras.Input((4, 4, 3))
+    x = keras.layers.Flatten()(middle(source))
+    keras.Model(source, keras.layers.Dense(2, activation="softmax")(x)).save(path)
+    return path
+
+
+def test_nothing_stands_in_the_way_of_a_plain_network(tmp_path: Path) -> None:
+    assert convert_on_trial(saved(tmp_path / "own.keras", keras.layers.Conv2D(2, 3))) == Trial()
+
+
+@pytest.mark.parametrize(
+    ("middle", "failed", "lacking"),
+    [
+        (keras.layers.UpSampling2D(2), [], ["int16", "int8"]),
+        (keras.ops.negative, ["int16"], ["int8"]),
+    ],
+)
+def test_what_fails_or_is_lacking_is_named(tmp_path: Path, middle, failed: list[str], lacking: list[str]) -> None:
+    trial = convert_on_trial(saved(tmp_path / "own.keras", middle))
+    assert sorted(trial.failed) == failed
+    assert sorted(trial.lacking) == lacking
+    assert all("is not supported; supported: ADD" in reason for reason in trial.lacking.values())
