@@ -122,6 +122,13 @@ def test_options_win_over_what_is_found(network: str, folder: Path) -> None:
     assert overlay["datasets"]["images"]["classes"] == ["light", "dark"]
 
 
+def test_labels_are_the_folders_whatever_the_file_system_makes_of_accents(network: str, folder: Path) -> None:
+    (folder / "dark").rename(folder / "de\u0301bo\u0302")
+    (folder / "__MACOSX").mkdir()
+    overlay = audit(network, str(folder), labels="light,d\u00e9b\u00f4")
+    assert overlay["datasets"]["images"]["classes"] == ["light", "de\u0301bo\u0302"]
+
+
 def test_of_a_large_folder_a_share_is_drawn(network: str, folder: Path) -> None:
     for index in range(MOST_SAMPLES):
         (folder / "dark" / f"more{index}.png").touch()
@@ -154,7 +161,9 @@ def test_what_does_not_fit_is_one_line(network: str, folder: Path, tmp_path: Pat
     with pytest.raises(UserError, match="has 0 class folders; expected two or more"):
         audit(network, str(folder / "dark"))
     (folder / "third").mkdir()
-    with pytest.raises(UserError, match=r"has 3 class folders \(dark, light, third\), but .* has 2 outputs"):
+    with pytest.raises(
+        UserError, match=r"has 2 outputs, the data set has 3 classes \(dark, light, third\); classes are"
+    ):
         audit(network, str(folder))
     (tmp_path / "text.keras").write_text("no network")
     with pytest.raises(UserError, match=r"is no \.tflite, \.keras or \.h5 file"):

@@ -162,6 +162,31 @@ def test_a_network_for_one_sample_at_a_time_takes_any_number(tmp_path: Path, suf
     np.testing.assert_array_equal(predict(found, samples), predict(given, samples))
 
 
+def test_outputs_behind_pooling_that_keeps_places_are_flattened(tmp_path: Path) -> None:
+    given = brightness()
+    outputs = keras.layers.Reshape((1, 1, 2))(given.outputs[0])
+    keras.Model(given.inputs, outputs).save(tmp_path / "given.keras")
+    network, _ = imported(tmp_path / "given.keras", minimum_accuracy=1.0)
+    samples = to_unit(TEST.samples)
+    expected = brightness(activation=None)(TEST.samples.astype(np.float32)).numpy()
+    np.testing.assert_allclose(predict(network, samples), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1,), r"has one output for 2 classes; give it one for each"),
+        ((2, 3), r"gives outputs of shape \[2, 3\]; flatten them"),
+    ],
+)
+def test_outputs_that_are_none_for_each_class_are_one_line(tmp_path: Path, shape: tuple, message: str) -> None:
+    source = keras.Input(SHAPE)
+    outputs = keras.layers.Dense(int(np.prod(shape)))(keras.layers.Flatten()(source))
+    keras.Model(source, keras.layers.Reshape(shape)(outputs)).save(tmp_path / "given.keras")
+    with pytest.raises(UserError, match=rf"^models\.own\.files\.float32: {message}"):
+        imported(tmp_path / "given.keras", output="logits")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

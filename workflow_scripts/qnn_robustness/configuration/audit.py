@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.craftings import lacking_operator
 from qnn_robustness.configuration.points import INTEGER
 from qnn_robustness.data.formats import image_folder, speech_commands
-from qnn_robustness.quantization.importing.declaration import nearest_range
+from qnn_robustness.data.formats.image_folder import is_clutter
+from qnn_robustness.quantization.importing.declaration import nearest_range, wrong_outputs
 from qnn_robustness.quantization.importing.description import describe
 
 EXPERIMENTS = ("audit_white_box", "audit_black_box", "audit_minimal")
@@ -74,11 +76,8 @@ def audit(
         raise UserError(f"{data}: its class folders hold {samples} samples; expected {FEWEST_SAMPLES} or more")
     if of_sound:
         folders = _in_order_of_commands(data, folders, scaling, labels)
-    if described.outputs not in (None, len(folders)):
-        raise UserError(
-            f"{data}: has {len(folders)} class folders ({', '.join([*folders][:12])}), "
-            f"but {model} has {described.outputs} outputs"
-        )
+    if described.outputs is not None and (reason := wrong_outputs(described.outputs, folders)):
+        raise UserError(f"{model}: {reason}; classes are the folders in {data}")
     calibration = min(CALIBRATION, samples // 3) if of_sound or described.precision == "float32" else 0
     kept = min(MOST_SAMPLES, samples - calibration)
     name = name_of(model, taken)
@@ -136,7 +135,10 @@ def _class_folders(folder: Path, labels: list[str] | None) -> dict[str, Path]:
     """Return the class folders by name, in the order of the labels."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected one with a folder of images for each class")
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_clutter(path.name))
+    if labels is not None:  # file systems write letters with accents in two ways
+        spelled = {unicodedata.normalize("NFC", name): name for name in found}
+        labels = [spelled.get(unicodedata.normalize("NFC", label), label) for label in labels]
     if labels is not None and sorted(labels) != found:
         raise UserError(f"{folder}: its class folders are {', '.join(found)}, the labels {', '.join(labels)}")
     if len(found) < 2:
@@ -145,7 +147,7 @@ def _class_folders(folder: Path, labels: list[str] | None) -> dict[str, Path]:
 
 
 def _count(folders: dict[str, Path], extensions: tuple[str, ...]) -> int:
-    names = [path for folder in folders.values() for path in folder.iterdir() if not path.name.startswith(".")]
+    names = [path for folder in folders.values() for path in folder.iterdir() if not is_clutter(path.name)]
     return sum(path.suffix[1:].lower() in extensions for path in names)
 
 

@@ -136,7 +136,7 @@ class _Path:
 
 def _paths(members: list[Member], whole: bool) -> list[_Path]:
     """Take members apart; with `whole` there are no split folders."""
-    split = [(member.name.split("/"), member) for member in members if not _is_clutter(member.name)]
+    split = [(member.name.split("/"), member) for member in members if not is_clutter(member.name)]
     expected = 2 if whole else 3
     depth = max((len(parts) for parts, member in split if not member.is_folder), default=0)
     if depth == expected + 1 and len({parts[0] for parts, _ in split}) == 1:
@@ -148,10 +148,13 @@ def _paths(members: list[Member], whole: bool) -> list[_Path]:
     return paths
 
 
-def _is_clutter(name: str) -> bool:
-    """What file managers leave in archives."""
+_CLUTTER = ("thumbs.db", "desktop.ini")
+
+
+def is_clutter(name: str) -> bool:
+    """Return whether a member is what file managers leave in folders and archives."""
     parts = name.split("/")
-    return any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX" or parts[-1] == "Thumbs.db"
+    return any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX" or parts[-1].lower() in _CLUTTER
 
 
 def _require_image(archive: Path, path: _Path) -> None:

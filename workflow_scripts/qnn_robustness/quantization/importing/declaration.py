@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,18 +66,22 @@ class Declaration:
         """Return the key of the file in the configuration, for messages."""
         return f"models.{self.name}.files.{self.precision}"
 
-    def check_ends(self, input_shape: tuple[int, ...], outputs: int) -> None:
-        """Raise UserError unless the network takes the data set's images and has an output for each class."""
+    def check_ends(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
+        """Raise UserError unless the network takes the data set's images and has an output for each class.
+
+        Shapes are those for one sample: [H, W, C] and [K].
+        """
         if tuple(input_shape) != self.shape:
             raise UserError(
                 f"{self.place}: takes inputs of shape {list(input_shape)}, the data set has {list(self.shape)}; "
                 "set image_shape of the data set to that of the network"
             )
-        if outputs != len(self.classes):
+        if len(output_shape) != 1:
             raise UserError(
-                f"{self.place}: has {outputs} outputs, the data set has {len(self.classes)} classes "
-                f"({', '.join(self.classes[:12])})"
+                f"{self.place}: gives outputs of shape {list(output_shape)}; flatten them to one for each class"
             )
+        if reason := wrong_outputs(output_shape[0], self.classes):
+            raise UserError(f"{self.place}: {reason}")
 
     def check_output(self, is_softmax: bool) -> None:
         """Raise UserError when the declared kind of output is not the one found."""
@@ -164,6 +168,18 @@ class Declaration:
         everything = [f"{part}, order: {order}" for part in written for order in orders]
         scalings = [(_declared(text, self.shape[-1]), text) for text in everything]
         return [(scaling, text) for scaling, text in scalings if scaling != self.scaling]
+
+
+def wrong_outputs(outputs: int, classes: Collection[str]) -> str | None:
+    """Return what is wrong with a number of outputs for classes, and what would be right."""
+    if outputs == len(classes):
+        return None
+    if outputs == 1:
+        return (
+            f"has one output for {len(classes)} classes; give it one for each, such as [-x / 2, x / 2] for the logit x "
+            "of a sigmoid"
+        )
+    return f"has {outputs} outputs, the data set has {len(classes)} classes ({', '.join([*classes][:12])})"
 
 
 def _declared(text: str, channels: int) -> InputScaling:

@@ -47,8 +47,8 @@ def import_file(
         network = load(file)
     except UserError as error:
         raise UserError(f"{declaration.place}: {error}") from error
-    outputs = network.output_shape
-    declaration.check_ends(network.input_shape[1:], outputs[-1] if len(outputs) == 2 else 0)
+    network = _flat(network)
+    declaration.check_ends(network.input_shape[1:], network.output_shape[1:])
     raw = declaration.scaling.apply(to_unit(test.samples[:CHECKED]))
     given = predict(network, raw)
     if not np.isfinite(given).all():
@@ -82,6 +82,13 @@ def load(file: str | Path) -> keras.Model:
         with converted(file) as tflite:
             return rebuild(tflite)
     return rebuild(file) if is_tflite(file) else load_keras_file(file)
+
+
+def _flat(network: keras.Model) -> keras.Model:
+    """Return a network of outputs [N, K], also for one of [N, 1, 1, K]."""
+    places = network.output_shape[1:-1]
+    flat = keras.layers.Flatten()
+    return keras.Model(network.inputs[0], flat(network.outputs[0])) if places and set(places) == {1} else network
 
 
 def without_rescaling(network: keras.Model, scaling: InputScaling) -> tuple[keras.Model, InputScaling]:

@@ -41,7 +41,7 @@ def import_file(
         raise UserError(f"{declaration.place}: {error}") from error
     if found != declaration.precision:
         raise UserError(f"{declaration.place}: {file} is a network in {found}; name it under `{found}`")
-    declaration.check_ends(graph.inputs[0].shape[1:], graph.outputs[0].shape[-1] if graph.outputs[0].shape else 0)
+    declaration.check_ends(graph.inputs[0].shape[1:], graph.outputs[0].shape[1:])
     declaration.check_output(ends_in_softmax(graph))
     _check_span(graph, declaration)
     try_out(file, kernels)
