@@ -53,7 +53,7 @@ audit: $(if $(and $(MODEL),$(DATA)),environment)
 	$(if $(and $(MODEL),$(DATA)),,$(error MODEL=network.tflite and DATA=folder of class folders are needed))
 	@.venv/bin/python workflow_scripts/audit_model.py "$(MODEL)" "$(DATA)" \
 		$(foreach option,RANGE MEAN DEVIATION ORDER LABELS,\
-			$(if $($(option)),"--$(shell echo $(option) | tr A-Z a-z)=$($(option))"))
+			$(if $($(option)),'--$(shell echo $(option) | tr A-Z a-z)=$(subst ','\'',$($(option)))'))
 
 test: environment
 	.venv/bin/python -m pytest -q -n 2 --dist worksteal

@@ -23,6 +23,7 @@ from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import write_text  # noqa: E402
 from qnn_robustness.configuration.audit import audit, name_of, without_what_fails  # noqa: E402
 from qnn_robustness.configuration.craftings import lacking_operator  # noqa: E402
+from qnn_robustness.quantization.importing.trial_conversion import convert_on_trial  # noqa: E402
 
 SCALING = ("range", "mean", "deviation", "order")
 
@@ -35,10 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
     ((name, model),) = overlay["models"].items()
     notes = []
     if "float32" in model["files"]:
-        # here, because TensorFlow takes seconds to load, and integer networks do without
-        from qnn_robustness.quantization.importing.trial_conversion import convert_on_trial
-
-        trial = convert_on_trial(arguments.model)
+        trial = convert_on_trial(arguments.model, model["output"])
         without_what_fails(overlay, trial.failed, trial.lacking)
         notes += [f"{precision} left out: {reason}" for precision, reason in trial.failed.items()]
         notes += [f"{precision} without gradients: {reason}" for precision, reason in trial.lacking.items()]

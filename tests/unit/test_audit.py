@@ -102,6 +102,8 @@ def test_what_cannot_be_made_of_a_float_network_is_left_out(tmp_path: Path, fold
     for access, expected in sources.items():
         assert {e.source for e in points if configuration.attack_columns(e.attack)["access"] == access} == expected
     assert not configuration.emulated()
+    smallest = [name for name, entry in configuration.experiments.items() if "distortion" in entry["figures"]]
+    assert {e.attack for name in smallest for e in configuration.evaluations(name)} >= {"audit_fmn_l2"}
     overlay["experiments"]["audit_white_box"]["sources"] = ["float32", "int8"]
     with pytest.raises(UserError, match=r"models\.own\.integer_model: is false, but its int8 network is attacked with"):
         check_operators(loaded("audit.yaml", overlay))
@@ -147,6 +149,10 @@ def test_a_range_that_nobody_uses_is_asked_for(tmp_path: Path, folder: Path) -> 
     with pytest.raises(UserError, match=r"takes values from -0\.502 to 0\.498, no range .* RANGE=black\.\.white"):
         audit(network, str(folder))
     assert audit(network, str(folder), {"mean": "0.5"})["models"]["half"]["input"] == {"range": [0, 1], "mean": [0.5]}
+    scaled = {"mean": "127.5", "deviation": "255"}
+    assert audit(network, str(folder), scaled)["models"]["half"]["input"]["range"] == [0, 255]
+    with pytest.raises(UserError, match=r"^MEAN and DEVIATION need RANGE=black\.\.white beside them"):
+        audit(keras_file(tmp_path / "own.keras", [4, 4, 3]), str(folder), {"mean": "0.5"})
     with pytest.raises(UserError, match=r"^MEAN=a,b: is no number, or several separated by commas$"):
         audit(network, str(folder), {"mean": "a,b"})
 

@@ -141,6 +141,20 @@ def test_classes_in_another_order_are_named(moved: list[int]) -> None:
         declaration.check_accuracy(tenths(0.95, outputs), test)
 
 
+def test_neither_many_classes_nor_constant_answers_have_another_order() -> None:
+    labels = np.arange(200) * 5
+    names = [f"class{i}" for i in range(1000)]
+    summary = {"classes": names, "image_shape": [4, 4, 3]}
+    many = Declaration.of("own", "int8", {**ENTRY, "minimum_accuracy": 0.1}, summary)
+    answers = np.where(np.arange(200) % 10 < 7, labels, (labels + 77) % 1000)
+    test = Split(np.zeros((200, 4, 4, 3), np.uint8), labels)
+    assert many.check_accuracy(lambda inputs: np.eye(1000)[answers], test) == 0.7
+    declaration = Declaration.of("own", "int8", {**ENTRY, "minimum_accuracy": 0.2}, SUMMARY)
+    unbalanced = Split(np.zeros((200, 4, 4, 3), np.uint8), (np.arange(200) >= 20).astype(int))
+    with pytest.raises(UserError, match=r"10% of 200 test samples right, less than minimum_accuracy"):
+        declaration.check_accuracy(lambda inputs: np.eye(2)[np.zeros(len(inputs), int)], unbalanced)
+
+
 @pytest.mark.parametrize("count", [20, 40, 200])
 def test_luck_on_few_samples_refuses_no_declaration(count: int) -> None:
     """A network that is right in four of ten cases, however scaled: other scalings and orders do better by chance."""

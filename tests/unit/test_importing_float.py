@@ -143,6 +143,32 @@ def test_softmax_and_sigmoid_at_the_end_are_taken_off(function: str, kind: str) 
     np.testing.assert_array_equal(predict(found, samples), predict(brightness(activation=None), samples))
 
 
+def shared(function: str, *, twice: bool) -> keras.Model:
+    """A network whose last layer is used before as well, or is one of two ends of a network within."""
+    source = keras.Input((4,))
+    if twice:
+        layer = keras.layers.Dense(4, activation=function)
+        return keras.Model(source, layer(layer(source)))
+    ends = [keras.layers.Dense(4, activation=function)(source) for _ in range(2)]
+    outer = keras.Input((4,))
+    return keras.Model(outer, keras.Model(source, ends)(outer)[1])
+
+
+@pytest.mark.parametrize("function", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("twice", [True, False])
+def test_layers_that_are_used_elsewhere_stay_as_they_are(function: str, twice: bool) -> None:
+    network = shared(function, twice=twice)
+    samples = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    given = predict(network, samples)
+    logits = predict(with_logits(network, "softmax" if function == "softmax" else "logits"), samples)
+    if function == "softmax":
+        logits = np.exp(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
+    elif twice:
+        logits = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(logits, given, rtol=1e-4)
+    np.testing.assert_array_equal(predict(network, samples), given)
+
+
 def test_the_logarithm_undoes_a_softmax_that_is_in_no_layer() -> None:
     samples = np.random.default_rng(0).integers(0, 256, (5, *SHAPE)).astype(np.float32)
     found = predict(with_logits(ending_in("softmax", "operation"), "softmax"), samples)
@@ -151,10 +177,12 @@ def test_the_logarithm_undoes_a_softmax_that_is_in_no_layer() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
-def test_a_network_for_one_sample_at_a_time_takes_any_number(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_network_for_one_sample_at_a_time_takes_any_number(tmp_path: Path, suffix: str, listed: bool) -> None:
     given = brightness(activation=None)
     fixed = keras.models.clone_model(given, input_tensors=keras.Input(batch_shape=(1, *SHAPE)))
     fixed.set_weights(given.get_weights())
+    fixed = keras.Model([fixed.inputs[0]], fixed.outputs[0]) if listed else fixed
     fixed.save(tmp_path / f"given.{suffix}")
     samples = np.random.default_rng(0).integers(0, 256, (5, *SHAPE)).astype(np.float32)
     found = load_keras_file(tmp_path / f"given.{suffix}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import pytest
 
+from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.importing.trial_conversion import Trial, convert_on_trial
 
 
@@ -19,7 +20,7 @@ def saved(path: Path, middle) -> Path:
 
 
 def test_nothing_stands_in_the_way_of_a_plain_network(tmp_path: Path) -> None:
-    assert convert_on_trial(saved(tmp_path / "own.keras", keras.layers.Conv2D(2, 3))) == Trial()
+    assert convert_on_trial(saved(tmp_path / "own.keras", keras.layers.Conv2D(2, 3)), "softmax") == Trial()
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,23 @@ def test_nothing_stands_in_the_way_of_a_plain_network(tmp_path: Path) -> None:
     ],
 )
 def test_what_fails_or_is_lacking_is_named(tmp_path: Path, middle, failed: list[str], lacking: list[str]) -> None:
-    trial = convert_on_trial(saved(tmp_path / "own.keras", middle))
+    trial = convert_on_trial(saved(tmp_path / "own.keras", middle), "softmax")
     assert sorted(trial.failed) == failed
     assert sorted(trial.lacking) == lacking
     assert all("is not supported; supported: ADD" in reason for reason in trial.lacking.values())
+
+
+def test_the_network_that_is_tried_is_the_one_that_the_import_makes(tmp_path: Path) -> None:
+    """Where no final softmax can be taken off, the import puts a logarithm behind it, which the integer model lacks."""
+    source = keras.Input((4, 4, 3))
+    outputs = keras.ops.softmax(keras.layers.Dense(2)(keras.layers.Flatten()(source)))
+    keras.Model(source, outputs).save(tmp_path / "own.keras")
+    trial = convert_on_trial(tmp_path / "own.keras", "softmax")
+    assert sorted({*trial.failed, *trial.lacking}) == ["int16", "int8"]
+
+
+def test_a_file_that_holds_no_network_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "own.keras").write_bytes(b"no network")
+    with pytest.raises(UserError, match=r"own\.keras: is no \.tflite, \.keras or \.h5 file") as caught:
+        convert_on_trial(tmp_path / "own.keras", "softmax")
+    assert "\n" not in str(caught.value)

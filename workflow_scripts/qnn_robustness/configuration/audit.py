@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.craftings import lacking_operator
 from qnn_robustness.configuration.points import INTEGER
@@ -121,7 +123,9 @@ def without_what_fails(overlay: dict[str, Any], failed: Collection[str], lacking
         entry["integer_model"] = False
         experiments = overlay["experiments"]
         attacks = experiments["audit_white_box"].get("attacks", ["audit_apgd_linf"])
-        experiments["audit_white_box"] |= {"sources": ["float32"], "attacks": [*attacks, "audit_fmn_l2"]}
+        figures = ["robustness_against_budget", "transfer_matrix", "distortion"]
+        own = {"sources": ["float32"], "attacks": [*attacks, "audit_fmn_l2"], "figures": figures}
+        experiments["audit_white_box"] |= own
         experiments["audit_minimal"] |= {"attacks": ["audit_hop_skip_jump_l2"]}
 
 
@@ -185,7 +189,10 @@ def _input(model: str, scaling: Mapping[str, str], span: tuple[float, float] | N
         entry["order"] = scaling["order"]
     if "range" in scaling:
         return {"range": _range(scaling["range"]), **entry}
-    nearest = (0.0, 1.0) if span is None or "mean" in entry else nearest_range(*span)
+    of_range = {name: entry[name] for name in ("mean", "deviation") if name in entry}
+    if span is None and of_range:
+        raise UserError("MEAN and DEVIATION need RANGE=black..white beside them: of which values, 0..1 or 0..255?")
+    nearest = (0.0, 1.0) if span is None else nearest_range(*span, **of_range)
     if nearest is None:
         raise UserError(
             f"{model}: its input takes values from {span[0]:.4g} to {span[1]:.4g}, no range in common use; say with "
@@ -196,7 +203,10 @@ def _input(model: str, scaling: Mapping[str, str], span: tuple[float, float] | N
 
 def _numbers(name: str, text: str) -> list[float]:
     try:
-        return [float(part) for part in text.split(",")]
+        values = [float(part) for part in text.split(",")]
+        if np.isfinite(values).all():
+            return values
+        raise ValueError(text)
     except ValueError:
         raise UserError(f"{name.upper()}={text}: is no number, or several separated by commas") from None
 

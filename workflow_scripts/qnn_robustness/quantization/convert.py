@@ -31,7 +31,7 @@ def convert(network: keras.Model, precision: str, calibration: np.ndarray, outpu
     calibration = _from_black_to_white(calibration)
     network, scaling = taken_apart(network)
     if output == "softmax":
-        network = keras.Model(network.inputs, keras.layers.Softmax()(network.outputs[0]))
+        network = keras.Model(network.inputs, keras.layers.Softmax(name="appended_softmax")(network.outputs[0]))
     converter = tf.lite.TFLiteConverter.from_keras_model(network)
     operators, kind = PRECISIONS[precision]
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,7 @@ class Declaration:
             *self._better_order(labels, predicted),
         ]
         if better:
-            share, advice = max(better, key=lambda found: found[0])  # of equals the first one
+            _, share, advice = max(better, key=lambda found: found[0])  # of equals the first one
             raise UserError(f"{text}; {advice} it would be {share:.0%}")
         if accuracy < self.minimum_accuracy:
             raise UserError(
@@ -127,8 +127,8 @@ class Declaration:
         samples: np.ndarray,
         labels: np.ndarray,
         predicted: np.ndarray,
-    ) -> Iterator[tuple[float, str]]:
-        """Yield the accuracy with other scalings in use that is clearly better, and how these are written.
+    ) -> Iterator[tuple[float, float, str]]:
+        """Yield mean of the classes' accuracies, accuracy and wording of other scalings in use that do clearly better.
 
         Clearly: in the mean of the classes' accuracies, which favours no constant answer, and in a paired test.
         """
@@ -140,12 +140,12 @@ class Declaration:
             other = predict(scaling.apply(samples)).argmax(axis=1) == labels
             gain = _mean_of_classes(other, labels)
             if gain > balanced + CLEARLY and _luck(other, right) < SIGNIFICANCE / len(alternatives):
-                yield gain, f"with input: {{{written}}}"
+                yield gain, float(other.mean()), f"with input: {{{written}}}"
 
-    def _better_order(self, labels: np.ndarray, predicted: np.ndarray) -> Iterator[tuple[float, str]]:
-        """Yield the accuracy with the order of the classes that fits the answers best, and that order.
+    def _better_order(self, labels: np.ndarray, predicted: np.ndarray) -> Iterator[tuple[float, float, str]]:
+        """Yield the same for the order of the classes that fits the answers best.
 
-        Only if luck does not explain it: of as many orders as move so many classes the best one was chosen.
+        Luck explains more here: of as many orders as move so many classes the best one was chosen.
         """
         count = len(self.classes)
         answers = np.zeros((count, count), int)
@@ -154,11 +154,15 @@ class Declaration:
         _, output_of = linear_sum_assignment(answers + preferred, maximize=True)
         moved = int((output_of != np.arange(count)).sum())
         other = output_of[labels] == predicted
-        if moved == 0 or _luck(other, predicted == labels) * math.perm(count, moved) > SIGNIFICANCE:
+        orders = math.lgamma(count + 1) - math.lgamma(count - moved + 1)  # the logarithm of their number, at most
+        if moved == 0 or math.log(_luck(other, predicted == labels)) + orders > math.log(SIGNIFICANCE):
+            return
+        gain = _mean_of_classes(other, labels)
+        if gain <= _mean_of_classes(predicted == labels, labels):  # another constant answer
             return
         order = [self.classes[label] for label in np.argsort(output_of)]
         named = ",".join(order) if count <= NAMED else "another one"
-        yield _mean_of_classes(other, labels), f"with the classes in the order {named} (classes or LABELS)"
+        yield gain, float(other.mean()), f"with the classes in the order {named} (classes or LABELS)"
 
     def _alternatives(self) -> list[tuple[InputScaling, str]]:
         """Return other scalings in use, and how they are written."""
@@ -197,18 +201,23 @@ def _mean_of_classes(right: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
-def nearest_range(low: float, high: float) -> tuple[float, float] | None:
+def nearest_range(
+    low: float, high: float, mean: Sequence[float] | None = None, deviation: Sequence[float] | None = None
+) -> tuple[float, float] | None:
     """Return the range in common use that is about what an input can represent; None if there is none.
 
-    About: the one that overlaps most, with at least NEAR of the union. The least value of an int16 input is always the
-    opposite of the greatest one, and says nothing.
+    About: the one that, less `mean` and over `deviation`, overlaps most, with at least NEAR of the union. The least
+    value of an int16 input is always the opposite of the greatest one, and says nothing.
     """
-    if abs(low + high) < SYMMETRIC * high:
-        low = 0.0
+    symmetric = abs(low + high) < SYMMETRIC * high
+    channels = max(len(mean or [0]), len(deviation or [0]))
 
     def overlap(wanted: tuple[float, float]) -> float:
-        union = max(high, wanted[1]) - min(low, wanted[0])
-        return (min(high, wanted[1]) - max(low, wanted[0])) / union
+        declared = {"range": wanted, "mean": mean, "deviation": deviation, "order": "rgb"}
+        first, last = InputScaling.declared(declared, channels).span
+        if symmetric:
+            return min(ratio := max(-first, last) / high, 1 / ratio)
+        return (min(high, last) - max(low, first)) / (max(high, last) - min(low, first))
 
     best = max(COMMON_RANGES, key=overlap)
     return best if overlap(best) >= NEAR else None

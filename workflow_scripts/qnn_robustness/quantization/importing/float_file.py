@@ -22,6 +22,7 @@ from qnn_robustness.quantization.own_unit import behind_scaling
 
 TOLERANCE = 1e-3  # of the sum of probabilities
 SMALLEST_PROBABILITY = 1e-30
+WEIGHTED = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 # Layers that may follow the function at the end of a network and change none of its values.
 PASSING = (keras.layers.Reshape, keras.layers.Flatten, keras.layers.Dropout)
 
@@ -47,7 +48,7 @@ def import_file(
         network = load(file)
     except UserError as error:
         raise UserError(f"{declaration.place}: {error}") from error
-    network = _flat(network)
+    network = flat(network)
     declaration.check_ends(network.input_shape[1:], network.output_shape[1:])
     raw = declaration.scaling.apply(to_unit(test.samples[:CHECKED]))
     given = predict(network, raw)
@@ -84,11 +85,12 @@ def load(file: str | Path) -> keras.Model:
     return rebuild(file) if is_tflite(file) else load_keras_file(file)
 
 
-def _flat(network: keras.Model) -> keras.Model:
+def flat(network: keras.Model) -> keras.Model:
     """Return a network of outputs [N, K], also for one of [N, 1, 1, K]."""
     places = network.output_shape[1:-1]
-    flat = keras.layers.Flatten()
-    return keras.Model(network.inputs[0], flat(network.outputs[0])) if places and set(places) == {1} else network
+    if not places or set(places) != {1}:
+        return network
+    return keras.Model(network.inputs[0], keras.layers.Flatten(name="flat_outputs")(network.outputs[0]))
 
 
 def without_rescaling(network: keras.Model, scaling: InputScaling) -> tuple[keras.Model, InputScaling]:
@@ -115,33 +117,43 @@ def are_probabilities(outputs: np.ndarray) -> bool:
 
 
 def with_logits(network: keras.Model, output: str) -> keras.Model:
-    """Return a network of the logits: without its final softmax, or a logarithm behind it; without a final sigmoid."""
+    """Return a network of the logits: without its final softmax, or a logarithm behind it; without a final sigmoid.
+
+    `network` itself stays as it is.
+    """
     if output != "softmax":
         return _without(network, "sigmoid") or network
     if bare := _without(network, "softmax"):
         return bare
-    probabilities = keras.ops.maximum(network.outputs[0], SMALLEST_PROBABILITY)
-    return keras.Model(network.inputs[0], keras.ops.log(probabilities))
+    source = keras.Input(network.input_shape[1:])  # the network becomes one layer: names within it may be the same
+    return keras.Model(source, keras.ops.log(keras.ops.maximum(network(source), SMALLEST_PROBABILITY)))
 
 
 def _without(network: keras.Model, function: str) -> keras.Model | None:
     """Return a network without the function at its end, also at that of a network within; None if it is not there."""
     layer, node, _ = network.outputs[0]._keras_history
-    if not isinstance(layer, keras.layers.Layer) or isinstance(layer, keras.layers.InputLayer):
+    if not isinstance(layer, keras.layers.Layer) or len(layer._inbound_nodes[node].input_tensors) != 1:
         return None
     source = layer._inbound_nodes[node].input_tensors[0]
     activation = getattr(getattr(layer, "activation", None), "__name__", None)
-    if isinstance(layer, keras.layers.Softmax) and function == "softmax":
+    ends = activation == function or (isinstance(layer, keras.layers.Softmax) and function == "softmax")
+    if ends and isinstance(layer, keras.layers.Softmax | keras.layers.Activation):
         return keras.Model(network.inputs[0], source)
-    if activation == function:
-        if isinstance(layer, keras.layers.Activation):
-            return keras.Model(network.inputs[0], source)
-        layer.activation = keras.activations.linear
-        return keras.Model(network.inputs[0], layer(source))
-    if isinstance(layer, keras.Model):
+    if ends and isinstance(layer, WEIGHTED):
+        return keras.Model(network.inputs[0], _linear(layer, source))
+    if isinstance(layer, keras.Model) and len(layer.outputs) == 1:
         inner = _without(layer, function)
         return inner and keras.Model(network.inputs[0], inner(source))
     if isinstance(layer, PASSING) or (isinstance(layer, keras.layers.Activation) and activation == "linear"):
         before = _without(keras.Model(network.inputs[0], source), function)
         return before and keras.Model(network.inputs[0], layer(before.outputs[0]))
     return None
+
+
+def _linear(layer: keras.layers.Layer, source: keras.KerasTensor) -> keras.KerasTensor:
+    """Return what a layer gives without its activation; the layer itself may be used elsewhere, too."""
+    entry = {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_logits"}
+    copy = type(layer).from_config(entry)
+    outputs = copy(source)
+    copy.set_weights(layer.get_weights())
+    return outputs

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.importing.keras_configuration import layers, read_configuration
@@ -38,7 +39,8 @@ def load_keras_file(path: str | Path) -> keras.Model:
         network = keras.saving.load_model(
             path, compile=False, safe_mode=True, custom_objects={"DepthwiseConv2D": _OldDepthwiseConv2D}
         )
-        if isinstance(network, keras.Model) and len(network.inputs) == 1 and network.inputs[0].shape[0] is not None:
+        single = isinstance(network, keras.Model) and len(network.inputs) == len(network.outputs) == 1
+        if single and network.inputs[0].shape[0] is not None:
             network = _for_any_batch(network)
     except UserError:
         raise
@@ -47,7 +49,7 @@ def load_keras_file(path: str | Path) -> keras.Model:
     except Exception as error:  # h5py, zipfile and Keras raise whatever they stumble over
         reason = " ".join(str(error).split())[:400]
         raise UserError(f"{path}: not a loadable Keras network ({type(error).__name__}: {reason})") from error
-    if not isinstance(network, keras.Model) or len(network.inputs) != 1 or len(network.outputs) != 1:
+    if not single:
         raise UserError(f"{path}: is no network with one input and one output")
     return network
 
@@ -55,6 +57,8 @@ def load_keras_file(path: str | Path) -> keras.Model:
 def _for_any_batch(network: keras.Model) -> keras.Model:
     """Return a network without the number of samples that its input is fixed to: attacks take as many as are left."""
     source = network.inputs[0]
-    copy = keras.models.clone_model(network, input_tensors=keras.Input(source.shape[1:], dtype=source.dtype))
-    copy.set_weights(network.get_weights())
+    plain = keras.Model(source, network.outputs[0])  # its input may be in a list or a dictionary
+    copy = keras.models.clone_model(plain, input_tensors=keras.Input(source.shape[1:], dtype=source.dtype))
+    copy.set_weights(plain.get_weights())
+    copy(np.zeros((2, *source.shape[1:]), np.float32))  # a number of samples may be fixed within, too
     return copy
