@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.quantization.trial import in_own_process
+from qnn_robustness.quantization.trial import in_own_process, try_out
 
 SAMPLES = 4  # that calibrate the trial: the operators of a file do not depend on their values
 SECONDS = 600
@@ -19,7 +19,7 @@ SECONDS = 600
 
 @dataclass(frozen=True)
 class Trial:
-    """Why an integer precision cannot be made (`failed`), and what the integer model lacks of one (`lacking`)."""
+    """Why an integer precision cannot be made or run (`failed`), and what the integer model lacks of one (`lacking`)."""
 
     failed: dict[str, str] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
@@ -52,8 +52,9 @@ def _convert(path: str, output: str, answer: str) -> None:
         file = Path(answer).with_name(f"{precision}.tflite")
         try:
             file.write_bytes(convert(network, precision, noise, output))
+            try_out(file, ["reference"])  # the converter also makes what no kernel runs
         except UserError as error:
-            trial.failed[precision] = str(error)
+            trial.failed[precision] = str(error).removeprefix(f"{file}: ")
             continue
         if reason := lacking_operator(str(file)):
             trial.lacking[precision] = reason.removeprefix(f"{file}: ")
