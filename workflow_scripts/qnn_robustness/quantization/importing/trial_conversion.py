@@ -19,7 +19,7 @@ SECONDS = 600
 
 @dataclass(frozen=True)
 class Trial:
-    """Why an integer precision cannot be made or run (`failed`), and what the integer model lacks of one (`lacking`)."""
+    """By integer precision: why it cannot be made or run (`failed`), what the integer model lacks (`lacking`)."""
 
     failed: dict[str, str] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
