@@ -22,8 +22,8 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import write_text  # noqa: E402
 from qnn_robustness.configuration.audit import audit, name_of, without_what_fails  # noqa: E402
-from qnn_robustness.configuration.craftings import lacking_operator  # noqa: E402
 from qnn_robustness.quantization.importing.trial_conversion import convert_on_trial  # noqa: E402
+from qnn_robustness.quantization.integer_model.operators import lacking_operator  # noqa: E402
 
 SCALING = ("range", "mean", "deviation", "order")
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.configuration.craftings import lacking_operator
 from qnn_robustness.configuration.points import INTEGER
 from qnn_robustness.data.formats import image_folder, speech_commands
 from qnn_robustness.data.formats.image_folder import is_clutter
 from qnn_robustness.quantization.importing.declaration import nearest_range, wrong_outputs
 from qnn_robustness.quantization.importing.description import describe
+from qnn_robustness.quantization.integer_model.operators import lacking_operator
 
 EXPERIMENTS = ("audit_white_box", "audit_black_box", "audit_minimal")
 # The samples that each attack of config/audit.yaml takes at most.

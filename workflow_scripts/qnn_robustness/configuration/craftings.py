@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from qnn_robustness.attacks.crafting import sources
 from qnn_robustness.common import registry
-from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.distance import parse_distance
 from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR
 from qnn_robustness.configuration.settings import Settings
@@ -80,27 +78,13 @@ class Craftings(Settings):
     def has_integer_model(self, model: str, precision: str) -> bool:
         """Return whether the integer model can stand for a precision: of networks made here the entry says so."""
         file = (self.model(model)["files"] or {}).get(precision)
-        found = lacking_operator(file) is None if file else self.model(model)["integer_model"]
-        return precision in INTEGER and found
+        if file is None:
+            return precision in INTEGER and self.model(model)["integer_model"]
+        # here, because every job reads the configuration, and few have a file to look into
+        from qnn_robustness.quantization.integer_model.operators import lacking_operator
+
+        return precision in INTEGER and lacking_operator(file) is None
 
     def is_emulated(self, model: str, source: str, attack: str) -> bool:
         """Return whether the integer model answers an attack on a source precision of a model."""
         return self.source_module(model, source, attack).endswith(".integer_model")
-
-
-@cache
-def lacking_operator(file: str) -> str | None:
-    """Return what the integer model lacks of a .tflite file; None where it has all, or the file cannot be read."""
-    # here, because every job reads the configuration, and few have a file to look into
-    from qnn_robustness.quantization.flatbuffer import read_graph
-    from qnn_robustness.quantization.integer_model import operators
-
-    try:
-        graph = read_graph(file)
-    except UserError:
-        return None
-    try:
-        operators.check_operators(graph)
-    except UserError as error:
-        return str(error)
-    return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.quantization.flatbuffer import Graph, Operator
+from qnn_robustness.quantization.flatbuffer import Graph, Operator, read_graph
 
 # Those with a layer of their own (model.LAYERS).
 LAYERS = (
@@ -52,6 +54,20 @@ def check_operators(graph: Graph) -> None:
         if operator.name not in SUPPORTED or (operator.name in SHAPE and not on_shapes(operator)):
             raise unsupported(graph.path, operator)
         check_options(graph.path, operator)
+
+
+@cache
+def lacking_operator(file: str) -> str | None:
+    """Return what the integer model lacks of a .tflite file; None where it has all, or the file cannot be read."""
+    try:
+        graph = read_graph(file)
+    except UserError:
+        return None
+    try:
+        check_operators(graph)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def check_options(path: str, operator: Operator) -> None:

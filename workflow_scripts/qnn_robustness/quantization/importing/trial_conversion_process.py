@@ -1,0 +1,45 @@
+"""The process in which a float32 network is converted on trial: the one that asks does without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.scaling import InputScaling
+from qnn_robustness.quantization.convert import PRECISIONS, convert
+from qnn_robustness.quantization.importing.float_file import flat, load, with_logits, without_rescaling
+from qnn_robustness.quantization.importing.trial_conversion import Trial
+from qnn_robustness.quantization.integer_model.operators import lacking_operator
+from qnn_robustness.quantization.trial import try_out
+
+SAMPLES = 4  # that calibrate the trial: the operators of a file do not depend on their values
+
+
+def _convert(path: str, output: str, answer: str) -> None:
+    """Write what came of quantizing a network to every precision; `answer` is a file in a folder of its own."""
+    network, _ = without_rescaling(with_logits(flat(load(path)), output), InputScaling())
+    noise = np.random.default_rng(0).uniform(size=(SAMPLES, *network.input_shape[1:])).astype(np.float32)
+    trial = Trial()
+    for precision in PRECISIONS:
+        file = Path(answer).with_name(f"{precision}.tflite")
+        try:
+            file.write_bytes(convert(network, precision, noise, output))
+            try_out(file, ["reference"])  # the converter also makes what no kernel runs
+        except UserError as error:
+            trial.failed[precision] = str(error).removeprefix(f"{file}: ")
+            continue
+        if reason := lacking_operator(str(file)):
+            trial.lacking[precision] = reason.removeprefix(f"{file}: ")
+    Path(answer).write_text(json.dumps(asdict(trial)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        _convert(*sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")
