@@ -28,7 +28,7 @@ def start(snakemake: Any) -> None:
     for name in THREAD_VARIABLES:
         os.environ[name] = str(snakemake.threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # TensorFlow turns oneDNN on by itself on some processors alone; with AVX2 it is 1.6 times as fast as without.
+    # TensorFlow turns oneDNN on by itself on some processors alone; others are faster with it, too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     hide_extras()
     terminal = os.fdopen(os.dup(2), "w", buffering=1)

@@ -161,8 +161,8 @@ class Declaration:
         if gain <= _mean_of_classes(predicted == labels, labels):  # another constant answer
             return
         order = [self.classes[label] for label in np.argsort(output_of)]
-        named = ",".join(order) if count <= NAMED else "another one"
-        yield gain, float(other.mean()), f"with the classes in the order {named} (classes or LABELS)"
+        named = f"the order {','.join(order)}" if count <= NAMED else "another order"
+        yield gain, float(other.mean()), f"with the classes in {named} (classes or LABELS)"
 
     def _alternatives(self) -> list[tuple[InputScaling, str]]:
         """Return other scalings in use, and how they are written."""
