@@ -5,9 +5,21 @@ from __future__ import annotations
 from foolbox.attacks import L2FastGradientAttack, LinfFastGradientAttack
 from foolbox.attacks.base import Attack
 
+from qnn_robustness.attacks.crafting.descent import Descent
+
 ACCESS = "white_box"
-NORMS = {"linf": LinfFastGradientAttack, "l2": L2FastGradientAttack}
 BUDGETED = True
+
+
+class LinfFastGradient(Descent, LinfFastGradientAttack):
+    """One step along the signs of the gradient."""
+
+
+class L2FastGradient(Descent, L2FastGradientAttack):
+    """One step along the gradient."""
+
+
+NORMS = {"linf": LinfFastGradient, "l2": L2FastGradient}
 
 
 def build(norm: str, *, random_start: bool) -> Attack:

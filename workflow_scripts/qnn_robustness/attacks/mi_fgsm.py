@@ -10,12 +10,14 @@ from foolbox.attacks import (
 from foolbox.attacks.base import Attack
 from foolbox.devutils import atleast_kd, flatten
 
+from qnn_robustness.attacks.crafting.descent import Descent
+
 ACCESS = "white_box"
 BUDGETED = True
 TINY = 1e-30
 
 
-class _Normalised:
+class _Normalised(Descent):
     """Gradients of L1 length one before they are accumulated (equation 6); Foolbox adds their signs or directions."""
 
     def normalize(self, gradients: ep.Tensor, *, x: ep.Tensor, bounds: object) -> ep.Tensor:

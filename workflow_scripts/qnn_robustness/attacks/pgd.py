@@ -12,6 +12,7 @@ from foolbox.criteria import Misclassification, TargetedMisclassification
 from foolbox.distances import Distance
 from foolbox.models import Model
 
+from qnn_robustness.attacks.crafting.descent import Descent
 from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.network import Network
 
@@ -33,11 +34,11 @@ class _FromPoints:
         return ep.astensor(self.starting_points)
 
 
-class LinfPGD(_FromPoints, LinfProjectedGradientDescentAttack):
+class LinfPGD(_FromPoints, Descent, LinfProjectedGradientDescentAttack):
     """PGD in an Linf ball."""
 
 
-class L2PGD(_FromPoints, L2ProjectedGradientDescentAttack):
+class L2PGD(_FromPoints, Descent, L2ProjectedGradientDescentAttack):
     """PGD in an L2 ball."""
 
 

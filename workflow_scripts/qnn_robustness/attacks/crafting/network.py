@@ -26,11 +26,13 @@ class Network(ArrayModel):
         of the loss, at the cost of one forward and one backward pass.
         """
 
-        def weighted(logits: ep.Tensor) -> ep.Tensor:
-            constants = np.ascontiguousarray(weights(logits.numpy()), dtype=np.float32)
-            return (logits * ep.from_numpy(logits, constants)).sum()
+        def constants(logits: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(weights(logits), dtype=np.float32)
 
-        return self.gradient(inputs, weighted)
+        slope = getattr(self.model, "slope", None)
+        if slope is not None:
+            return slope(inputs.astype(np.float32), constants)
+        return self.gradient(inputs, lambda logits: (logits * ep.from_numpy(logits, constants(logits.numpy()))).sum())
 
     def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return draws from [0, 1], float32; the upper end may occur."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 from foolbox.models import Model
 
 from qnn_robustness.common.distances import distance
+
+Slope = Callable[[np.ndarray, Callable[[np.ndarray], np.ndarray]], tuple[np.ndarray, np.ndarray]]
 
 
 class BudgetSpent(Exception):
@@ -63,6 +65,16 @@ class QueryCounter(Model):
 
     def __call__(self, inputs: Any) -> Any:
         """Return the logits [R, K] of inputs [R, H, W, C]; R is a multiple of the active samples."""
+        return self._asked(inputs, lambda: (self.model(inputs),))[0]
+
+    @property
+    def slope(self) -> Slope | None:
+        """The `slope` of the model (sources.differentiable), if it has one; it counts like a call."""
+        slope = getattr(self.model, "slope", None)
+        return None if slope is None else lambda inputs, weights: self._asked(inputs, lambda: slope(inputs, weights))
+
+    def _asked(self, inputs: Any, ask: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Return the answer, whose first part are the logits, and count."""
         rounds, rest = divmod(len(inputs), len(self.active))
         if rest:
             raise ValueError(f"{len(inputs)} inputs do not belong to {len(self.active)} samples")
@@ -70,10 +82,10 @@ class QueryCounter(Model):
         within = [self._count(part) for part in parts]
         if self.spent.all() and not np.any(within):
             raise BudgetSpent
-        outputs = self.model(inputs)
+        answer = ask()
         if self.query_budget is not None:
-            self._remember(parts, within, ep.astensor(outputs).numpy())
-        return outputs
+            self._remember(parts, within, ep.astensor(answer[0]).numpy())
+        return answer
 
     def _count(self, part: np.ndarray) -> np.ndarray:
         """Count an input of each active sample, and return whose is within the budget."""
