@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import eagerpy as ep
 import foolbox
 import numpy as np
 import pytest
+import tensorflow as tf
+from foolbox.attacks import LinfAdditiveUniformNoiseAttack
 
 from qnn_robustness.attacks.crafting.active import narrowed
 from qnn_robustness.attacks.crafting.craft import Setting, craft
@@ -77,6 +81,24 @@ def setting(method: str, batch_size: int = 12, seeds=(0,), on_lattice: bool = Tr
         parameters=DECISION[method],
         **changes,
     )
+
+
+@pytest.mark.parametrize("access", ["white_box", "score", "decision"])
+def test_searches_without_gradients_are_made_in_arrays(access, data):
+    seen = []
+
+    class Recorded(LinfAdditiveUniformNoiseAttack):
+        def run(self, model, inputs, *arguments, **options):
+            seen.append(type(ep.astensor(inputs)))
+            return super().run(model, inputs, *arguments, **options)
+
+    weights = tf.constant(WEIGHTS)
+    model = foolbox.TensorFlowModel(lambda inputs: tf.reshape(inputs, (-1, 36)) @ weights, (0, 1))
+    method = SimpleNamespace(__name__="recorded", ACCESS=access, build=lambda norm: Recorded())
+    crafted = craft(Setting(method, "linf", [0.5], (0,), False, 12), model, *data)
+    assert seen
+    assert all(issubclass(kind, ep.TensorFlowTensor) == (access == "white_box") for kind in seen)
+    assert crafted.found.any()
 
 
 @pytest.mark.parametrize("method", DECISION)

@@ -120,6 +120,8 @@ def craft(
     failure to minimise comes back clean. Attacks that walk along the boundary start from a random image or, where the
     network gives all of these the label, from another sample; without either the sample is not attacked.
     """
+    if setting.method.ACCESS != "white_box" and isinstance(model, foolbox.TensorFlowModel):
+        model = _in_arrays(model)
     budgets = list(setting.budgets) or [None]
     shape = (len(setting.seeds), len(budgets), len(samples))
     kind = np.uint8 if setting.on_lattice else np.float32
@@ -237,6 +239,16 @@ def _stored(
     if budget is None:
         adversarial[~found] = block.clean[~found]
     return adversarial, found
+
+
+def _in_arrays(model: foolbox.TensorFlowModel) -> foolbox.NumPyModel:
+    """Return the model for searches in arrays: for a few samples their steps as tensors cost more than the network."""
+    import tensorflow as tf
+
+    def logits(inputs: np.ndarray) -> np.ndarray:
+        return model(tf.constant(inputs, tf.float32)).numpy()
+
+    return foolbox.NumPyModel(logits, model.bounds, data_format="channels_last")
 
 
 def _native(model: Model, values: np.ndarray) -> Any:
