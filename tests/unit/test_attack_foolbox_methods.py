@@ -29,6 +29,7 @@ from qnn_robustness.attacks import (
     mi_fgsm,
     pgd,
 )
+from qnn_robustness.attacks.crafting.array_model import rounds_at_once
 from qnn_robustness.attacks.crafting.craft import Setting, craft
 from qnn_robustness.attacks.crafting.queries import QueryCounter
 from qnn_robustness.attacks.crafting.streams import SampleStreams
@@ -387,6 +388,29 @@ def test_hop_skip_jump_halves_as_often_in_every_batch() -> None:
     runs = crafted_in_batches(hop_skip_jump, "linf", problem, problem.numpy_model(), (8, 1), parameters)
     assert runs[0].found.all()
     np.testing.assert_allclose(runs[0].adversarial, runs[1].adversarial, atol=1e-6)
+
+
+def test_a_budget_of_hop_skip_jump_ends_at_the_same_probe_in_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qnn_robustness.attacks.crafting.array_model.ROWS", 16)
+    problem = linear(4, samples=8, shape=(4, 4, 1), classes=3, margin=0.2)
+    parameters = dict(steps=4, initial_gradient_eval_steps=10, max_gradient_eval_steps=20, gamma=1.0)
+    parameters |= dict(smallest_probe=0.0, initial_draws=30)
+    for budget in (60, 67):
+        runs = crafted_in_batches(
+            hop_skip_jump, "l2", problem, problem.numpy_model(), (8, 3, 1), parameters, query_budget=budget
+        )
+        assert (runs[0].queries.max(axis=2) == budget).all()
+        for other in runs[1:]:
+            np.testing.assert_allclose(runs[0].adversarial, other.adversarial, atol=1e-6)
+            np.testing.assert_array_equal(runs[0].queries, other.queries)
+
+
+@pytest.mark.parametrize("shape", [(16, 32, 32, 3), (25, 224, 224, 3), (1, 5000, 5000, 3), (4096, 2), (0, 4)])
+def test_what_goes_into_one_call_is_bounded_in_inputs_and_in_memory(shape: tuple[int, ...]) -> None:
+    rounds = rounds_at_once(shape)
+    assert rounds >= 1
+    assert rounds == 1 or (rounds * shape[0] <= 2048 and 4 * rounds * np.prod(shape) <= 2**26)
+    assert (rounds + 1) * shape[0] > 2048 or 4 * (rounds + 1) * np.prod(shape) > 2**26 or shape[0] == 0
 
 
 class Nearest:

@@ -29,7 +29,7 @@ def test_no_time_goes_into_gradients_of_weights() -> None:
     view = View(on_lattice=True, clean=np.empty((0, 32, 32, 3), np.float32))
     logits = vote.load(FILES, "tensorflow+reference+reference", view)._model
     inputs = tf.constant(np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32))
-    weights = logits.get_concrete_function().variables
+    weights = logits.variables
     with tf.GradientTape() as tape:
         tape.watch([inputs, *weights])
         outputs = logits(inputs)

@@ -154,7 +154,7 @@ class GeoDA(ArrayAttack):
         scale = self.sigma * np.sqrt(size / coefficients)
         draws_left = -(-probes // share)
         while draws_left:
-            draws = min(draws_left, rounds_at_once(samples * share))
+            draws = min(draws_left, rounds_at_once((samples * share, *shape[1:])))
             draws_left -= draws
             numbers = ep.normal(like, (draws, *shape)).numpy().reshape(draws, samples, -1)
             numbers = numbers[:, :, : share * coefficients].reshape(draws, samples, share, rows, columns, channels)

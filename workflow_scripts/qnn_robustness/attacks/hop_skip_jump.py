@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import eagerpy as ep
-import numpy as np
 from foolbox.attacks import HopSkipJumpAttack
-from foolbox.attacks.base import Attack
+from foolbox.attacks.base import Attack, get_criterion
+from foolbox.criteria import Criterion
 from foolbox.devutils import atleast_kd, flatten
+from foolbox.models import Model
 
+from qnn_robustness.attacks.crafting.array_model import rounds_at_once
 from qnn_robustness.attacks.crafting.blended_noise import BlendedNoise
 
 ACCESS = "decision"
@@ -32,6 +35,12 @@ class HopSkipJump(HopSkipJumpAttack):
         super().__init__(**arguments)
         self.smallest_probe = smallest_probe
 
+    def run(self, model: Model, inputs: Any, criterion: Any, *, starting_points: Any = None, **options: Any) -> Any:
+        if starting_points is None:
+            starting_points = self.init_attack.run(model, inputs, criterion)
+        tiled = _Tiled(get_criterion(criterion), len(inputs))
+        return super().run(model, inputs, tiled, starting_points=starting_points, **options)
+
     def approximate_gradients(
         self,
         is_adversarial: Callable[[ep.Tensor], ep.Tensor],
@@ -40,17 +49,26 @@ class HopSkipJump(HopSkipJumpAttack):
         delta: ep.Tensor,
     ) -> ep.Tensor:
         """Return the Monte Carlo estimate of equation 9 with the baseline of equation 16, each of length one."""
-        shape = (steps, *x_advs.shape)
-        probes = ep.normal(x_advs, shape) if self.constraint == "l2" else ep.uniform(x_advs, shape, -1.0, 1.0)
-        probes = probes / atleast_kd(ep.norms.l2(flatten(probes, keep=2), axis=-1), probes.ndim)
-        perturbed = ep.clip(x_advs + atleast_kd(delta, x_advs.ndim) * probes, 0, 1)
-        probes = (perturbed - x_advs) / atleast_kd(delta, x_advs.ndim)
-        signs = ep.stack([ep.where(is_adversarial(step), 1.0, -1.0) for step in perturbed], axis=0)
-        mean = ep.mean(signs, axis=0)
-        weights = ep.where(ep.abs(mean) == 1, signs, signs - mean)
-        gradients = ep.mean(atleast_kd(weights, probes.ndim) * probes, axis=0)
-        lengths = ep.norms.l2(flatten(gradients), axis=-1)
-        return gradients / (atleast_kd(lengths, gradients.ndim) + 1e-12)
+        weighted = plain = ep.zeros_like(x_advs)
+        balance = ep.zeros(x_advs, len(x_advs))
+        lengths, at_once = atleast_kd(delta, x_advs.ndim), rounds_at_once(x_advs.shape)
+        for start in range(0, steps, at_once):
+            perturbed = ep.clip(x_advs + lengths * self._directions(x_advs, min(at_once, steps - start)), 0, 1)
+            adversarial = is_adversarial(perturbed.reshape((-1, *x_advs.shape[1:])))
+            signs = 2 * adversarial.reshape(perturbed.shape[:2]).astype(x_advs.dtype) - 1
+            # one after the other, so that sums do not depend on how many go into one call
+            for sign, probe in zip(signs, (perturbed - x_advs) / lengths, strict=True):
+                weighted = weighted + atleast_kd(sign, probe.ndim) * probe
+                plain, balance = plain + probe, balance + sign
+        baseline = ep.where(ep.abs(balance) == steps, 0 * balance, balance / steps)
+        gradients = weighted - atleast_kd(baseline, plain.ndim) * plain
+        return gradients / (atleast_kd(ep.norms.l2(flatten(gradients), axis=-1), gradients.ndim) + 1e-12)
+
+    def _directions(self, like: ep.Tensor, count: int) -> ep.Tensor:
+        """Return random directions of length one, [count, N, ...] for points [N, ...]."""
+        shape = (count, *like.shape)
+        drawn = ep.normal(like, shape) if self.constraint == "l2" else ep.uniform(like, shape, -1.0, 1.0)
+        return drawn / atleast_kd(ep.norms.l2(flatten(drawn, keep=2), axis=-1), drawn.ndim)
 
     def _binary_search(
         self, is_adversarial: Callable[[ep.Tensor], ep.Tensor], originals: ep.Tensor, perturbed: ep.Tensor
@@ -69,8 +87,23 @@ class HopSkipJump(HopSkipJumpAttack):
         return self._project(originals, perturbed, highs)
 
     def select_delta(self, originals: ep.Tensor, distances: ep.Tensor, step: int) -> ep.Tensor:
-        size = int(np.prod(originals.shape[1:]))
-        return ep.maximum(super().select_delta(originals, distances, step), self.smallest_probe * np.sqrt(size))
+        least = self.smallest_probe * math.sqrt(math.prod(originals.shape[1:]))
+        # Foolbox multiplies by scalars of double precision, which arrays would all take over
+        return ep.maximum(super().select_delta(originals, distances, step).astype(originals.dtype), least)
+
+
+class _Tiled(Criterion):
+    """A criterion for `samples` inputs, asked about several rounds [R * N] of them in one call."""
+
+    def __init__(self, criterion: Criterion, samples: int):
+        self.criterion, self.samples = criterion, samples
+
+    def __repr__(self) -> str:
+        return repr(self.criterion)
+
+    def __call__(self, perturbed: ep.Tensor, outputs: ep.Tensor) -> ep.Tensor:
+        parts = [slice(start, start + self.samples) for start in range(0, len(outputs), self.samples)]
+        return ep.concatenate([self.criterion(perturbed[part], outputs[part]) for part in parts], axis=0)
 
 
 def build(

@@ -254,7 +254,7 @@ class ZOO(ArrayAttack):
         Two queries a coordinate, 2 B a sample, coordinate by coordinate however many go into one call: so a budget of
         queries ends at the same one in every batch.
         """
-        at_once = rounds_at_once(2 * len(clean))
+        at_once = rounds_at_once((2 * len(clean), *clean.shape[1:]))
         parts = []
         for start in range(0, coordinates.shape[1], at_once):
             chosen = coordinates[:, start : start + at_once].T

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import eagerpy as ep
 import numpy as np
 from foolbox.models import Model
 
-ROWS = 2048  # inputs in one call when a sample asks several at once: enough to be fast, small in memory
+# Inputs in one call when a sample asks several at once, and values of all of them: enough to be fast, small in memory.
+ROWS, VALUES = 2048, 2**24
 
 
 class ArrayModel:
@@ -41,6 +43,6 @@ class ArrayModel:
         return ep.value_and_grad(loss, ep.from_numpy(self.like, logits))[1].numpy()
 
 
-def rounds_at_once(samples: int) -> int:
-    """Return how many inputs for each of a number of samples go into one call."""
-    return max(1, ROWS // max(1, samples))
+def rounds_at_once(shape: Sequence[int]) -> int:
+    """Return how many inputs for each of the samples, together of `shape` [N, ...], go into one call."""
+    return max(1, min(ROWS // max(1, shape[0]), VALUES // max(1, math.prod(shape))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import foolbox
 import numpy as np
@@ -27,7 +28,6 @@ class Differentiable(foolbox.TensorFlowModel):
         signature = [tf.TensorSpec((None, *shape), tf.float32)]
         self._weights: Weights | None = None
 
-        @tf.function(input_signature=signature)
         def slope(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(inputs)
@@ -36,8 +36,12 @@ class Differentiable(foolbox.TensorFlowModel):
             weights = tf.ensure_shape(weights, outputs.shape)
             return outputs, tape.gradient(outputs, inputs, output_gradients=weights)
 
-        self._slope = slope
-        super().__init__(tf.function(logits, input_signature=signature), BOUNDS)
+        self._function = tf.function(slope, input_signature=signature)
+        super().__init__(tf.function(logits, input_signature=signature).get_concrete_function(), BOUNDS)
+
+    @cached_property
+    def _slope(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        return self._function.get_concrete_function()
 
     def slope(self, inputs: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
         """Return logits [N, K] and the gradient of sum(weights(logits) * logits), float32 like `inputs`.
