@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import precision_of, read_graph
@@ -66,7 +67,7 @@ def _keras(path: Path) -> Description:
             if isinstance(record.get("config"), dict)
         ]
         shapes = [config.get("batch_shape") or config.get("batch_input_shape") for _, config in records]
-        shape = next(tuple(shape[1:]) for shape in shapes if shape)
+        shape = _of_one_sample(path, next(shape for shape in shapes if shape))
         activations = [
             "softmax" if name == "Softmax" else str(config["activation"])
             for name, config in records
@@ -79,4 +80,13 @@ def _keras(path: Path) -> Description:
     except Exception as error:  # h5py and zipfile raise whatever they stumble over
         raise UserError(f"{path}: not a readable Keras file ({type(error).__name__}: {error})") from error
     softmax = bool(activations) and activations[-1] == "softmax"
-    return Description("float32", tuple(size or 0 for size in shape), None, softmax, None)
+    return Description("float32", shape, None, softmax, None)
+
+
+def _of_one_sample(path: Path, shape: Any) -> tuple[int, ...]:
+    """Return a shape in a Keras file without the number of samples; 0 is any size."""
+    if not isinstance(shape, list) or not all(size is None or type(size) is int for size in shape):
+        raise UserError(
+            f"{path}: says that it takes inputs of shape {str(shape)[:80]}; expected numbers such as [None, 32, 32, 3]"
+        )
+    return tuple(size or 0 for size in shape[1:])

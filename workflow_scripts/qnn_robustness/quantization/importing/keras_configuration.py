@@ -33,6 +33,8 @@ def read_configuration(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
             raise UserError(f"{path}: would take more than {MAX_BYTES:,} bytes unpacked")
+        if "config.json" not in archive.namelist():
+            raise UserError(f"{path}: is an archive without config.json; give a .tflite, .keras or .h5 file")
         return json.loads(archive.read("config.json"))
 
 
