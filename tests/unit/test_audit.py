@@ -115,6 +115,48 @@ def test_too_few_images_are_one_line(network: str, folder: Path) -> None:
         audit(network, str(folder))
 
 
+def beside(folder: Path) -> str:
+    (folder / "0.png").touch()
+    return r"image '0\.png' lies beside the class folders; move it into one or remove it"
+
+
+def deeper(folder: Path) -> str:
+    (folder / "dark/more").mkdir()
+    (folder / "dark/more/0.png").touch()
+    return r"member 'dark/more' is too deep; expected \[split folder\]/<class>/<file>"
+
+
+def other_file(folder: Path) -> str:
+    (folder / "dark/list.txt").touch()
+    return r"member 'dark/list\.txt' is no png, jpg, jpeg, bmp file"
+
+
+def link(folder: Path) -> str:
+    (folder / "dark/link.png").symlink_to(folder / "light/0.png")
+    return r"member 'dark/link\.png' is a link; copy what it points to"
+
+
+def empty(folder: Path) -> str:
+    for path in (folder / "light").iterdir():
+        path.rename(folder / "dark" / f"light{path.name}")
+    return r"class folder 'light' is empty or missing; add images to it or remove the class"
+
+
+def nested(folder: Path) -> str:
+    for name in ("dark", "light"):
+        (folder / name).rename(folder.parent / name)
+        (folder / name).mkdir()
+        (folder.parent / name).rename(folder / name / "test")
+    return r"its class folders, dark, light, hold no images \(png, jpg, jpeg, bmp\) or clips \(wav\)"
+
+
+@pytest.mark.parametrize("spoil", [beside, deeper, other_file, link, empty, nested])
+def test_folders_that_cannot_be_read_are_refused_before_anything_is_run(network: str, folder: Path, spoil) -> None:
+    message = spoil(folder)
+    with pytest.raises(UserError, match=rf"images: {message}"):
+        audit(network, str(folder))
+
+
 def test_options_win_over_what_is_found(network: str, folder: Path) -> None:
     scaling = {"range": "0..1", "mean": "0.5,0.4,0.3", "deviation": "0.2", "order": "bgr"}
     overlay = audit(network, str(folder), scaling, "light, dark")

@@ -254,7 +254,11 @@ def test_mutated_files_are_refused_in_one_line_or_still_run(tmp_path: Path, dama
 
 @pytest.mark.parametrize(
     ("command", "message"),
-    [("kill -SEGV $$", r"crashes the TFLite interpreter \(SIGSEGV\)"), ("sleep 60", r"does not answer within 1 s")],
+    [
+        ("kill -SEGV $$", r"crashes the TFLite interpreter \(SIGSEGV\)"),
+        ("sleep 60", r"does not answer within 1 s"),
+        ("printf 'no tensor \\377' >&2; exit 1", r"given\.tflite: no tensor \ufffd$"),
+    ],
 )
 def test_a_crash_of_the_interpreter_is_one_line(network, tmp_path, monkeypatch, command, message) -> None:
     interpreter = tmp_path / "python"

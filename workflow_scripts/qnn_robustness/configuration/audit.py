@@ -71,9 +71,9 @@ def audit(
     images, clips = _count(folders, image_folder.EXTENSIONS), _count(folders, (CLIP,))
     samples, of_sound = images or clips, not images
     if not samples:
-        raise UserError(
-            f"{data}: its class folders hold no images ({', '.join(image_folder.EXTENSIONS)}) or clips ({CLIP})"
-        )
+        extensions = ", ".join(image_folder.EXTENSIONS)
+        named = ", ".join([*folders][:12])
+        raise UserError(f"{data}: its class folders, {named}, hold no images ({extensions}) or clips ({CLIP})")
     if samples < FEWEST_SAMPLES:
         raise UserError(f"{data}: its class folders hold {samples} samples; expected {FEWEST_SAMPLES} or more")
     if of_sound:
@@ -106,6 +106,7 @@ def audit(
     if of_sound:
         _on_clips(overlay)
     else:
+        image_folder.listed(Path(data), {**dataset, "split_folders": {"test": image_folder.WHOLE}})
         entry["input"] = _input(model, scaling, described.span)
     if described.precision != "float32" and lacking_operator(model):
         _without_gradients(overlay, name)

@@ -45,14 +45,15 @@ def in_own_process(path: str | Path, module: str, *arguments: str, what: str, se
     command = [sys.executable, "-m", module, str(path), *arguments]
     environment = {**os.environ, "PYTHONPATH": LIBRARY, "OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         raise UserError(f"{path}: does not answer within {seconds} s; convert the model again") from None
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise UserError(f"{path}: crashes {what} ({name}): damaged, or not made by TensorFlow")
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        # the interpreter writes names as they are in the file
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"status {done.returncode}"]
         reason = lines[-1].removeprefix("error: ").removeprefix(f"{path}: ")
         raise UserError(f"{path}: {reason}")
 

@@ -59,18 +59,27 @@ def read(archive: Path | None, dataset: dict[str, Any]) -> Source:
     8-bit image of a known type.
     """
     height, width, mode = _target(dataset["image_shape"])
-    split_folders = _split_folders(dataset.get("split_folders"))
-    class_folders = _class_folders(archive, list_members(archive), split_folders)
-    classes = _classes(archive, dataset.get("classes"), class_folders, split_folders)
-    files = sorted((file for files in class_folders.values() for file in files), key=lambda file: file.order)
+    files, classes = listed(archive, dataset)
     samples = _decode_all(archive, files, height, width, mode)
     labels = np.array([classes.index(file.class_name) for file in files], dtype=np.int64)
     extensions = np.array([file.extension for file in files], dtype=object)
     pools = {}
-    for pool in split_folders.values():
+    for pool in _split_folders(dataset.get("split_folders")).values():
         rows = np.flatnonzero([file.pool == pool for file in files])
         pools[pool] = Pool(samples[rows], labels[rows], extensions[rows])
     return Source(classes, pools)
+
+
+def listed(archive: Path, dataset: dict[str, Any]) -> tuple[list[_File], list[str]]:
+    """Return the images of an archive in canonical order, before they are read, and the classes.
+
+    Raises UserError for what `read` refuses in folders and names.
+    """
+    split_folders = _split_folders(dataset.get("split_folders"))
+    class_folders = _class_folders(archive, list_members(archive), split_folders)
+    classes = _classes(archive, dataset.get("classes"), class_folders, split_folders)
+    files = (file for files in class_folders.values() for file in files)
+    return sorted(files, key=lambda file: file.order), classes
 
 
 def _target(shape: list[int]) -> tuple[int, int, str]:
