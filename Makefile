@@ -51,7 +51,7 @@ quickstart: environment
 
 audit: $(if $(and $(MODEL),$(DATA)),environment)
 	$(if $(and $(MODEL),$(DATA)),,$(error MODEL=network.tflite and DATA=folder of class folders are needed))
-	@.venv/bin/python workflow_scripts/audit_model.py "$(MODEL)" "$(DATA)" \
+	@.venv/bin/python workflow_scripts/audit_model.py '$(subst ','\'',$(MODEL))' '$(subst ','\'',$(DATA))' \
 		$(foreach option,RANGE MEAN DEVIATION ORDER LABELS,\
 			$(if $($(option)),'--$(shell echo $(option) | tr A-Z a-z)=$(subst ','\'',$($(option)))'))
 

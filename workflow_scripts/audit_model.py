@@ -9,6 +9,8 @@ config/audit.yaml, and prints the headline and the page with the report.
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
         notes.append(f"black is {black:g} and white {white:g}{then}; RANGE=... says otherwise")
     for note in notes:
         print(f"{name}: {note}")
-    print(" ".join(command), flush=True)
+    print(shlex.join(command), flush=True)
     status = subprocess.run([sys.executable, "-m", *command]).returncode
     if status == 0:
         results = folder / "results"
@@ -64,14 +66,15 @@ def main(arguments: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="a .tflite, .keras or .h5 file, or the folder of a SavedModel")
-    parser.add_argument("data", help="folder with a folder of images for each class")
+    path = {"type": os.path.expanduser}  # make gives `~` on as it is
+    parser.add_argument("model", **path, help="a .tflite, .keras or .h5 file, or the folder of a SavedModel")
+    parser.add_argument("data", **path, help="folder with a folder of images for each class")
     parser.add_argument("--range", help="values of black and white that the network takes, such as 0..255")
     parser.add_argument(
         "--mean", help="what is subtracted from these values: a number, or one for each channel (1,2,3)"
     )
     parser.add_argument("--deviation", help="what they are then divided by, likewise")
-    parser.add_argument("--order", choices=["rgb", "bgr"], help="order of the channels that the network takes")
+    parser.add_argument("--order", help="order of the channels that the network takes: rgb or bgr")
     parser.add_argument("--labels", help="class folders in the order of the outputs, separated by commas")
     parser.add_argument("--folder", type=Path, help="where to write configuration and results (default: audits/<name>)")
     parser.add_argument("--cores", type=int, default=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -38,10 +39,13 @@ class Clone:
         return path
 
     def plan(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.run("-n", "environment", *arguments)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess:
         path = f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}"
         environment = {key: value for key, value in os.environ.items() if key not in MAKE_SETS}
         return subprocess.run(
-            ["make", "-n", "environment", *arguments],
+            ["make", *arguments],
             cwd=self.root,
             env={**environment, "PATH": path},
             capture_output=True,
@@ -96,3 +100,13 @@ def test_the_environment_is_made_anew_only_when_it_is_not_that_of_the_lock(clone
     assert "-m venv" not in clone.plan().stdout
     (clone.root / ".venv" / "complete").unlink()  # as an interrupted installation leaves it
     assert "-m venv" in clone.plan().stdout
+
+
+def test_paths_and_options_of_an_audit_reach_it_as_they_are(clone: Clone) -> None:
+    clone.interpreter("python3", SUITABLE)
+    clone.installed()
+    (clone.root / "workflow_scripts").mkdir()
+    (clone.root / "workflow_scripts/audit_model.py").write_text("import json, sys; print(json.dumps(sys.argv[1:]))")
+    model, data, labels = '~/It\'s "mine" `id`;.tflite', "a  b\\c *", "don't,\u00fc"
+    done = clone.run("audit", f"MODEL={model}", f"DATA={data}", f"LABELS={labels}", "RANGE=-1..1")
+    assert json.loads(done.stdout) == [model, data, "--range=-1..1", f"--labels={labels}"], done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.scaling import InputScaling
 from qnn_robustness.configuration.points import INTEGER
 from qnn_robustness.data.formats import image_folder, speech_commands
 from qnn_robustness.data.formats.image_folder import is_clutter
@@ -43,6 +44,7 @@ FEWEST_SAMPLES = 5
 MOST_SAMPLES = 2000  # of a large folder as many are kept, stratified
 CALIBRATION = 100
 ABOVE_CHANCE = 0.1  # a network that is not better than chance by so much is fed wrongly
+ORDERS = ("rgb", "bgr")
 NUMBER = r"(-?[0-9]+(?:\.[0-9]+)?)"
 RANGE = re.compile(rf"{NUMBER}\.\.{NUMBER}")
 
@@ -107,7 +109,7 @@ def audit(
         _on_clips(overlay)
     else:
         image_folder.listed(Path(data), {**dataset, "split_folders": {"test": image_folder.WHOLE}})
-        entry["input"] = _input(model, scaling, described.span)
+        entry["input"] = _input(model, scaling, described.span, described.shape[-1])
     if described.precision != "float32" and lacking_operator(model):
         _without_gradients(overlay, name)
     return overlay
@@ -183,11 +185,12 @@ def _on_clips(overlay: dict[str, Any]) -> None:
     overlay["experiments"]["audit_white_box"]["attacks"] = ON_CLIPS
 
 
-def _input(model: str, scaling: Mapping[str, str], span: tuple[float, float] | None) -> dict[str, Any]:
+def _input(model: str, scaling: Mapping[str, str], span: tuple[float, float] | None, channels: int) -> dict[str, Any]:
     """Return the `input` of a model: what the options say, and the range that the file lets one guess."""
     entry: dict[str, Any] = {name: _numbers(name, scaling[name]) for name in ("mean", "deviation") if name in scaling}
     if "order" in scaling:
         entry["order"] = scaling["order"]
+    _check_scaling(scaling, entry, channels)
     if "range" in scaling:
         return {"range": _range(scaling["range"]), **entry}
     of_range = {name: entry[name] for name in ("mean", "deviation") if name in entry}
@@ -200,6 +203,17 @@ def _input(model: str, scaling: Mapping[str, str], span: tuple[float, float] | N
             "RANGE=black..white, MEAN=... and DEVIATION=... what it was trained on"
         )
     return {"range": list(nearest), **entry}
+
+
+def _check_scaling(scaling: Mapping[str, str], entry: Mapping[str, Any], channels: int) -> None:
+    """Raise UserError, naming the option, for a mean, a deviation or an order that no such image has."""
+    if entry.get("order", "rgb") not in ORDERS:
+        raise UserError(f"ORDER={entry['order']}: is no order of channels; write {' or '.join(ORDERS)}")
+    try:
+        InputScaling.declared({"range": (0, 1), "mean": None, "deviation": None, "order": "rgb", **entry}, channels)
+    except UserError as error:
+        name, reason = str(error).split(": ", 1)
+        raise UserError(f"{name.upper()}={scaling[name]}: {reason}") from None
 
 
 def _numbers(name: str, text: str) -> list[float]:
