@@ -157,6 +157,15 @@ def test_folders_that_cannot_be_read_are_refused_before_anything_is_run(network:
         audit(network, str(folder))
 
 
+def test_paths_that_snakemake_would_take_for_patterns_are_refused(network: str, folder: Path) -> None:
+    named = folder.rename(folder.parent / "now {b}")
+    with pytest.raises(UserError, match=r"^DATA: .*now \{b\}: has braces, which Snakemake takes for a wildcard"):
+        audit(network, str(named))
+    copy = Path(network).rename(Path(network).with_name("net{w}.tflite"))
+    with pytest.raises(UserError, match=r"^MODEL: .*net\{w\}\.tflite: has braces"):
+        audit(str(copy), str(folder))
+
+
 def test_options_win_over_what_is_found(network: str, folder: Path) -> None:
     scaling = {"range": "0..1", "mean": "0.5,0.4,0.3", "deviation": "0.2", "order": "bgr"}
     overlay = audit(network, str(folder), scaling, "light, dark")

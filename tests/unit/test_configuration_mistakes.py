@@ -544,6 +544,10 @@ MISTAKES = {
         change("datasets.digits.test_samples", 100),
         r"^experiments\.white_box\.attacks: 'pgd' wants 1000 samples, but 'digits' has 100; set",
     ),
+    "braces in a path": (
+        both(own_files("float32"), change("datasets.digits", {**FOLDER, "path": "of {model}"})),
+        r"^datasets\.digits\.path: of \{model\}: has braces, which Snakemake takes for a wildcard; rename it$",
+    ),
     "no archive": (
         change("datasets.digits", {"format": "image_folder", "image_shape": [8, 8, 1]}),
         r"^datasets\.digits: no archive; name one of the registry \(source\)",

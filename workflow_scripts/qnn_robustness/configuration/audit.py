@@ -12,6 +12,7 @@ import numpy as np
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.scaling import InputScaling
+from qnn_robustness.configuration.checks.files import check_braces
 from qnn_robustness.configuration.points import INTEGER
 from qnn_robustness.data.formats import image_folder, speech_commands
 from qnn_robustness.data.formats.image_folder import is_clutter
@@ -68,6 +69,8 @@ def audit(
 
     Raises UserError, with one line, for whatever does not fit.
     """
+    for place, path in (("MODEL", model), ("DATA", data)):
+        check_braces(place, str(Path(path).resolve()))
     described, scaling = describe(model), scaling or {}
     folders = _class_folders(Path(data), [label.strip() for label in labels.split(",")] if labels else None)
     images, clips = _count(folders, image_folder.EXTENSIONS), _count(folders, (CLIP,))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.points import unique
 from qnn_robustness.data.mirrors import MIRROR_VARIABLE, mirrors_from_environment, places
+
+WILDCARD = re.compile(r"\{.*\}", re.DOTALL)
 
 
 def check_files(configuration: Configuration) -> None:
@@ -17,12 +20,20 @@ def check_files(configuration: Configuration) -> None:
     """
     for key, file in configuration.imports().items():
         model, _, precision = key.split("/")
+        check_braces(f"models.{model}.files.{precision}", file)
         if not Path(file).exists():
             raise UserError(f"models.{model}.files.{precision}: {file}: no such file or folder")
     for name in _datasets(configuration):
         path = configuration.values["datasets"][name]["path"]
+        check_braces(f"datasets.{name}.path", path or "")
         if path is not None and not Path(path).is_dir():
             raise UserError(f"datasets.{name}.path: {path}: no such folder")
+
+
+def check_braces(place: str, path: str) -> None:
+    """Raise UserError for a path in which Snakemake would look for a wildcard, which it has no way to quote."""
+    if WILDCARD.search(path):
+        raise UserError(f"{place}: {path}: has braces, which Snakemake takes for a wildcard; rename it")
 
 
 def missing_archives(configuration: Configuration) -> list[str]:
