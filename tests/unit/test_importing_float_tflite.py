@@ -12,8 +12,10 @@ from converted_networks import NETWORKS, randomize
 from tflite_builder import Builder
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.flatbuffer import precision_of, read_graph
 from qnn_robustness.quantization.importing.description import describe
 from qnn_robustness.quantization.importing.float_tflite import rebuild
+from qnn_robustness.quantization.tflite_model import TFLiteModel
 
 
 def test_a_network_for_images_of_any_size_is_refused(tmp_path: Path) -> None:
@@ -90,12 +92,44 @@ def test_damage_is_one_line(tmp_path: Path) -> None:
         rebuild(tmp_path / "float.tflite")
 
 
-def test_integer_weights_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [False, True])
+def test_integer_weights_are_refused(tmp_path: Path, first: bool) -> None:
     """Such a file computes with activations quantized on the fly: no float32 network is the same function."""
     builder = Builder()
-    source, output = builder.tensor(np.float32, [1, 4]), builder.tensor(np.float32, [1, 2])
+    source, middle, output = (builder.tensor(np.float32, [1, size]) for size in (4, 4, 2))
+    if not first:  # the converter leaves the weights of small layers as they are
+        builder.operator("RELU", [source], [middle])
     weights = builder.constant(np.ones((2, 4), np.int8), 0.5)
-    builder.operator("FULLY_CONNECTED", [source, weights, -1], [output], "FullyConnectedOptions")
+    taken = source if first else middle
+    builder.operator("FULLY_CONNECTED", [taken, weights, -1], [output], "FullyConnectedOptions")
     path = builder.save(tmp_path / "hybrid.tflite", [source], [output])
-    with pytest.raises(UserError, match=r"has integer weights but computes in float32; quantize its activations"):
-        rebuild(path)
+    for refused in (rebuild, lambda path: precision_of(read_graph(path))):
+        with pytest.raises(UserError, match=r"has integer weights but computes in float32; quantize its activations"):
+            refused(path)
+
+
+def test_weights_in_float16_come_back(tmp_path: Path) -> None:
+    network = randomize(NETWORKS["mobile"]())
+    converter = tf.lite.TFLiteConverter.from_keras_model(network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    path = tmp_path / "float.tflite"
+    path.write_bytes(converter.convert())
+    assert {tensor.type for tensor in read_graph(path).tensors if tensor.data is not None} >= {"FLOAT16"}
+    samples = random_inputs(network.input_shape[1:])
+    expected = TFLiteModel(path, "reference").run(samples)
+    np.testing.assert_allclose(rebuild(path)(samples), expected, atol=1e-5 * np.abs(expected).max())
+    assert describe(path).precision == "float32"
+
+
+@pytest.mark.parametrize("scale", [0.5, [0.5, 2.0]])
+def test_integer_weights_that_are_turned_into_float32_come_back(tmp_path: Path, scale: float | list[float]) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.float32, [1, 4]), builder.tensor(np.float32, [1, 2])
+    codes, weights = np.arange(-4, 4).astype(np.int8).reshape(2, 4), builder.tensor(np.float32, [2, 4])
+    builder.operator("DEQUANTIZE", [builder.constant(codes, scale)], [weights])
+    builder.operator("FULLY_CONNECTED", [source, weights, -1], [output], "FullyConnectedOptions")
+    path = builder.save(tmp_path / "float.tflite", [source], [output])
+    samples = random_inputs((4,))
+    expected = samples @ (codes * np.reshape(scale, (-1, 1))).T
+    np.testing.assert_allclose(rebuild(path)(samples), expected, rtol=1e-5, atol=1e-5)

@@ -25,6 +25,7 @@ _ALIGNMENT = 16  # bytes, of the content of buffers (schema.fbs: force_align)
 _OPERATOR_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 _TYPE_NAMES = {code: name for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
 _NUMPY_TYPES = {
+    "FLOAT16": np.float16,
     "FLOAT32": np.float32,
     "UINT8": np.uint8,
     "INT8": np.int8,
@@ -183,12 +184,20 @@ def precision_of(graph: Graph) -> str:
     takers = [operator for operator in graph.operators if source in operator.inputs]
     if source.type in ("FLOAT32", "UINT8") and len(takers) == 1 and takers[0].name == "QUANTIZE":
         source = takers[0].outputs[0]
-    weights = {tensor.type for operator in takers for tensor in operator.inputs if tensor is not None} - {source.type}
-    if source.type == "FLOAT32" and "INT8" in weights:
-        raise UserError(f"{graph.path}: has integer weights but computes in float32; quantize its activations as well")
+    if source.type == "FLOAT32" and any(_is_hybrid(operator) for operator in graph.operators):
+        raise UserError(
+            f"{graph.path}: has integer weights but computes in float32; quantize its activations as well, or give the "
+            "float network that it was made from"
+        )
     if source.type not in ("INT8", "INT16", "FLOAT32"):
         raise UserError(f"{graph.path}: computes in {source.type}; expected INT8, INT16 or FLOAT32")
     return source.type.lower()
+
+
+def _is_hybrid(operator: Operator) -> bool:
+    """Return whether an operator takes integer weights to float32, quantizing its input by each sample's own range."""
+    types = {tensor.type for tensor in operator.inputs if tensor is not None}
+    return operator.name != "DEQUANTIZE" and operator.outputs[0].type == "FLOAT32" and bool(types & {"INT8", "INT4"})
 
 
 def _scaling(path: str, model: Any) -> InputScaling:

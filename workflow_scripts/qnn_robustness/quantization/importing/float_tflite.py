@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def rebuild(path: str | Path) -> keras.Model:
     Raises UserError, with one line, for a damaged file, an operator that is not rebuilt, or another result.
     """
     try_out(path, ["reference"])
-    network = _built(read_graph(path))
+    network = _built(_with_plain_constants(read_graph(path)))
     probes = np.random.default_rng(0).normal(size=(PROBES, *network.input_shape[1:])).astype(np.float32)
     expected = TFLiteModel(path, "reference").run(probes)
     error = np.abs(network(probes).numpy() - expected).max() / max(np.abs(expected).max(), 1e-30)
@@ -44,6 +45,29 @@ def rebuild(path: str | Path) -> keras.Model:
             f"{path}: the rebuilt network differs from the TFLite interpreter by {error:.2g}; give the .keras file"
         )
     return network
+
+
+def _with_plain_constants(graph: Graph) -> Graph:
+    """Return a graph without the operators that turn constants stored in fewer bits into float32."""
+    plain: dict[int, Tensor] = {}
+    operators = []
+    for operator in graph.operators:
+        inputs = tuple(tensor and plain.get(tensor.index, tensor) for tensor in operator.inputs)
+        if operator.name == "DEQUANTIZE" and inputs[0] is not None and inputs[0].data is not None:
+            target = operator.outputs[0]
+            plain[target.index] = replace(target, data=_dequantized(inputs[0]))
+        else:
+            operators.append(replace(operator, inputs=inputs))
+    return replace(graph, operators=tuple(operators))
+
+
+def _dequantized(tensor: Tensor) -> np.ndarray:
+    if not len(tensor.scales):  # float16
+        return tensor.data.astype(np.float32)
+    shape = [1] * tensor.data.ndim
+    shape[tensor.axis] = len(tensor.scales)
+    codes = tensor.data.astype(np.int64) - tensor.zero_points.reshape(shape)
+    return codes.astype(np.float32) * tensor.scales.reshape(shape)
 
 
 def _built(graph: Graph) -> keras.Model:
