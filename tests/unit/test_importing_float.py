@@ -298,6 +298,29 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, suffix: str) -> None:
     assert not Path(trace).exists()
 
 
+class Twice(keras.layers.Layer):
+    """A layer that Keras does not have."""
+
+    def call(self, inputs):
+        return 2 * inputs
+
+
+def twice(inputs):
+    """An activation that Keras does not have."""
+    return 2 * inputs
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize(("layer", "name"), [(Twice(), "Twice"), (keras.layers.Activation(twice), "twice")])
+def test_what_is_not_of_keras_is_named(tmp_path: Path, suffix: str, layer: keras.layers.Layer, name: str) -> None:
+    inputs = keras.Input(SHAPE)
+    keras.Model(inputs, keras.layers.Flatten()(layer(inputs))).save(tmp_path / f"own.{suffix}")
+    with pytest.raises(
+        UserError, match=rf"own\.{suffix}: has '{name}', which is not of Keras, .* give a SavedModel or"
+    ):
+        load_keras_file(tmp_path / f"own.{suffix}")
+
+
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 def test_damaged_files_end_in_one_line(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"given.{suffix}"

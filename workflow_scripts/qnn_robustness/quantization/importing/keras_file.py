@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.importing.keras_configuration import layers, read_configuration
 
+_UNKNOWN = re.compile(r"(?:Could not locate [\w ]+|Unknown [\w ]+:) '([^']+)'")  # in messages of Keras
 # Layers that hold code, or fetch a graph from elsewhere. Keras refuses them too; nothing is left to its version.
 REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 
@@ -47,6 +49,11 @@ def load_keras_file(path: str | Path) -> keras.Model:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # h5py, zipfile and Keras raise whatever they stumble over
+        if unknown := _UNKNOWN.search(str(error)):
+            raise UserError(
+                f"{path}: has '{unknown[1]}', which is not of Keras, and no file's code is run; give a SavedModel or a "
+                ".tflite file of the network"
+            ) from error
         reason = " ".join(str(error).split())[:400]
         raise UserError(f"{path}: not a loadable Keras network ({type(error).__name__}: {reason})") from error
     if not single:
