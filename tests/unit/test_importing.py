@@ -281,6 +281,16 @@ def test_a_network_that_the_kernels_refuse_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_kernels_that_lack_an_operator_are_named(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = (builder.tensor(np.int8, [1, 2], 0.1, 0) for _ in range(2))
+    builder.operator("ELU", [source], [output])
+    path = builder.save(tmp_path / "given.tflite", [source], [output])
+    trial.try_out(path, ["builtin", "xnnpack"])
+    with pytest.raises(UserError, match=r"given\.tflite: cannot be used with the reference kernels \(.*'ELU'"):
+        trial.try_out(path, ["builtin", "xnnpack", "reference"])
+
+
 def test_a_tensor_too_large_to_run_is_refused(tmp_path: Path) -> None:
     builder = Builder()
     source, output = builder.tensor(np.int8, [1, 4, 4, 3], 1, -128), builder.tensor(np.int8, [1, 2**15, 2**15], 1, 0)

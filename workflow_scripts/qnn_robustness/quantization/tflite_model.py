@@ -50,7 +50,7 @@ class TFLiteModel:
             (self._input,) = self._interpreter.get_input_details()
             (self._output,) = self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"{path}: not a usable TFLite model with one input and one output ({error})") from None
+            raise UserError(f"{path}: cannot be used with the {kernels} kernels ({error})") from None
         self.dtype = np.dtype(self._input["dtype"])
         self.input_shape = tuple(int(size) for size in self._input["shape"][1:])
         self.input_scale, self.input_zero_point = self._input["quantization"]
