@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import write_text  # noqa: E402
-from qnn_robustness.configuration.audit import audit, name_of, without_what_fails  # noqa: E402
+from qnn_robustness.configuration.audit import audit, kernel_sets, name_of, without_what_fails  # noqa: E402
 from qnn_robustness.quantization.importing.trial_conversion import convert_on_trial  # noqa: E402
 from qnn_robustness.quantization.integer_model.operators import lacking_operator  # noqa: E402
 
@@ -32,13 +32,16 @@ SCALING = ("range", "mean", "deviation", "order")
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the audit and return the exit status of the workflow."""
-    taken = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["models"]
+    beneath = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    taken = beneath["models"]
     scaling = {name: text for name in SCALING if (text := getattr(arguments, name))}
     overlay = audit(arguments.model, arguments.data, scaling, arguments.labels, taken)
     ((name, model),) = overlay["models"].items()
     notes = []
     if "float32" in model["files"]:
-        trial = convert_on_trial(arguments.model, model["output"])
+        kernels = kernel_sets(beneath, ROOT / "schemas/config.schema.yaml")
+        trial = convert_on_trial(arguments.model, overlay["datasets"]["images"]["classes"], kernels)
+        model["output"] = trial.output
         without_what_fails(overlay, trial.failed, trial.lacking)
         notes += [f"{precision} left out: {reason}" for precision, reason in trial.failed.items()]
         notes += [f"{precision} without gradients: {reason}" for precision, reason in trial.lacking.items()]

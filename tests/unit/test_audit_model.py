@@ -14,8 +14,11 @@ import pytest
 import yaml
 from PIL import Image
 from ready_configurations import loaded
+from test_audit import keras_file
 
 from qnn_robustness.configuration.documentation import ROOT
+from qnn_robustness.quantization.importing import trial_conversion
+from qnn_robustness.quantization.importing.trial_conversion import Trial
 
 SCRIPT = ROOT / "workflow_scripts/audit_model.py"
 RUN = subprocess.run
@@ -109,6 +112,26 @@ def test_the_home_folder_may_be_named(audit: Audit, network: Path, data: Path, m
     overlay = yaml.safe_load((audit.folder / "out/audit.yaml").read_text(encoding="utf-8"))
     assert overlay["models"]["it_s"]["files"] == {"int8": str(network)}
     assert overlay["datasets"]["images"]["path"] == str(data)
+
+
+def test_a_float_network_is_tried_first(
+    audit: Audit, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    path = keras_file(audit.folder / "own.keras", [4, 4, 3])
+    asked = []
+
+    def tried(*arguments: object) -> Trial:
+        asked.append(arguments)
+        return Trial("logits", {"int16": "no kernel"}, {"int8": "operator 1 (NEG)"})
+
+    monkeypatch.setattr(trial_conversion, "convert_on_trial", tried)
+    assert audit(path, data, "--folder", audit.folder / "out") == 0
+    assert asked == [(path, ["dark", "light"], {"int8": ["reference", "xnnpack"], "int16": ["reference"]})]
+    overlay = yaml.safe_load((audit.folder / "out/audit.yaml").read_text(encoding="utf-8"))
+    model = loaded("audit.yaml", overlay).model("own")
+    assert (model["output"], model["quantized_to"], model["integer_model"]) == ("logits", ["int8"], False)
+    notes = capsys.readouterr().out.splitlines()
+    assert notes[:2] == ["own: int16 left out: no kernel", "own: int8 without gradients: operator 1 (NEG)"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.scaling import InputScaling
 from qnn_robustness.configuration.checks.files import check_braces
 from qnn_robustness.configuration.points import INTEGER
+from qnn_robustness.configuration.schema import load_schema
 from qnn_robustness.data.formats import image_folder, speech_commands
 from qnn_robustness.data.formats.image_folder import is_clutter
 from qnn_robustness.quantization.importing.declaration import nearest_range, wrong_outputs
@@ -83,7 +84,7 @@ def audit(
         raise UserError(f"{data}: its class folders hold {samples} samples; expected {FEWEST_SAMPLES} or more")
     if of_sound:
         folders = _in_order_of_commands(data, folders, scaling, labels)
-    if described.outputs is not None and (reason := wrong_outputs(described.outputs, folders)):
+    if described.outputs is not None and (reason := wrong_outputs([described.outputs], folders)):
         raise UserError(f"{model}: {reason}; classes are the folders in {data}")
     calibration = min(CALIBRATION, samples // 3) if of_sound or described.precision == "float32" else 0
     kept = min(MOST_SAMPLES, samples - calibration)
@@ -133,6 +134,12 @@ def without_what_fails(overlay: dict[str, Any], failed: Collection[str], lacking
         own = {"sources": ["float32"], "attacks": [*attacks, "audit_fmn_l2"], "figures": figures}
         experiments["audit_white_box"] |= own
         experiments["audit_minimal"] |= {"attacks": ["audit_hop_skip_jump_l2"]}
+
+
+def kernel_sets(beneath: Mapping[str, Any], schema_path: Path) -> dict[str, list[str]]:
+    """Return the kernel sets on which a run evaluates each integer precision; `beneath` is config.yaml."""
+    known = load_schema(schema_path)["properties"]["kernels"]["properties"]
+    return {precision: beneath.get("kernels", {}).get(precision, part["default"]) for precision, part in known.items()}
 
 
 def name_of(model: str, taken: Collection[str] = ()) -> str:

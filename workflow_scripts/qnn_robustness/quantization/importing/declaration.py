@@ -76,11 +76,7 @@ class Declaration:
                 f"{self.place}: takes inputs of shape {list(input_shape)}, the data set has {list(self.shape)}; "
                 "set image_shape of the data set to that of the network"
             )
-        if len(output_shape) != 1:
-            raise UserError(
-                f"{self.place}: gives outputs of shape {list(output_shape)}; flatten them to one for each class"
-            )
-        if reason := wrong_outputs(output_shape[0], self.classes):
+        if reason := wrong_outputs(output_shape, self.classes):
             raise UserError(f"{self.place}: {reason}")
 
     def check_output(self, is_softmax: bool) -> None:
@@ -174,8 +170,11 @@ class Declaration:
         return [(scaling, text) for scaling, text in scalings if scaling != self.scaling]
 
 
-def wrong_outputs(outputs: int, classes: Collection[str]) -> str | None:
-    """Return what is wrong with a number of outputs for classes, and what would be right."""
+def wrong_outputs(shape: Sequence[int], classes: Collection[str]) -> str | None:
+    """Return what is wrong with outputs of a shape [K] for classes, and what would be right."""
+    if len(shape) != 1:
+        return f"gives outputs of shape {list(shape)}; flatten them to one for each class"
+    (outputs,) = shape
     if outputs == len(classes):
         return None
     if outputs == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,20 +16,26 @@ SECONDS = 600
 
 @dataclass(frozen=True)
 class Trial:
-    """By integer precision: why it cannot be made or run (`failed`), what the integer model lacks (`lacking`)."""
+    """What was found: `output` is `logits` or `softmax`.
 
+    By integer precision: why it cannot be made or run (`failed`), what the integer model lacks (`lacking`).
+    """
+
+    output: str
     failed: dict[str, str] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
 
 
-def convert_on_trial(path: str | Path, output: str) -> Trial:
+def convert_on_trial(path: str | Path, classes: Collection[str], kernels: Mapping[str, Sequence[str]]) -> Trial:
     """Quantize a float32 network, as its import would make it, to every integer precision, calibrated by noise.
 
-    `output` is `logits` or `softmax`. In a process of its own: TensorFlow and its messages stay there.
+    `kernels` are the kernel sets that each precision has to run on. In a process of its own: TensorFlow and its
+    messages stay there.
 
-    Raises UserError, with one line, for a file that holds no network.
+    Raises UserError, with one line, for a file that holds no network or has not one output for each class.
     """
+    wanted = json.dumps({"classes": [*classes], "kernels": {precision: [*sets] for precision, sets in kernels.items()}})
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "trial.json"
-        in_own_process(path, PROCESS, output, str(answer), what="the TFLite converter", seconds=SECONDS)
+        in_own_process(path, PROCESS, wanted, str(answer), what="the TFLite converter", seconds=SECONDS)
         return Trial(**json.loads(answer.read_text(encoding="utf-8")))

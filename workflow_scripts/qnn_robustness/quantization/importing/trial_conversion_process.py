@@ -11,8 +11,16 @@ import numpy as np
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.scaling import InputScaling
+from qnn_robustness.models.float_network import predict
 from qnn_robustness.quantization.convert import PRECISIONS, convert
-from qnn_robustness.quantization.importing.float_file import flat, load, with_logits, without_rescaling
+from qnn_robustness.quantization.importing.declaration import wrong_outputs
+from qnn_robustness.quantization.importing.float_file import (
+    are_probabilities,
+    flat,
+    load,
+    with_logits,
+    without_rescaling,
+)
 from qnn_robustness.quantization.importing.trial_conversion import Trial
 from qnn_robustness.quantization.integer_model.operators import lacking_operator
 from qnn_robustness.quantization.trial import try_out
@@ -20,16 +28,20 @@ from qnn_robustness.quantization.trial import try_out
 SAMPLES = 4  # that calibrate the trial: the operators of a file do not depend on their values
 
 
-def _convert(path: str, output: str, answer: str) -> None:
+def _convert(path: str, wanted: str, answer: str) -> None:
     """Write what came of quantizing a network to every precision; `answer` is a file in a folder of its own."""
-    network, _ = without_rescaling(with_logits(flat(load(path)), output), InputScaling())
-    noise = np.random.default_rng(0).uniform(size=(SAMPLES, *network.input_shape[1:])).astype(np.float32)
-    trial = Trial()
+    given, entry = flat(load(path)), json.loads(wanted)
+    if reason := wrong_outputs(given.output_shape[1:], entry["classes"]):
+        raise UserError(f"{path}: {reason}")
+    noise = np.random.default_rng(0).uniform(size=(SAMPLES, *given.input_shape[1:])).astype(np.float32)
+    output = "softmax" if are_probabilities(predict(given, noise)) else "logits"
+    network, _ = without_rescaling(with_logits(given, output), InputScaling())
+    trial = Trial(output)
     for precision in PRECISIONS:
         file = Path(answer).with_name(f"{precision}.tflite")
         try:
             file.write_bytes(convert(network, precision, noise, output))
-            try_out(file, ["reference"])  # the converter also makes what no kernel runs
+            try_out(file, entry["kernels"][precision])  # the converter also makes what no kernel runs
         except UserError as error:
             trial.failed[precision] = str(error).removeprefix(f"{file}: ")
             continue
