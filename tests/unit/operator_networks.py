@@ -14,8 +14,16 @@ _ACTIVATIONS = (0, 1, 3)  # NONE, RELU, RELU6
 LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX")
 OTHERS = ("ADD", "CONCATENATION", "MUL", "PAD", "QUANTIZE", "SOFTMAX", "SUB")
+MOVING = (
+    "EXPAND_DIMS",
+    "SLICE",
+    "SPLIT",
+    "STRIDED_SLICE",
+    "TILE",
+    "TRANSPOSE",
+)
 TABLES = ("HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "TANH")
-OPERATORS = (*LINEAR, *POOLS, *OTHERS, *TABLES)
+OPERATORS = (*LINEAR, *POOLS, *OTHERS, *MOVING, *TABLES)
 
 
 class OperatorNetwork:
@@ -243,6 +251,76 @@ class OperatorNetwork:
         shape = np.array([1, self.height, self.width, self.channels]) + pads.sum(1)
         output = self.builder.tensor(self.dtype, shape.tolist(), self.scale, self.zero_point)
         self.builder.operator("PAD", [self.input, self.builder.constant(pads)], [output], "PadOptions")
+        return output
+
+    def _moved(
+        self, name: str, constants: list[np.ndarray], shape: list[int], table: str | None, **options: object
+    ) -> int:
+        output = self.builder.tensor(self.dtype, shape, self.scale, self.zero_point)
+        inputs = [self.input, *(self.builder.constant(np.array(constant, np.int32)) for constant in constants)]
+        self.builder.operator(name, inputs, [output], table, **options)
+        return output
+
+    def _transpose(self) -> int:
+        order = [0, *self.draw(st.permutations([1, 2, 3]))]
+        shape = [self._shape()[axis] for axis in order]
+        return self._moved("TRANSPOSE", [order], shape, "TransposeOptions")
+
+    def _expand_dims(self) -> int:
+        axis = self.draw(st.integers(1, 4))
+        shape = np.expand_dims(np.empty(self._shape()), axis).shape
+        return self._moved("EXPAND_DIMS", [self.draw(st.sampled_from((axis, axis - 5)))], list(shape), None)
+
+    def _tile(self) -> int:
+        times = [1, *(self.draw(st.integers(1, 3)) for _ in range(3))]
+        return self._moved("TILE", [times], np.multiply(self._shape(), times).tolist(), None)
+
+    def _slice(self) -> int:
+        begin = [0, *(self.draw(st.integers(0, size - 1)) for size in self._shape()[1:])]
+        rest = [size - first for size, first in zip(self._shape(), begin, strict=True)]
+        sizes = [-1, *(self.draw(st.integers(1, size) | st.just(-1)) for size in rest[1:])]
+        shape = [size if size > 0 else left for size, left in zip(sizes, rest, strict=True)]
+        return self._moved("SLICE", [begin, sizes], shape, "SliceOptions")
+
+    def _strided_slice(self) -> int:
+        """Bounds of three axes or fewer; an axis of which nothing would be left is taken whole."""
+        begin, end, strides = [0], [0], [1]
+        masks, index = {"beginMask": self.draw(st.integers(0, 1)), "endMask": 1, "shrinkAxisMask": 0}, [slice(None)]
+        for axis, size in list(enumerate(self._shape()))[1 : self.draw(st.integers(2, 4))]:
+            first, last = (self.draw(st.integers(-size - 1, size + 1)) for _ in range(2))
+            stride = self.draw(st.sampled_from((1, 1, 2, -1, -2)))
+            if self.draw(st.booleans()):
+                masks["beginMask"] |= 1 << axis
+            if self.draw(st.booleans()) or not range(size)[self._bounds(masks, axis, first, last, stride)]:
+                masks["beginMask"] |= 1 << axis
+                masks["endMask"] |= 1 << axis
+            index.append(self._bounds(masks, axis, first, last, stride))
+            if self.draw(st.integers(0, 3)) == 0 and axis != 1:
+                first, stride, index[-1] = first % size, 1, 0 if masks["beginMask"] >> axis & 1 else first % size
+                masks["shrinkAxisMask"] |= 1 << axis
+            begin, end, strides = [*begin, first], [*end, last], [*strides, stride]
+        shape = list(np.empty(self._shape())[tuple(index)].shape)
+        return self._moved("STRIDED_SLICE", [begin, end, strides], shape, "StridedSliceOptions", **masks)
+
+    @staticmethod
+    def _bounds(masks: dict[str, int], axis: int, first: int, last: int, stride: int) -> slice:
+        free = [masks[name] >> axis & 1 for name in ("beginMask", "endMask")]
+        return slice(None if free[0] else first, None if free[1] else last, stride)
+
+    def _split(self) -> int:
+        """The parts side by side in the opposite order."""
+        axis, count = self.draw(st.integers(1, 3)), self.draw(st.integers(1, 3))
+        shape = self._shape()
+        shape[axis] *= count
+        wide, output = (self.builder.tensor(self.dtype, shape, self.scale, self.zero_point) for _ in range(2))
+        copies = [self.input] * count
+        self.builder.operator("CONCATENATION", copies, [wide], "ConcatenationOptions", axis=axis)
+        number = self.draw(st.sampled_from([n for n in range(1, shape[axis] + 1) if shape[axis] % n == 0]))
+        shape[axis] //= number
+        parts = [self.builder.tensor(self.dtype, shape, self.scale, self.zero_point) for _ in range(number)]
+        constant = self.builder.constant(np.array(self.draw(st.sampled_from((axis, axis - 4))), np.int32))
+        self.builder.operator("SPLIT", [constant, wide], parts, "SplitOptions", numSplits=number)
+        self.builder.operator("CONCATENATION", parts[::-1], [output], "ConcatenationOptions", axis=axis)
         return output
 
     def _quantize(self) -> int:

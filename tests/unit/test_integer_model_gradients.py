@@ -122,6 +122,60 @@ def test_gradient_of_pairs_is_that_of_real_numbers(precision, tmp_path):
         np.testing.assert_allclose(gradients[2 + channel], np.tile(np.eye(2)[channel], (2, 1)), rtol=1e-6)
 
 
+MOVING = [
+    ("EXPAND_DIMS", [[2]], None, {}, [1, 3, 1, 4, 2]),
+    ("SLICE", [[0, 1, 0, 0], [-1, 1, -1, 2]], "SliceOptions", {}, [1, 1, 4, 2]),
+    ("STRIDED_SLICE", [[0, 1], [0, 0], [1, -1]], "StridedSliceOptions", {"endMask": 3}, [1, 2, 4, 2]),
+    ("TILE", [[1, 1, 1, 2]], None, {}, [1, 3, 4, 4]),
+    ("TRANSPOSE", [[0, 3, 1, 2]], "TransposeOptions", {}, [1, 2, 3, 4]),
+]
+
+
+def _moving_network(path, name, constants, table, options, shape) -> str:
+    """An operator that moves values of an image of shape (3, 4, 2)."""
+    builder, size = Builder(), int(np.prod(shape))
+    source, moved = builder.tensor(np.int8, [1, 3, 4, 2], 1 / 64), builder.tensor(np.int8, shape, 1 / 64)
+    numbers = [builder.constant(np.array(constant, np.int32)) for constant in constants]
+    builder.operator(name, [source, *numbers], [moved], table, **options)
+    flat = builder.tensor(np.int8, [1, size], 1 / 64)
+    builder.operator("RESHAPE", [moved, builder.constant(np.array([-1, size], np.int32))], [flat])
+    return builder.save(path, [source], [flat])
+
+
+def _split_network(path) -> str:
+    """The second of three parts of an image of shape (3, 4, 2)."""
+    builder, shape = Builder(), [1, 1, 4, 2]
+    source, flat = builder.tensor(np.int8, [1, 3, 4, 2], 1 / 64), builder.tensor(np.int8, [1, 8], 1 / 64)
+    parts = [builder.tensor(np.int8, shape, 1 / 64) for _ in range(3)]
+    builder.operator("SPLIT", [builder.constant(np.array(1, np.int32)), source], parts, "SplitOptions", numSplits=3)
+    builder.operator("RESHAPE", [parts[1], builder.constant(np.array([-1, 8], np.int32))], [flat])
+    return builder.save(path, [source], [flat])
+
+
+def _check_gradient_where_values_come_from(path: str) -> None:
+    """All values of the input differ, so that each output says which one it is."""
+    model = IntegerModel.from_file(path)
+    x = (np.arange(24, dtype=np.float32)[::-1] / 64).reshape(1, 3, 4, 2)
+    places = 23 - np.round(model.logits(x)[0] * 64).astype(int)
+    np.testing.assert_array_equal(_gradients(model, x).reshape(-1, 24), np.eye(24)[places])
+
+
+@pytest.mark.parametrize(("name", "constants", "table", "options", "shape"), MOVING)
+def test_gradient_of_a_moved_value_is_that_of_where_it_came_from(name, constants, table, options, shape, tmp_path):
+    path = _moving_network(tmp_path / "moving.tflite", name, constants, table, options, shape)
+    _check_gradient_where_values_come_from(path)
+
+
+def test_each_part_of_a_split_is_an_activation_with_a_gradient(tmp_path):
+    path = _split_network(tmp_path / "split.tflite")
+    _check_gradient_where_values_come_from(path)
+    codes = np.arange(24, dtype=np.int8).reshape(1, 3, 4, 2)
+    activations = IntegerModel.from_file(path).activations(codes)
+    assert list(activations) == ["0 SPLIT", "0 SPLIT 1", "0 SPLIT 2", "1 RESHAPE"]
+    for row, name in enumerate(["0 SPLIT", "0 SPLIT 1", "0 SPLIT 2"]):
+        np.testing.assert_array_equal(activations[name], codes[:, row : row + 1])
+
+
 @pytest.mark.parametrize(
     ("name", "options", "derivative"),
     [

@@ -20,16 +20,68 @@ def test_unsupported_operator_is_named_with_its_position(tmp_path):
         IntegerModel.from_file(path)
 
 
-def test_a_slice_of_activations_is_named_and_not_taken_for_one_of_shapes(tmp_path):
+def test_an_operator_on_activations_is_named_and_not_taken_for_one_on_shapes(tmp_path):
     builder = Builder()
-    source, cut = builder.tensor(np.int8, [1, 4, 4, 1], 0.1), builder.tensor(np.int8, [1, 2, 4, 1], 0.1)
-    bounds = [builder.constant(np.array(values, np.int32)) for values in ([0, 1, 0, 0], [1, 3, 4, 1], [1, 1, 1, 1])]
-    builder.operator("STRIDED_SLICE", [source, *bounds], [cut], "StridedSliceOptions")
-    path = builder.save(tmp_path / "slice.tflite", [source], [cut])
-    with pytest.raises(UserError, match=r"operator 0 \(STRIDED_SLICE\): is not supported in this place"):
+    source, packed = builder.tensor(np.int8, [1, 4, 4, 1], 0.1), builder.tensor(np.int8, [1, 2, 4, 4, 1], 0.1)
+    builder.operator("PACK", [source, source], [packed], "PackOptions", valuesCount=2, axis=1)
+    path = builder.save(tmp_path / "pack.tflite", [source], [packed])
+    with pytest.raises(UserError, match=r"operator 0 \(PACK\): is not supported in this place"):
         IntegerModel.from_file(path)
-    with pytest.raises(UserError, match=r"operator 0 \(STRIDED_SLICE\): is not supported in this place"):
+    with pytest.raises(UserError, match=r"operator 0 \(PACK\): is not supported in this place"):
         operators.check_operators(read_graph(path))
+
+
+def _part(path: Path, name: str, constants: list[list[int]], scale: float = 0.1, **options: int) -> str:
+    """A part of an image of shape (4, 6, 2), which is said to have the shape (2, 6, 2)."""
+    builder, shape = Builder(), [1, 2, 6, 2]
+    source = builder.tensor(np.int8, [1, 4, 6, 2], 0.1)
+    numbers = [builder.constant(np.array(values, np.int32)) for values in constants]
+    if name == "SPLIT":
+        outputs = [builder.tensor(np.int8, shape, scale) for _ in range(options["numSplits"])]
+        builder.operator(name, [*numbers, source], outputs, "SplitOptions", **options)
+    else:
+        outputs = [builder.tensor(np.int8, shape, scale)]
+        table = "StridedSliceOptions" if name == "STRIDED_SLICE" else None
+        builder.operator(name, [source, *numbers], outputs, table, **options)
+    return builder.save(path, [source], outputs[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "constants", "options", "message"),
+    [
+        ("TRANSPOSE", [[1, 0, 2, 3]], {}, "moves the batch"),
+        ("TRANSPOSE", [[0, 1, 1, 3]], {}, r"has the order of axes \[0, 1, 1, 3\]"),
+        ("TRANSPOSE", [[0, 2, 1, 3]], {}, r"gives the shape \(6, 4, 2\); the file says \(2, 6, 2\)"),
+        ("TRANSPOSE", [], {}, "needs constant axes"),
+        ("TRANSPOSE", [[0, 1, 2, 3]], {"scale": 0.2}, "changes the scale, which its kernel ignores"),
+        ("EXPAND_DIMS", [[0]], {}, r"reshapes \(1, 4, 6, 2\) to \(1, 2, 6, 2\); only shapes that keep the batch"),
+        ("TILE", [[2, 1, 1, 1]], {}, "repeats the batch"),
+        ("TILE", [[1, 1, 1, 2**30]], {}, r"gives \(1, 4, 6, 2147483648\); the file says \(1, 2, 6, 2\)"),
+        ("TILE", [[1, 1, 1]], {}, r"has the multiples \[1, 1, 1\]"),
+        ("SPLIT", [[0]], {"numSplits": 1}, "splits axis 0; only axes after the batch work"),
+        ("SPLIT", [[4]], {"numSplits": 1}, "splits axis 4"),
+        ("SPLIT", [[1]], {"numSplits": 3}, "splits 4 into 3 parts"),
+        ("SLICE", [[0, 1, 0, 0], [1, 2, 6, 2]], {}, "cuts the batch"),
+        ("SLICE", [[0, 3, 0, 0], [-1, 2, 6, 2]], {}, r"has bounds beyond the shape \(1, 4, 6, 2\)"),
+        ("SLICE", [[0, 1, 0], [-1, 2, 6]], {}, "has bounds of another rank"),
+        ("STRIDED_SLICE", [[0, 1, 0, 0], [1, 3, 6, 2], [1] * 4], {}, "cuts the batch"),
+        ("STRIDED_SLICE", [[0, 1], [0, 3], [1]], {"endMask": 1}, "has bounds of another rank"),
+        ("STRIDED_SLICE", [[0, 1], [0, 3], [1, 0]], {"endMask": 1}, "has a stride of 0"),
+        ("STRIDED_SLICE", [[0, 1], [0, 3], [1, 1]], {"endMask": 1, "newAxisMask": 2}, "a new axis"),
+        (
+            "STRIDED_SLICE",
+            [[0, 4], [0, 3], [1, 1]],
+            {"endMask": 1, "shrinkAxisMask": 2},
+            "one of axis 1 where there is",
+        ),
+    ],
+)
+def test_parts_that_kernels_would_not_take_of_each_sample_are_refused(
+    name: str, constants: list, options: dict, message: str, tmp_path: Path
+) -> None:
+    path = _part(tmp_path / "part.tflite", name, constants, **options)
+    with pytest.raises(UserError, match=rf"operator 0 \({name}\): .*{message}"):
+        IntegerModel.from_file(path)
 
 
 def _conv(path: Path, shape: list[int], **changes: int) -> str:

@@ -67,6 +67,7 @@ NO_PRODUCTS = frozenset(
         "SUB",
         "SUM",
         "TANH",
+        "TILE",
         "TRANSPOSE",
         "UNPACK",
     ]

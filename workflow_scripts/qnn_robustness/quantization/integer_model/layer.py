@@ -46,15 +46,15 @@ class Context:
 
 
 class Layer(ABC):
-    """One operator. Subclasses are called with the centered inputs and return the centered output."""
+    """One output of an operator. Subclasses are called with the centered inputs and return the centered output."""
 
-    def __init__(self, operator: Operator, context: Context):
-        self.operator, self.context = operator, context
+    def __init__(self, operator: Operator, context: Context, place: int = 0):
+        self.operator, self.context, self.place = operator, context, place
         operands = self.operands(operator)
         context.expect(None not in operands, operator, "lacks an input")
         self.inputs = [tensor for tensor in operands if tensor.data is None]
         context.expect(bool(self.inputs), operator, "lacks an input that is an activation")
-        self.output = operator.outputs[0]
+        self.output = operator.outputs[place]
         for tensor in [*operands, self.output]:
             context.expect(
                 tensor.type in LIMITS and len(tensor.scales) == 1,
@@ -69,9 +69,21 @@ class Layer(ABC):
         )
         self.is_int8 = self.output.type == "INT8"
 
+    @classmethod
+    def layers(cls, operator: Operator, context: Context) -> list[Layer]:
+        """The layers of an operator: one for each output, which most operators have one of."""
+        return [cls(operator, context)]
+
+    @property
+    def name(self) -> str:
+        """Position and operator, such as `3 ADD`, with the place of a further output, such as `3 SPLIT 1`."""
+        place = f" {self.place}" if self.place else ""
+        return f"{self.operator.position} {self.operator.name}{place}"
+
     def expect_kept_codes(self) -> None:
-        """Raise UserError unless input and output have the same scale and zero point: the kernel ignores them."""
-        kept = all(t.scale == self.output.scale and t.zero_point == self.output.zero_point for t in self.inputs)
+        """Raise UserError unless operands and output have the same scale and zero point: the kernel ignores them."""
+        codes = self.output.scale, self.output.zero_point
+        kept = all((tensor.scale, tensor.zero_point) == codes for tensor in self.operands(self.operator))
         self.context.expect(kept, self.operator, "changes the scale, which its kernel ignores")
 
     @staticmethod
@@ -82,6 +94,17 @@ class Layer(ABC):
     @abstractmethod
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         """Return the centered output, float32 [N, ...], for centered `inputs`; `gate` shapes the gradient."""
+
+
+def constant_integers(operator: Operator, context: Context, place: int, what: str) -> list[int]:
+    """Return the numbers in a constant input of an operator. Raises UserError, which says `what` they are."""
+    tensor = operator.inputs[place] if place < len(operator.inputs) else None
+    context.expect(
+        tensor is not None and tensor.data is not None and tensor.data.size > 0 and tensor.type in ("INT32", "INT64"),
+        operator,
+        f"needs constant {what}",
+    )
+    return [int(number) for number in np.ravel(tensor.data)]
 
 
 def centered_limits(tensor: Tensor) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,17 @@ from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Lay
 from qnn_robustness.quantization.integer_model.linear import Conv2D, DepthwiseConv2D, FullyConnected
 from qnn_robustness.quantization.integer_model.moving import (
     Concatenation,
+    ExpandDims,
     Pad,
     Requantize,
     Reshape,
+    Tile,
+    Transpose,
     rounding_of_floats,
 )
 from qnn_robustness.quantization.integer_model.pairs import Mul
 from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax
+from qnn_robustness.quantization.integer_model.slicing import Slice, Split, StridedSlice
 from qnn_robustness.quantization.integer_model.softmax import Softmax
 from qnn_robustness.quantization.integer_model.tables import Table
 
@@ -36,6 +40,7 @@ LAYERS: dict[str, type[Layer]] = {
     "CONCATENATION": Concatenation,
     "CONV_2D": Conv2D,
     "DEPTHWISE_CONV_2D": DepthwiseConv2D,
+    "EXPAND_DIMS": ExpandDims,
     "FULLY_CONNECTED": FullyConnected,
     "HARD_SWISH": Table,
     "LEAKY_RELU": Table,
@@ -49,8 +54,13 @@ LAYERS: dict[str, type[Layer]] = {
     "RELU": Table,
     "RELU6": Table,
     "RESHAPE": Reshape,
+    "SLICE": Slice,
+    "SPLIT": Split,
+    "STRIDED_SLICE": StridedSlice,
     "SUB": Sub,
     "TANH": Table,
+    "TILE": Tile,
+    "TRANSPOSE": Transpose,
 }
 KERNELS = {"int8": ("reference", "builtin", "xnnpack"), "int16": ("reference", "builtin")}
 _X86 = ("x86_64", "amd64", "i386", "i686", "x86")
@@ -151,29 +161,32 @@ class IntegerModel:
         layers, values = [], {self._input.index: tf.zeros((1, *self._input.shape[1:]))}
         for operator in remaining:
             try:
-                layer = self._layer(operator)
-                for tensor in layer.inputs:
-                    reason = f"reads tensor {tensor.index} before it is written"
-                    self._context.expect(tensor.index in values, operator, reason)
-                value = layer(self._gate, *(values[tensor.index] for tensor in layer.inputs))
+                for layer in self._layers(operator):
+                    layers.append(layer)
+                    values[layer.output.index] = self._tried(layer, values)
             except UserError:
                 raise
             except Exception as error:  # NumPy and TensorFlow raise whatever they stumble over
                 reason = f"{type(error).__name__}: {error}"[:200]
                 raise self._context.refuse(operator, f"cannot be run ({reason})") from error
-            found, stated = tuple(value.shape[1:]), layer.output.shape[1:]
-            self._context.expect(found == stated, operator, f"gives the shape {found}; the file says {stated}")
-            layers.append(layer)
-            values[layer.output.index] = value
         if self._before_softmax.index not in values:
             raise UserError(f"{self.path}: no operator writes the output; convert the model again")
         return layers
 
-    def _layer(self, operator: Operator) -> Layer:
+    def _layers(self, operator: Operator) -> list[Layer]:
         if operator.name not in LAYERS:
             raise operators.unsupported(self.path, operator)
         operators.check_options(self.path, operator)
-        return LAYERS[operator.name](operator, self._context)
+        return LAYERS[operator.name].layers(operator, self._context)
+
+    def _tried(self, layer: Layer, values: Mapping[int, tf.Tensor]) -> tf.Tensor:
+        for tensor in layer.inputs:
+            reason = f"reads tensor {tensor.index} before it is written"
+            self._context.expect(tensor.index in values, layer.operator, reason)
+        value = layer(self._gate, *(values[tensor.index] for tensor in layer.inputs))
+        found, stated = tuple(value.shape[1:]), layer.output.shape[1:]
+        self._context.expect(found == stated, layer.operator, f"gives the shape {found}; the file says {stated}")
+        return value
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -212,14 +225,15 @@ class IntegerModel:
     def activations(self, q: Any) -> dict[str, np.ndarray]:
         """Return the integer output of each layer for codes [N, H, W, C], in order.
 
-        Keys are `position operator` of the file, such as `3 ADD`; the values are int8 or int16.
+        Keys are the names of the layers: `position operator` of the file, such as `3 ADD`, and for a further output of
+        the operator its place, such as `3 SPLIT 1`. The values are int8 or int16.
         """
         self._check_codes(q)
         values = self._all_activations(self._centered(q))
         result = {}
         for layer in self.layers:
             codes = values[layer.output.index].numpy() + layer.output.zero_point
-            result[f"{layer.operator.position} {layer.operator.name}"] = codes.astype(layer.output.type.lower())
+            result[layer.name] = codes.astype(layer.output.type.lower())
         if self._softmax:
             logits = values[self._logits.index].numpy().astype(np.int64) + self._logits.zero_point
             name = f"{self._softmax.operator.position} SOFTMAX"

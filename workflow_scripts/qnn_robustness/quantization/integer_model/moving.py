@@ -1,4 +1,7 @@
-"""Operators that move or rescale codes: CONCATENATION, PAD, RESHAPE, and QUANTIZE from integers or from float32."""
+"""Operators that move or rescale codes.
+
+CONCATENATION, EXPAND_DIMS, PAD, RESHAPE, TILE, TRANSPOSE, and QUANTIZE from integers or from float32.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import tensorflow as tf
 from qnn_robustness.quantization.flatbuffer import Operator, Tensor
 from qnn_robustness.quantization.integer_model import arithmetic
 from qnn_robustness.quantization.integer_model.estimators import Gate, rounded_and_clipped
-from qnn_robustness.quantization.integer_model.layer import Context, Layer, centered_limits
+from qnn_robustness.quantization.integer_model.layer import Context, Layer, centered_limits, constant_integers
 from qnn_robustness.quantization.tflite_model import VECTOR_FLOAT32, VECTOR_INT8, requantized_by_xnnpack
 
 
@@ -67,15 +70,64 @@ class Reshape(Layer):
             operator,
             f"reshapes {source} to {target}; only shapes that keep the batch dimension work",
         )
-        sizes = operator.inputs[1].data if len(operator.inputs) > 1 and operator.inputs[1] is not None else None
-        given = target if sizes is None else tuple(int(size) for size in np.ravel(sizes))
+        given = self._sizes()
         filled = tuple(known if size == -1 else size for size, known in zip(given[1:], target[1:], strict=False))
         context.expect(
             len(given) == len(target) and filled == target[1:], operator, f"gives {given}; the file says {target}"
         )
 
+    def _sizes(self) -> tuple[int, ...]:
+        """The shape that the kernel makes, as far as the file says it."""
+        inputs = self.operator.inputs
+        sizes = inputs[1].data if len(inputs) > 1 and inputs[1] is not None else None
+        return self.output.shape if sizes is None else tuple(int(size) for size in np.ravel(sizes))
+
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         return tf.reshape(values[0], [-1, *self.output.shape[1:]])
+
+
+class ExpandDims(Reshape):
+    """`ExpandDims`: an axis of size 1 more."""
+
+    def _sizes(self) -> tuple[int, ...]:
+        axis, rank = constant_integers(self.operator, self.context, 1, "axis")[0], len(self.inputs[0].shape)
+        self.context.expect(-rank - 1 <= axis <= rank, self.operator, f"has no place for axis {axis}")
+        sizes = list(self.inputs[0].shape)
+        sizes.insert(axis + rank + 1 if axis < 0 else axis, 1)
+        return tuple(sizes)
+
+
+class Tile(Layer):
+    """`Tile`: each sample repeated along its axes."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        self.expect_kept_codes()
+        self.times = constant_integers(operator, context, 1, "multiples")
+        fits = len(self.times) == len(self.inputs[0].shape) and min(self.times) > 0
+        context.expect(fits, operator, f"has the multiples {self.times}")
+        context.expect(self.times[0] == 1, operator, "repeats the batch")
+        tiled = tuple(np.multiply(self.inputs[0].shape, self.times).tolist())
+        context.expect(tiled == self.output.shape, operator, f"gives {tiled}; the file says {self.output.shape}")
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.tile(values[0], self.times)
+
+
+class Transpose(Layer):
+    """`Transpose` of all axes but the batch."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        self.expect_kept_codes()
+        order = constant_integers(operator, context, 1, "axes")
+        axes = list(range(len(self.inputs[0].shape)))
+        context.expect(sorted(order) == axes, operator, f"has the order of axes {order}")
+        context.expect(order[0] == 0, operator, "moves the batch")
+        self.order = order
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(values[0], self.order)
 
 
 class Requantize(Layer):

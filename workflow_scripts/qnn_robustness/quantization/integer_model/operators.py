@@ -14,6 +14,7 @@ LAYERS = (
     "CONCATENATION",
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
+    "EXPAND_DIMS",
     "FULLY_CONNECTED",
     "HARD_SWISH",
     "LEAKY_RELU",
@@ -27,8 +28,13 @@ LAYERS = (
     "RELU",
     "RELU6",
     "RESHAPE",
+    "SLICE",
+    "SPLIT",
+    "STRIDED_SLICE",
     "SUB",
     "TANH",
+    "TILE",
+    "TRANSPOSE",
 )
 SHAPE = ("SHAPE", "STRIDED_SLICE", "PACK")
 BORDER = ("QUANTIZE", "DEQUANTIZE", "SOFTMAX")
@@ -51,7 +57,7 @@ def unsupported(path: str, operator: Operator) -> UserError:
 def check_operators(graph: Graph) -> None:
     """Raise UserError for the first operator that the integer model has in no place, or not with its options."""
     for operator in graph.operators:
-        if operator.name not in SUPPORTED or (operator.name in SHAPE and not on_shapes(operator)):
+        if operator.name not in (*LAYERS, *BORDER) and not on_shapes(operator):
             raise unsupported(graph.path, operator)
         check_options(graph.path, operator)
 

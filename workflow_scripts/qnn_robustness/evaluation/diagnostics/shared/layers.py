@@ -17,14 +17,15 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import Graph, Operator, read_graph
+from qnn_robustness.quantization.integer_model.operators import on_shapes
 
-LEFT_OUT = ("QUANTIZE", "DEQUANTIZE", "SHAPE", "STRIDED_SLICE", "PACK", "SOFTMAX")
+LEFT_OUT = ("QUANTIZE", "DEQUANTIZE", "SOFTMAX")
 BATCH = 64
 
 
 def layers_of(graph: Graph) -> list[Operator]:
     """Return the operators that have a counterpart on the other precision."""
-    return [operator for operator in graph.operators if operator.name not in LEFT_OUT]
+    return [operator for operator in graph.operators if operator.name not in LEFT_OUT and not on_shapes(operator)]
 
 
 def layer_names(graph: Graph) -> dict[str, Operator]:

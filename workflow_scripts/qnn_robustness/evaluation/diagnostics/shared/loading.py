@@ -78,9 +78,9 @@ def _arrays(model: Model) -> ArrayModel:
 def _integer_activations(model: IntegerModel, inputs: np.ndarray, layers: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Return the real values of each layer, by the names that `layers` gives to positions of operators."""
     codes = model.activations(model.quantize(inputs))
-    by_position = {int(name.split()[0]): values for name, values in codes.items()}
-    tensors = {layer.operator.position: layer.output for layer in model.layers}
+    first = {layer.operator.position: layer for layer in model.layers if layer.place == 0}
+    chosen = {name: first[position] for name, position in layers.items()}
     return {
-        name: (by_position[position].astype(np.float32) - tensors[position].zero_point) * tensors[position].scale
-        for name, position in layers.items()
+        name: (codes[layer.name].astype(np.float32) - layer.output.zero_point) * layer.output.scale
+        for name, layer in chosen.items()
     }
