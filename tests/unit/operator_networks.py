@@ -16,6 +16,8 @@ POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX")
 OTHERS = ("ADD", "CONCATENATION", "MUL", "PAD", "QUANTIZE", "SOFTMAX", "SUB")
 MOVING = (
     "EXPAND_DIMS",
+    "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR",
     "SLICE",
     "SPLIT",
     "STRIDED_SLICE",
@@ -265,6 +267,18 @@ class OperatorNetwork:
         order = [0, *self.draw(st.permutations([1, 2, 3]))]
         shape = [self._shape()[axis] for axis in order]
         return self._moved("TRANSPOSE", [order], shape, "TransposeOptions")
+
+    def _resize_bilinear(self) -> int:
+        return self._resized("RESIZE_BILINEAR", "ResizeBilinearOptions")
+
+    def _resize_nearest_neighbor(self) -> int:
+        return self._resized("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions")
+
+    def _resized(self, name: str, table: str) -> int:
+        size = [self.draw(st.integers(1, 13) | st.just(2 * n)) for n in (self.height, self.width)]
+        align, half = self.draw(st.sampled_from(((False, False), (True, False), (False, True))))
+        shape = [1, *size, self.channels]
+        return self._moved(name, [size], shape, table, alignCorners=align, halfPixelCenters=half)
 
     def _expand_dims(self) -> int:
         axis = self.draw(st.integers(1, 4))

@@ -176,6 +176,33 @@ def test_each_part_of_a_split_is_an_activation_with_a_gradient(tmp_path):
         np.testing.assert_array_equal(activations[name], codes[:, row : row + 1])
 
 
+def _flattened(builder: Builder, path, source: int, image: int, size: int, scale: float) -> IntegerModel:
+    """The model of a network that ends in the values of an image side by side."""
+    flat = builder.tensor(np.int8, [1, size], scale)
+    builder.operator("RESHAPE", [image, builder.constant(np.array([-1, size], np.int32))], [flat])
+    return IntegerModel.from_file(builder.save(path, [source], [flat]))
+
+
+def _resized(builder: Builder, source: int) -> tuple[int, int]:
+    output = builder.tensor(np.int8, [1, 5, 7, 4], 1 / 64)
+    size, options = builder.constant(np.array([5, 7], np.int32)), {"halfPixelCenters": True}
+    builder.operator("RESIZE_BILINEAR", [source, size], [output], "ResizeBilinearOptions", **options)
+    return output, 140
+
+
+@pytest.mark.parametrize("build", [_resized])
+def test_gradient_of_a_linear_operator_is_the_operator(build, tmp_path):
+    """It maps the input to the output, up to the rounding of the output."""
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 3, 4, 4], 1 / 64)
+    model = _flattened(builder, tmp_path / "linear.tflite", source, *build(builder, source), 1 / 64)
+    x = np.random.default_rng(1).integers(-60, 60, (1, 3, 4, 4)).astype(np.float32) / 64
+    mapped = _gradients(model, x).reshape(-1, 48) @ x.ravel()
+    assert np.abs(mapped).max() > 0.2
+    assert np.abs(mapped).max() < 1.9, "nothing is clipped"
+    np.testing.assert_allclose(mapped, model.logits(x)[0], atol=0.51 / 64)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "derivative"),
     [

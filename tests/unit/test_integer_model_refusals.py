@@ -147,6 +147,36 @@ def test_options_that_the_model_lacks_are_told_without_building_it(build, messag
     assert str(told.value) == str(built.value)
 
 
+def _image(
+    path: Path, name: str, other: tuple[np.ndarray, float | None], table: str | None = None, **options: object
+) -> str:
+    """An operator from an image of shape (4, 6, 2) to one of its kind, with a constant."""
+    builder = Builder()
+    source, output = (builder.tensor(other[0].dtype if other[1] else np.int8, [1, 4, 6, 2], 0.1) for _ in range(2))
+    builder.operator(name, [source, builder.constant(*other)], [output], table, **options)
+    return builder.save(path, [source], [output])
+
+
+SIZE = np.array([4, 6], np.int32)
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "options", "message"),
+    [
+        ("RESIZE_BILINEAR", (SIZE, None), {"alignCorners": True, "halfPixelCenters": True}, "aligns both corners"),
+        ("RESIZE_BILINEAR", (SIZE[:1], None), {}, r"resizes \(1, 4, 6, 2\) to \[4\]; it needs images"),
+        ("RESIZE_NEAREST_NEIGHBOR", (SIZE + 1, None), {}, r"gives \(1, 5, 7, 2\); the file says \(1, 4, 6, 2\)"),
+    ],
+)
+def test_operators_that_no_kernel_has_so_are_refused(
+    name: str, other: tuple, options: dict, message: str, tmp_path: Path
+):
+    table = {"RESIZE_BILINEAR": "ResizeBilinearOptions"}.get(name)
+    path = _image(tmp_path / "image.tflite", name, other, table, **options)
+    with pytest.raises(UserError, match=rf"operator 0 \({name}\): .*{message}"):
+        IntegerModel.from_file(path)
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "scale", "message"),
     [

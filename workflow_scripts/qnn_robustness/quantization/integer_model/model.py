@@ -30,6 +30,7 @@ from qnn_robustness.quantization.integer_model.moving import (
 )
 from qnn_robustness.quantization.integer_model.pairs import Mul
 from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax
+from qnn_robustness.quantization.integer_model.resizing import ResizeBilinear, ResizeNearestNeighbor
 from qnn_robustness.quantization.integer_model.slicing import Slice, Split, StridedSlice
 from qnn_robustness.quantization.integer_model.softmax import Softmax
 from qnn_robustness.quantization.integer_model.tables import Table
@@ -54,6 +55,8 @@ LAYERS: dict[str, type[Layer]] = {
     "RELU": Table,
     "RELU6": Table,
     "RESHAPE": Reshape,
+    "RESIZE_BILINEAR": ResizeBilinear,
+    "RESIZE_NEAREST_NEIGHBOR": ResizeNearestNeighbor,
     "SLICE": Slice,
     "SPLIT": Split,
     "STRIDED_SLICE": StridedSlice,

@@ -28,6 +28,8 @@ LAYERS = (
     "RELU",
     "RELU6",
     "RESHAPE",
+    "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR",
     "SLICE",
     "SPLIT",
     "STRIDED_SLICE",
