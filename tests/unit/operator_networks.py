@@ -13,7 +13,7 @@ _BIAS_CODES = {np.int32: 2, np.int64: 4}
 _ACTIVATIONS = (0, 1, 3)  # NONE, RELU, RELU6
 LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX")
-OTHERS = ("ADD", "CONCATENATION", "MUL", "PAD", "QUANTIZE", "SOFTMAX", "SUB")
+OTHERS = ("ADD", "CONCATENATION", "MAXIMUM", "MINIMUM", "MUL", "PAD", "PRELU", "QUANTIZE", "SOFTMAX", "SUB")
 MOVING = (
     "EXPAND_DIMS",
     "RESIZE_BILINEAR",
@@ -24,7 +24,7 @@ MOVING = (
     "TILE",
     "TRANSPOSE",
 )
-TABLES = ("HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "TANH")
+TABLES = ("ABS", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "TANH")
 OPERATORS = (*LINEAR, *POOLS, *OTHERS, *MOVING, *TABLES)
 
 
@@ -189,6 +189,43 @@ class OperatorNetwork:
         scale = np.float32(self.scale * other_scale * np.float32(LIMITS[self.precision][1]) * self._ratio(4))
         output = self.builder.tensor(self.dtype, self._shape(), scale, self._zero_point())
         self.builder.operator("MUL", pair, [output], "MulOptions", fusedActivationFunction=self.activation)
+        return output
+
+    def _maximum(self) -> int:
+        return self._choice("MAXIMUM")
+
+    def _minimum(self) -> int:
+        return self._choice("MINIMUM")
+
+    def _choice(self, name: str) -> int:
+        """One of the input and an operand with the same scale: other activations, their maxima, or a constant."""
+        kind, codes = self.draw(st.sampled_from(("same", "maxima", "constant"))), (self.scale, self.zero_point)
+        if kind == "constant":
+            shape = self.draw(st.sampled_from(([self.channels], [1, 1, 1, self.channels], [], self._shape())))
+            data = np.asarray(self.random.integers(*LIMITS[self.precision], shape)).astype(self.dtype)
+            other = self.builder.constant(data, codes[0], zero_point=codes[1])
+        elif kind == "maxima":
+            other = self.builder.tensor(self.dtype, [1, 1, 1, self.channels], *codes)
+            axes = self.builder.constant(np.array([1, 2], np.int32))
+            self.builder.operator("REDUCE_MAX", [self.input, axes], [other], "ReducerOptions", keepDims=True)
+        else:
+            pads = self.builder.constant(np.array([[0, 0], [1, 0], [0, 0], [0, 0]], np.int32))
+            wide = self.builder.tensor(self.dtype, [1, self.height + 1, self.width, self.channels], *codes)
+            self.builder.operator("PAD", [self.input, pads], [wide], "PadOptions")
+            other = self.builder.tensor(self.dtype, self._shape(), *codes)
+            options = {"padding": 1, "strideH": 1, "strideW": 1, "filterHeight": 2, "filterWidth": 1}
+            self.builder.operator("MAX_POOL_2D", [wide], [other], "Pool2DOptions", **options)
+        output = self.builder.tensor(self.dtype, self._shape(), *codes)
+        pair = self.draw(st.permutations([self.input, other]))
+        self.builder.operator(name, pair, [output], "MaximumMinimumOptions")
+        return output
+
+    def _prelu(self) -> int:
+        shape = self.draw(st.sampled_from(([self.channels], [1, 1, self.channels], self._shape()[1:])))
+        slopes = self.random.integers(-128, 128, shape).astype(np.int8)
+        alpha = self.builder.constant(slopes, np.float32(2.0**-7 * self._ratio(3)), zero_point=self._zero_point())
+        output = self.builder.tensor(self.dtype, self._shape(), self.scale * self._ratio(3), self._zero_point())
+        self.builder.operator("PRELU", [self.input, alpha], [output])
         return output
 
     def _table(self, name: str) -> int:

@@ -66,7 +66,7 @@ def test_an_integer_network_is_audited_as_it_is(network: str, folder: Path) -> N
 def test_a_network_that_the_integer_model_lacks_operators_of_is_attacked_without_gradients(
     tmp_path: Path, folder: Path
 ) -> None:
-    network = brightness_network.save(tmp_path / "maximum.tflite", maximum=True)
+    network = brightness_network.save(tmp_path / "unsupported.tflite", unsupported=True)
     configuration = loaded("audit.yaml", audit(network, str(folder)))
     points = [e for name in configuration.experiments for e in configuration.evaluations(name)]
     assert {configuration.attack_columns(e.attack)["access"] for e in points} == {"score", "decision"}

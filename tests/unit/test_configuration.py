@@ -17,7 +17,7 @@ from configuration_builder import (
     speech,
     two_classes,
 )
-from tflite_builder import save_maximum
+from tflite_builder import save_unsupported
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.checks.files import missing_archives
@@ -113,7 +113,7 @@ def test_a_model_given_by_files_has_what_is_given_and_what_follows_from_float32(
 def test_a_file_is_looked_into_where_the_integer_model_stands_for_it(
     tmp_path: Path, attack: str, kernels: str, diagnose: bool, emulated: bool
 ) -> None:
-    values, network = copy.deepcopy(VALID), save_maximum(tmp_path / "own.tflite")
+    values, network = copy.deepcopy(VALID), save_unsupported(tmp_path / "own.tflite")
     own_files(*(["float32"] if diagnose else []))(values)
     values["models"]["own"]["files"] |= dict.fromkeys(("int16", "int8") if diagnose else ("int8",), network)
     values["attacks"]["jump"]["search_kernels"] = kernels
@@ -124,7 +124,9 @@ def test_a_file_is_looked_into_where_the_integer_model_stands_for_it(
     if not emulated:
         assert configuration.source_module("own", "int8", attack).endswith(".sources.tflite_file")
         return check_operators(configuration)
-    line = r"^models\.own\.files\.int(8|16): .*own\.tflite: operator 1 \(MAXIMUM\): is not supported; supported: ADD, "
+    line = (
+        r"^models\.own\.files\.int(8|16): .*own\.tflite: operator 1 \(MIRROR_PAD\): is not supported; supported: ABS, "
+    )
     with pytest.raises(UserError, match=line):
         check_operators(configuration)
 

@@ -183,6 +183,24 @@ def _flattened(builder: Builder, path, source: int, image: int, size: int, scale
     return IntegerModel.from_file(builder.save(path, [source], [flat]))
 
 
+@pytest.mark.parametrize(
+    ("name", "scale", "constant", "derivative"),
+    [
+        ("MAXIMUM", 1 / 64, [-10, 10], lambda x: x > np.array([-10, 10]) / 64),
+        ("MINIMUM", 1 / 64, [-10, 10], lambda x: x < np.array([-10, 10]) / 64),
+        ("PRELU", 1 / 100, [20, -50], lambda x: np.where(x < 0, np.array([0.2, -0.5]), 1)),
+    ],
+)
+def test_gradient_of_a_choice_is_that_of_what_is_chosen(name, scale, constant, derivative, tmp_path):
+    builder, shape = Builder(), [1, 1, 8, 2]
+    source, output = builder.tensor(np.int8, shape, 1 / 64), builder.tensor(np.int8, shape, 1 / 64)
+    builder.operator(name, [source, builder.constant(np.array(constant, np.int8), scale)], [output])
+    model = _flattened(builder, tmp_path / "choice.tflite", source, output, 16, 1 / 64)
+    x = (np.linspace(-61, 61, 16).round() / 64).astype(np.float32).reshape(shape)
+    gradients = np.diagonal(_gradients(model, x).reshape(16, 16))
+    np.testing.assert_allclose(gradients, derivative(x).ravel().astype(float), rtol=1e-6)
+
+
 def _resized(builder: Builder, source: int) -> tuple[int, int]:
     output = builder.tensor(np.int8, [1, 5, 7, 4], 1 / 64)
     size, options = builder.constant(np.array([5, 7], np.int32)), {"halfPixelCenters": True}
@@ -206,6 +224,7 @@ def test_gradient_of_a_linear_operator_is_the_operator(build, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "derivative"),
     [
+        ("ABS", {}, np.sign),
         ("RELU", {}, lambda x: x > 0),
         ("RELU6", {}, lambda x: (x > 0) & (x < 6)),
         ("LEAKY_RELU", {"alpha": 0.25}, lambda x: np.where(x < 0, 0.25, 1)),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_builder import Builder, save_maximum
+from tflite_builder import Builder, save_unsupported
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import read_graph
@@ -15,8 +15,8 @@ from qnn_robustness.quantization.integer_model.model import LAYERS, IntegerModel
 
 
 def test_unsupported_operator_is_named_with_its_position(tmp_path):
-    path = save_maximum(tmp_path / "maximum.tflite")
-    with pytest.raises(UserError, match=r"maximum\.tflite: operator 1 \(MAXIMUM\): is not supported"):
+    path = save_unsupported(tmp_path / "unsupported.tflite")
+    with pytest.raises(UserError, match=r"unsupported\.tflite: operator 1 \(MIRROR_PAD\): is not supported"):
         IntegerModel.from_file(path)
 
 
@@ -163,6 +163,9 @@ SIZE = np.array([4, 6], np.int32)
 @pytest.mark.parametrize(
     ("name", "other", "options", "message"),
     [
+        ("MAXIMUM", (np.ones(2, np.int8), 0.2), {}, "changes the scale, which its kernel ignores"),
+        ("PRELU", (np.ones(2, np.int16), 0.1), {}, "has no kernel for INT16"),
+        ("PRELU", (np.ones(2, np.int8), 2.0**20), {}, "products may overflow 32 bits; this cannot be exact"),
         ("RESIZE_BILINEAR", (SIZE, None), {"alignCorners": True, "halfPixelCenters": True}, "aligns both corners"),
         ("RESIZE_BILINEAR", (SIZE[:1], None), {}, r"resizes \(1, 4, 6, 2\) to \[4\]; it needs images"),
         ("RESIZE_NEAREST_NEIGHBOR", (SIZE + 1, None), {}, r"gives \(1, 5, 7, 2\); the file says \(1, 4, 6, 2\)"),

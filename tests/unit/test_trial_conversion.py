@@ -58,7 +58,7 @@ def test_what_fails_or_is_lacking_is_named(tmp_path: Path, middle, failed: list[
     trial = convert_on_trial(saved(tmp_path / "own.keras", middle), CLASSES, KERNELS)
     assert sorted(trial.failed) == failed
     assert sorted(trial.lacking) == lacking
-    assert all("is not supported; supported: ADD" in reason for reason in trial.lacking.values())
+    assert all("is not supported; supported: ABS" in reason for reason in trial.lacking.values())
 
 
 def test_the_network_that_is_tried_is_the_one_that_the_import_makes(tmp_path: Path) -> None:

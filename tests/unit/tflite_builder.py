@@ -101,11 +101,18 @@ class Builder:
         return str(path)
 
 
-def save_maximum(path: Path) -> str:
-    """Write an int8 network whose second operator, MAXIMUM, the integer model does not have; return its path."""
-    builder = Builder()
-    first, second, third = (builder.tensor(np.int8, [1, 2, 2, 1], 0.1, 0) for _ in range(3))
+def add_unsupported(builder: Builder, source: int, shape: Sequence[int], scale: float) -> int:
+    """Add MIRROR_PAD, which the integer model does not have, of int8 codes; it pads nothing. Return its output."""
+    output = builder.tensor(np.int8, shape, scale, 0)
+    pads = builder.constant(np.zeros((len(shape), 2), np.int32))
+    builder.operator("MIRROR_PAD", [source, pads], [output], "MirrorPadOptions")
+    return output
+
+
+def save_unsupported(path: Path) -> str:
+    """Write an int8 network whose second operator, MIRROR_PAD, the integer model does not have; return its path."""
+    builder, shape = Builder(), [1, 2, 2, 1]
+    first, second = (builder.tensor(np.int8, shape, 0.1, 0) for _ in range(2))
     options = {"filterHeight": 1, "filterWidth": 1, "strideH": 1, "strideW": 1}
     builder.operator("MAX_POOL_2D", [first], [second], "Pool2DOptions", **options)
-    builder.operator("MAXIMUM", [second, second], [third])
-    return builder.save(path, [first], [third])
+    return builder.save(path, [first], [add_unsupported(builder, second, shape, 0.1)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import brightness_network
 import pytest
 from plan import Workflow, copy_repository, of_rules
-from tflite_builder import save_maximum
+from tflite_builder import save_unsupported
 
 pytestmark = pytest.mark.workflow
 OWN = "results/models/own/pretrained"
@@ -76,11 +76,11 @@ def test_an_operator_that_cannot_be_emulated_ends_in_one_line_before_any_job(
     repository: Workflow, tmp_path: Path
 ) -> None:
     change = own("int8")
-    change["models"]["own"]["files"]["int8"] = save_maximum(tmp_path / "own.tflite")
+    change["models"]["own"]["files"]["int8"] = save_unsupported(tmp_path / "own.tflite")
     result = repository.quick("--cores", "1", change=change)
     assert result.status != 0
-    place = f"models.own.files.int8: {tmp_path / 'own.tflite'}: operator 1 (MAXIMUM)"
-    assert result.output.splitlines()[-1].startswith(f"error: configuration: {place}: is not supported; supported: ADD")
+    place = f"models.own.files.int8: {tmp_path / 'own.tflite'}: operator 1 (MIRROR_PAD)"
+    assert result.output.splitlines()[-1].startswith(f"error: configuration: {place}: is not supported; supported: ABS")
 
 
 def test_an_integer_model_that_cannot_be_made_is_not_compared_with_the_interpreter(repository: Workflow) -> None:
@@ -89,7 +89,9 @@ def test_an_integer_model_that_cannot_be_made_is_not_compared_with_the_interpret
     change["experiments"]["audit"]["attacks"] = ["hop_skip_jump_fast"]
     wanted = [output for job in of_rules(repository.plan(change=change), "diagnose_*") for output in job.outputs]
     assert compared in wanted
-    change["models"]["own"]["files"]["int8"] = brightness_network.save(repository.path("maximum.tflite"), maximum=True)
+    change["models"]["own"]["files"]["int8"] = brightness_network.save(
+        repository.path("unsupported.tflite"), unsupported=True
+    )
     wanted = [output for job in of_rules(repository.plan(change=change), "diagnose_*") for output in job.outputs]
     assert wanted
     assert compared not in wanted

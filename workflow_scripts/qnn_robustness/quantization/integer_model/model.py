@@ -28,7 +28,7 @@ from qnn_robustness.quantization.integer_model.moving import (
     Transpose,
     rounding_of_floats,
 )
-from qnn_robustness.quantization.integer_model.pairs import Mul
+from qnn_robustness.quantization.integer_model.pairs import Maximum, Minimum, Mul, Prelu
 from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax
 from qnn_robustness.quantization.integer_model.resizing import ResizeBilinear, ResizeNearestNeighbor
 from qnn_robustness.quantization.integer_model.slicing import Slice, Split, StridedSlice
@@ -36,6 +36,7 @@ from qnn_robustness.quantization.integer_model.softmax import Softmax
 from qnn_robustness.quantization.integer_model.tables import Table
 
 LAYERS: dict[str, type[Layer]] = {
+    "ABS": Table,
     "ADD": Add,
     "AVERAGE_POOL_2D": AveragePool2D,
     "CONCATENATION": Concatenation,
@@ -46,10 +47,13 @@ LAYERS: dict[str, type[Layer]] = {
     "HARD_SWISH": Table,
     "LEAKY_RELU": Table,
     "LOGISTIC": Table,
+    "MAXIMUM": Maximum,
     "MAX_POOL_2D": MaxPool2D,
     "MEAN": Mean,
+    "MINIMUM": Minimum,
     "MUL": Mul,
     "PAD": Pad,
+    "PRELU": Prelu,
     "QUANTIZE": Requantize,
     "REDUCE_MAX": ReduceMax,
     "RELU": Table,

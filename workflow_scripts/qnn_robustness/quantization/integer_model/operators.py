@@ -9,6 +9,7 @@ from qnn_robustness.quantization.flatbuffer import Graph, Operator, read_graph
 
 # Those with a layer of their own (model.LAYERS).
 LAYERS = (
+    "ABS",
     "ADD",
     "AVERAGE_POOL_2D",
     "CONCATENATION",
@@ -19,10 +20,13 @@ LAYERS = (
     "HARD_SWISH",
     "LEAKY_RELU",
     "LOGISTIC",
+    "MAXIMUM",
     "MAX_POOL_2D",
     "MEAN",
+    "MINIMUM",
     "MUL",
     "PAD",
+    "PRELU",
     "QUANTIZE",
     "REDUCE_MAX",
     "RELU",

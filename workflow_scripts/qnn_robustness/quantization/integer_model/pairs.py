@@ -1,4 +1,4 @@
-"""Operators on two operands, value by value: what they share, and MUL."""
+"""Operators on two operands, value by value: what they share, and MAXIMUM, MINIMUM, MUL and PRELU."""
 
 from __future__ import annotations
 
@@ -78,3 +78,53 @@ class Mul(Pairs):
         if not self.is_int8:  # products of 32 bits
             a, b = tf.cast(a, tf.float64), tf.cast(b, tf.float64)
         return rounded_and_clipped(a * b, self.rounding, self.slope, self.low, self.high, gate)
+
+
+class Maximum(Pairs):
+    """`MaximumMinimumBroadcastSlow` of codes of one scale; the gradient goes to the operand that is chosen."""
+
+    choice = staticmethod(tf.maximum)
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        self.expect_kept_codes()
+
+    def combined(self, a: tf.Tensor, b: tf.Tensor, gate: Gate) -> tf.Tensor:
+        return self.choice(a, b)
+
+
+class Minimum(Maximum):
+    """The smaller one, as MAXIMUM takes the larger."""
+
+    choice = staticmethod(tf.minimum)
+
+
+class Prelu(Pairs):
+    """`reference_ops::Prelu`: negative codes times constant slopes, the others rescaled, each rounded away."""
+
+    def __init__(self, operator: Operator, context: Context):
+        kind = operator.outputs[0].type
+        context.expect(kind == "INT8", operator, f"has no kernel for {kind}")
+        super().__init__(operator, context)
+        context.expect(self.pair[0] in self.inputs and len(self.inputs) == 1, operator, "needs constant slopes")
+        source, alpha = self.pair
+        self.low, self.high = centered_limits(self.output)
+        # as the kernel has them: products and quotients of float32, in float32
+        self.above = np.float32(source.scale / self.output.scale)
+        self.below = np.float32(np.float32(source.scale * alpha.scale) / self.output.scale)
+        largest = max(map(abs, centered_limits(source)))
+        self.scaled_above = self._scaled(self.above, largest)
+        self.scaled_below = self._scaled(self.below, largest * max(map(abs, centered_limits(alpha))))
+
+    def _scaled(self, real: np.float32, largest: int) -> Callable[[tf.Tensor], tf.Tensor]:
+        multiplier, shift = arithmetic.quantize_multiplier(float(real))
+        reason = "products may overflow 32 bits; this cannot be exact"
+        self.context.expect(largest * 2.0 ** max(shift, 0) < 2**31, self.operator, reason)
+        return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, "away")
+
+    def combined(self, a: tf.Tensor, b: tf.Tensor, gate: Gate) -> tf.Tensor:
+        def rounding(x: tf.Tensor) -> tf.Tensor:
+            return tf.where(x >= 0, self.scaled_above(x), self.scaled_below(x * b))
+
+        slope = tf.stop_gradient(tf.where(a >= 0, self.above, b * self.below))
+        return rounded_and_clipped(a, rounding, slope, self.low, self.high, gate)

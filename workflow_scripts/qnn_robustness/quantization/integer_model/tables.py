@@ -1,4 +1,4 @@
-"""Functions of single values: RELU, RELU6, LEAKY_RELU, LOGISTIC, TANH and HARD_SWISH.
+"""Functions of single values: ABS, RELU, RELU6, LEAKY_RELU, LOGISTIC, TANH and HARD_SWISH.
 
 Kernels compute them in many ways, but an activation has few codes: the interpreter is asked once for the output of
 each, from a file that holds the operator alone.
@@ -40,6 +40,10 @@ def _hard_swish(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return x * share, tf.where(tf.abs(x) < 3, (2 * x + 3) / 6, share)
 
 
+def _absolute(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.abs(x), tf.sign(x)
+
+
 def _leaky(alpha: float) -> Curve:
     def curve(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         slope = tf.where(x < 0, alpha, 1.0)
@@ -48,7 +52,7 @@ def _leaky(alpha: float) -> Curve:
     return curve
 
 
-CURVES = {"LOGISTIC": _logistic, "TANH": _tanh, "HARD_SWISH": _hard_swish}
+CURVES = {"ABS": _absolute, "LOGISTIC": _logistic, "TANH": _tanh, "HARD_SWISH": _hard_swish}
 CLIPPED = ("RELU", "RELU6")
 BOUNDED = ("LOGISTIC", "TANH")  # their ends are those of the codes: nothing is clipped
 
