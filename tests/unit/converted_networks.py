@@ -63,6 +63,19 @@ def various(size: int = 12, classes: int = 4, width: int = 8) -> keras.Model:
     return keras.Model(source, layers.Dense(classes, activation="softmax")(layers.GlobalMaxPooling2D()(x)))
 
 
+def rearranged(size: int = 12, classes: int = 4, width: int = 8) -> keras.Model:
+    """Groups, shuffled and split channels, cropped and resized images, and the larger and the smaller of two values."""
+    x = source = layers.Input((size, size, 3))
+    x = layers.Conv2D(width, 3, padding="same", groups=2, activation="relu")(_conv(x, width, 3))
+    x = layers.Permute((1, 2, 4, 3))(layers.Reshape((size, size, 2, width // 2))(x))
+    kept, changed = keras.ops.split(layers.Reshape((size, size, width))(x), 2, axis=-1)
+    x = layers.Concatenate()([kept, layers.Conv2D(width // 2, 3, padding="same")(changed)])
+    y = layers.Resizing(size, size)(layers.Cropping2D(((1, 2), (0, 3)))(x))
+    z = layers.Resizing(size, size, interpolation="nearest")(layers.AveragePooling2D(2)(x))
+    x = layers.Maximum()([layers.Minimum()([y, z]), keras.ops.abs(x)])
+    return keras.Model(source, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
+
+
 def _conv(x: object, filters: int, kernel: int, stride: int = 1, activation: str | None = "relu") -> object:
     x = layers.Conv2D(filters, kernel, stride, "same", use_bias=False)(x)
     x = layers.BatchNormalization()(x)
@@ -74,6 +87,7 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "mobile": mobile,
     "pooled": pooled,
     "various": various,
+    "rearranged": rearranged,
 }
 
 

@@ -101,9 +101,10 @@ class OperatorNetwork:
 
     def _conv_2d(self) -> int:
         padding, stride_h, stride_w, kernel_h, kernel_w, out_h, out_w = self._window()
-        outputs = self.draw(st.integers(1, 19))
-        shape = [outputs, kernel_h, kernel_w, self.channels]
-        constants, scale, bias_option = self._weights(shape, 0, kernel_h * kernel_w * self.channels)
+        groups = self.draw(st.sampled_from([1, *(n for n in range(1, self.channels + 1) if self.channels % n == 0)]))
+        outputs = groups * self.draw(st.integers(1, max(1, 19 // groups)))
+        shape = [outputs, kernel_h, kernel_w, self.channels // groups]
+        constants, scale, bias_option = self._weights(shape, 0, kernel_h * kernel_w * shape[3])
         output = self.builder.tensor(self.dtype, [1, out_h, out_w, outputs], scale, self._zero_point())
         options = {"padding": padding, "strideH": stride_h, "strideW": stride_w, **bias_option}
         options |= {"dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": self.activation}

@@ -33,6 +33,8 @@ VARIANTS = [
     ("pooled", "int16", None, False),
     ("various", "int8", None, False),
     ("various", "int16", None, False),
+    ("rearranged", "int8", None, False),
+    ("rearranged", "int16", None, False),
 ]
 
 

@@ -208,7 +208,15 @@ def _resized(builder: Builder, source: int) -> tuple[int, int]:
     return output, 140
 
 
-@pytest.mark.parametrize("build", [_resized])
+def _grouped(builder: Builder, source: int) -> tuple[int, int]:
+    output = builder.tensor(np.int8, [1, 3, 4, 6], 1 / 64)
+    weights = np.random.default_rng(0).integers(-60, 60, (6, 3, 3, 2)).astype(np.int8)
+    options = {"padding": 0, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    builder.operator("CONV_2D", [source, builder.constant(weights, 1 / 512)], [output], "Conv2DOptions", **options)
+    return output, 72
+
+
+@pytest.mark.parametrize("build", [_resized, _grouped])
 def test_gradient_of_a_linear_operator_is_the_operator(build, tmp_path):
     """It maps the input to the output, up to the rounding of the output."""
     builder = Builder()

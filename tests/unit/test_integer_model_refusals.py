@@ -112,15 +112,6 @@ def test_shapes_that_contradict_the_operator_are_refused(
     assert "\n" not in str(caught.value)
 
 
-def _grouped(path: Path) -> str:
-    builder = Builder()
-    source, output = builder.tensor(np.int8, [1, 5, 5, 4], 0.1), builder.tensor(np.int8, [1, 3, 3, 4], 0.2)
-    weights, bias = builder.constant(np.ones((4, 3, 3, 2), np.int8), 0.1), builder.constant(np.zeros(4, np.int32), 0.01)
-    options = dict(padding=1, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1)
-    builder.operator("CONV_2D", [source, weights, bias], [output], "Conv2DOptions", **options)
-    return builder.save(path, [source], [output])
-
-
 def _with_constant(path: Path, name: str, shape: list[int], scale: float = 0.1, fused: int = 0) -> str:
     """An image and a constant, put together by an operator."""
     builder = Builder()
@@ -130,21 +121,26 @@ def _with_constant(path: Path, name: str, shape: list[int], scale: float = 0.1, 
     return builder.save(path, [source], [output])
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (_grouped, "is a grouped convolution"),
-        (lambda path: _with_constant(path, "ADD", [2], fused=2), "fused activation 2"),
-    ],
-)
-def test_options_that_the_model_lacks_are_told_without_building_it(build, message: str, tmp_path: Path) -> None:
+def test_options_that_the_model_lacks_are_told_without_building_it(tmp_path: Path) -> None:
     IntegerModel.from_file(_with_constant(tmp_path / "sum.tflite", "ADD", [2]))
-    path = build(tmp_path / "options.tflite")
-    with pytest.raises(UserError, match=message) as told:
+    path = _with_constant(tmp_path / "options.tflite", "ADD", [2], fused=2)
+    with pytest.raises(UserError, match="fused activation 2") as told:
         operators.check_operators(read_graph(path))
-    with pytest.raises(UserError, match=message) as built:
+    with pytest.raises(UserError, match="fused activation 2") as built:
         IntegerModel.from_file(path)
     assert str(told.value) == str(built.value)
+
+
+@pytest.mark.parametrize(("outputs", "read"), [(4, 3), (3, 2), (4, 8)])
+def test_groups_that_do_not_fit_the_channels_are_refused(outputs: int, read: int, tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 5, 5, 4], 0.1), builder.tensor(np.int8, [1, 3, 3, outputs], 0.2)
+    weights = builder.constant(np.ones((outputs, 3, 3, read), np.int8), 0.1)
+    options = dict(padding=1, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1)
+    builder.operator("CONV_2D", [source, weights], [output], "Conv2DOptions", **options)
+    path = builder.save(tmp_path / "groups.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"operator 0 \(CONV_2D\): weights of shape \(.*\) do not fit 4 input channels"):
+        IntegerModel.from_file(path)
 
 
 def _image(

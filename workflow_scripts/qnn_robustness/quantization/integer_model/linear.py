@@ -34,6 +34,8 @@ class LinearLayer(Layer):
     # Axis of the output channels in the file's weights.
     channel_axis = 0
     int16_bias_types = ("INT32", "INT64")
+    # Channels that the vectorised built-in kernel takes at a time; a scalar function rounds the last ones.
+    vector = 1
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
@@ -180,7 +182,8 @@ class LinearLayer(Layer):
 
     def _channels_rounded_up(self) -> int:
         """How many of the first channels follow `_rounding`; the others round half away from zero."""
-        return len(self.bias)
+        channels = len(self.bias)
+        return channels if self.context.kernels == "reference" else channels // self.vector * self.vector
 
     def _requantization_xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
         # xnn_qs8_requantize_fp32: the int32 accumulator becomes float32, times the float32 quotient of
@@ -258,13 +261,31 @@ class _Convolution(LinearLayer):
 
 
 class Conv2D(_Convolution):
-    """`ConvPerChannel`: int8 with an int32 accumulator; 16x8 with int64 (int32 when the bias is int32)."""
+    """`ConvPerChannel`: int8 with an int32 accumulator; 16x8 with int64 (int32 when the bias is int32).
+
+    Groups of channels have fewer input channels in the weights than the input has. The built-in kernels leave them to
+    the reference kernel.
+    """
 
     def _arranged(self, weights: np.ndarray) -> np.ndarray:
+        channels, (outputs, _, _, read) = self.inputs[0].shape[3], weights.shape
+        self.groups = channels // max(read, 1)
+        self.context.expect(
+            self.groups > 0 and self.groups * read == channels and outputs % self.groups == 0,
+            self.operator,
+            f"weights of shape {weights.shape} do not fit {channels} input channels",
+        )
         return self._dilated(weights.transpose(1, 2, 3, 0))
 
+    def _rounding(self) -> str:
+        return super()._rounding() if self.groups == 1 else "away"
+
     def convolve(self, x: tf.Tensor, weights: tf.Tensor, stride: int, padding: str) -> tf.Tensor:
-        return tf.nn.conv2d(x, weights, stride, padding)
+        if self.groups == 1:
+            return tf.nn.conv2d(x, weights, stride, padding)
+        # TensorFlow has no gradient of grouped convolutions on processors.
+        parts = zip(tf.split(x, self.groups, 3), tf.split(weights, self.groups, 3), strict=True)
+        return tf.concat([tf.nn.conv2d(part, filters, stride, padding) for part, filters in parts], 3)
 
 
 class DepthwiseConv2D(_Convolution):
@@ -272,6 +293,7 @@ class DepthwiseConv2D(_Convolution):
 
     channel_axis = 3
     int16_bias_types = ("INT64",)
+    vector = 8
 
     def _arranged(self, weights: np.ndarray) -> np.ndarray:
         channels = self.inputs[0].shape[3]
@@ -288,11 +310,6 @@ class DepthwiseConv2D(_Convolution):
             # process.
             return tf.nn.conv2d(x, weights, stride, padding)
         return tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], padding)
-
-    def _channels_rounded_up(self) -> int:
-        # The vectorised kernel takes 8 channels at a time; the rest goes through the scalar function.
-        channels = len(self.bias)
-        return channels if self.context.kernels == "reference" else channels // 8 * 8
 
 
 class FullyConnected(LinearLayer):

@@ -92,7 +92,4 @@ def _refused_options(operator: Operator) -> str | None:
     fused = operator.options.get("fusedActivationFunction", 0)
     if fused not in ACTIVATIONS:
         return f"fused activation {fused}; supported: {', '.join(ACTIVATIONS.values())}"
-    shapes = [tensor.shape for tensor in operator.inputs if tensor is not None]
-    if operator.name == "CONV_2D" and [len(shape) for shape in shapes[:2]] == [4, 4] and shapes[0][3] != shapes[1][3]:
-        return "is a grouped convolution; groups must be 1"
     return None
