@@ -11,7 +11,7 @@ from tflite_builder import Builder
 LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
 _BIAS_CODES = {np.int32: 2, np.int64: 4}
 _ACTIVATIONS = (0, 1, 3)  # NONE, RELU, RELU6
-LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX")
 OTHERS = ("ADD", "CONCATENATION", "MAXIMUM", "MINIMUM", "MUL", "PAD", "PRELU", "QUANTIZE", "SOFTMAX", "SUB")
 MOVING = (
@@ -127,6 +127,21 @@ class OperatorNetwork:
         self.builder.operator(
             "DEPTHWISE_CONV_2D", [self.input, *constants], [output], "DepthwiseConv2DOptions", **options
         )
+        return output
+
+    def _transpose_conv(self) -> int:
+        padding, outputs = self.draw(st.integers(0, 1)), self.draw(st.integers(1, 19))
+        strides = self.draw(st.integers(1, 3)), self.draw(st.integers(1, 3))
+        kernel = self.draw(st.integers(1, 4)), self.draw(st.integers(1, 4))
+        size = [n * s for n, s in zip((self.height, self.width), strides, strict=True)]
+        if padding:
+            size = [n - s + max(k, s) for n, k, s in zip(size, kernel, strides, strict=True)]
+        constants, scale, bias_option = self._weights([outputs, *kernel, self.channels], 0, kernel[0] * self.channels)
+        output = self.builder.tensor(self.dtype, [1, *size, outputs], scale, self._zero_point())
+        options = {"padding": padding, "strideH": strides[0], "strideW": strides[1], **bias_option}
+        options["fusedActivationFunction"] = self.activation
+        inputs = [self.builder.shape_of_batch(self.input, [*size, outputs]), constants[0], self.input, constants[1]]
+        self.builder.operator("TRANSPOSE_CONV", inputs, [output], "TransposeConvOptions", **options)
         return output
 
     def _flat(self) -> tuple[int, int]:

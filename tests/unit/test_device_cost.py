@@ -72,6 +72,18 @@ def test_resnet8_of_mlperf_tiny(precision, bytes_a_value):
     assert measured.arena == 3 * 32 * 32 * 16 * bytes_a_value
 
 
+def test_transposed_and_grouped_convolutions_are_counted_by_hand(tmp_path):
+    builder = Builder()
+    source, middle = builder.tensor(np.int8, [1, 4, 6, 8], 0.5), builder.tensor(np.int8, [1, 4, 6, 4], 0.5)
+    groups, filters = (builder.constant(np.ones(shape, np.int8), 0.1) for shape in ((4, 3, 3, 2), (5, 3, 2, 4)))
+    builder.operator("CONV_2D", [source, groups], [middle], "Conv2DOptions", strideH=1, strideW=1)
+    output, shape = builder.tensor(np.int8, [1, 8, 12, 5], 0.5), builder.shape_of_batch(middle, [8, 12, 5])
+    options = {"strideH": 2, "strideW": 2}
+    builder.operator("TRANSPOSE_CONV", [shape, filters, middle], [output], "TransposeConvOptions", **options)
+    path = builder.save(tmp_path / "transposed.tflite", [source], [output])
+    assert cost(path).macs == (4 * 6 * 4) * (3 * 3 * 2) + (4 * 6 * 4) * (5 * 3 * 2)
+
+
 def test_the_products_of_an_unknown_operator_are_not_known(tmp_path):
     builder = Builder()
     source = builder.tensor(np.int8, [1, 4], 0.5)

@@ -216,7 +216,20 @@ def _grouped(builder: Builder, source: int) -> tuple[int, int]:
     return output, 72
 
 
-@pytest.mark.parametrize("build", [_resized, _grouped])
+def _transposed(strides: tuple[int, int]):
+    def build(builder: Builder, source: int) -> tuple[int, int]:
+        shape = [3 * strides[0], 4 * strides[1], 2]
+        output = builder.tensor(np.int8, [1, *shape], 1 / 64)
+        weights = np.random.default_rng(0).integers(-60, 60, (2, 3, 3, 4)).astype(np.int8)
+        inputs = [builder.shape_of_batch(source, shape), builder.constant(weights, 1 / 512), source]
+        options = {"padding": 0, "strideH": strides[0], "strideW": strides[1]}
+        builder.operator("TRANSPOSE_CONV", inputs, [output], "TransposeConvOptions", **options)
+        return output, int(np.prod(shape))
+
+    return build
+
+
+@pytest.mark.parametrize("build", [_resized, _grouped, _transposed((2, 2)), _transposed((1, 2))])
 def test_gradient_of_a_linear_operator_is_the_operator(build, tmp_path):
     """It maps the input to the output, up to the rounding of the output."""
     builder = Builder()

@@ -143,6 +143,29 @@ def test_groups_that_do_not_fit_the_channels_are_refused(outputs: int, read: int
         IntegerModel.from_file(path)
 
 
+@pytest.mark.parametrize(
+    ("constant", "read", "rows", "message"),
+    [
+        (True, 2, 8, "has a constant shape of its output, which fixes the number of samples"),
+        (False, 3, 8, r"weights of shape \(5, 3, 3, 3\) do not fit 2 input channels"),
+        (False, 2, 9, r"makes \(1, 9, 12, 5\) of \(1, 4, 6, 2\)"),
+    ],
+)
+def test_transposed_convolutions_that_do_not_fit_are_refused(
+    constant: bool, read: int, rows: int, message: str, tmp_path: Path
+) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 4, 6, 2], 0.1), builder.tensor(np.int8, [1, rows, 12, 5], 0.2)
+    weights = builder.constant(np.ones((5, 3, 3, read), np.int8), 0.1)
+    fixed = builder.constant(np.array([1, rows, 12, 5], np.int32)) if constant else None
+    shape = fixed or builder.shape_of_batch(source, [rows, 12, 5])
+    options = {"padding": 0, "strideH": 2, "strideW": 2}
+    builder.operator("TRANSPOSE_CONV", [shape, weights, source], [output], "TransposeConvOptions", **options)
+    path = builder.save(tmp_path / "transposed.tflite", [source], [output])
+    with pytest.raises(UserError, match=rf"\(TRANSPOSE_CONV\): {message}"):
+        IntegerModel.from_file(path)
+
+
 def _image(
     path: Path, name: str, other: tuple[np.ndarray, float | None], table: str | None = None, **options: object
 ) -> str:

@@ -92,6 +92,16 @@ class Builder:
                 setattr(record.builtinOptions, key, value)
         self.graph.operators.append(record)
 
+    def shape_of_batch(self, source: int, sizes: Sequence[int]) -> int:
+        """Add what computes the shape of as many samples as `source` has, each of three sizes; return its index."""
+        shape, batch, result = (self.tensor(np.int32, size) for size in ([4], [], [4]))
+        self.operator("SHAPE", [source], [shape], "ShapeOptions", outType=schema.TensorType.INT32)
+        bounds = [self.constant(np.array([number], np.int32)) for number in (0, 1, 1)]
+        self.operator("STRIDED_SLICE", [shape, *bounds], [batch], "StridedSliceOptions", shrinkAxisMask=1)
+        numbers = [self.constant(np.array(number, np.int32)) for number in sizes]
+        self.operator("PACK", [batch, *numbers], [result], "PackOptions", valuesCount=4, axis=0)
+        return result
+
     def save(self, path: str | Path, inputs: Sequence[int], outputs: Sequence[int]) -> str:
         """Write the file and return its path."""
         self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)

@@ -117,9 +117,11 @@ def multiply_accumulates(operator: Operator) -> float:
     outputs = math.prod(operator.outputs[0].shape[1:])
     if operator.name in NO_PRODUCTS:
         return 0
-    if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+    if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
         return math.nan
     weights = operator.inputs[1].shape
+    if operator.name == "TRANSPOSE_CONV":
+        return math.prod(operator.inputs[2].shape[1:]) * math.prod(weights[:3])
     if operator.name == "DEPTHWISE_CONV_2D":
         return outputs * math.prod(weights[1:3])
     return outputs * math.prod(weights[1:])

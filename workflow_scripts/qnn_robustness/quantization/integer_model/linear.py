@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -310,6 +311,56 @@ class DepthwiseConv2D(_Convolution):
             # process.
             return tf.nn.conv2d(x, weights, stride, padding)
         return tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], padding)
+
+
+class TransposeConv(LinearLayer):
+    """`TransposeConv`, `TransposeConvV2`: each input pixel times the filter is added to the output around it."""
+
+    vector = 8
+
+    def __init__(self, operator: Operator, context: Context):
+        options, inputs = operator.options, operator.inputs
+        self.strides = (int(options.get("strideH", 0)), int(options.get("strideW", 0)))
+        context.expect(min(self.strides) > 0, operator, "has a stride below 1")
+        context.expect(options.get("padding") in PADDINGS, operator, "has an unknown padding")
+        self.padding = PADDINGS[options["padding"]]
+        images = len(inputs) > 2 and all(tensor is not None and len(tensor.shape) == 4 for tensor in inputs[1:3])
+        context.expect(images, operator, "needs an input and weights of 4 dimensions")
+        constant = inputs[0] is None or inputs[0].data is not None
+        context.expect(not constant, operator, "has a constant shape of its output, which fixes the number of samples")
+        # The other operators with weights have them behind the input, and no shape of the output before it. XNNPACK
+        # takes constant shapes alone.
+        plain = replace(operator, inputs=(inputs[2], inputs[1], *inputs[3:]))
+        super().__init__(plain, context.left_to_built_in())
+
+    def _arranged(self, weights: np.ndarray) -> np.ndarray:
+        source, kernel = self.inputs[0].shape, weights.shape[1:3]
+        reason = f"weights of shape {weights.shape} do not fit {source[3]} input channels"
+        self.context.expect(weights.shape[3] == source[3], self.operator, reason)
+        starts = [
+            size if self.padding == "SAME" else size - k + 1
+            for size, k in zip(self.output.shape[1:3], kernel, strict=True)
+        ]
+        read = tuple(-(-start // step) for start, step in zip(starts, self.strides, strict=True))
+        self.context.expect(read == source[1:3], self.operator, f"makes {self.output.shape} of {source}")
+        return weights.transpose(1, 2, 3, 0)
+
+    def linear(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        weights, (step_h, step_w) = tf.transpose(weights, (0, 1, 3, 2)), self.strides
+        batch, (height, width, channels) = tf.shape(x)[0], self.output.shape[1:]
+        if step_h == step_w:
+            return tf.nn.conv2d_transpose(x, weights, [batch, height, width, channels], step_h, self.padding)
+        # As in convolutions, oneDNN is not to be trusted with unequal strides: put zeros between the pixels.
+        rows, columns, depth = self.inputs[0].shape[1:]
+        gaps = [[0, 0], [0, 0], [0, step_h - 1], [0, 0], [0, step_w - 1], [0, 0]]
+        spread = tf.reshape(tf.pad(x[:, :, None, :, None], gaps), [-1, rows * step_h, columns * step_w, depth])
+        kernel = self.filter_values.shape[:2]
+        size = [batch, rows * step_h + kernel[0] - 1, columns * step_w + kernel[1] - 1, channels]
+        full = tf.nn.conv2d_transpose(spread, weights, size, 1, "VALID")
+        top = left = 0
+        if self.padding == "SAME":
+            top, left = (same_padding(*triple)[0] for triple in zip((height, width), kernel, self.strides, strict=True))
+        return full[:, top : top + height, left : left + width]
 
 
 class FullyConnected(LinearLayer):

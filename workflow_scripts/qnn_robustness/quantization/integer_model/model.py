@@ -17,7 +17,7 @@ from qnn_robustness.quantization.integer_model.addition import Add, Sub
 from qnn_robustness.quantization.integer_model.arithmetic import variable
 from qnn_robustness.quantization.integer_model.estimators import Gate, gate_named, rounded_and_clipped, unclipped
 from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits
-from qnn_robustness.quantization.integer_model.linear import Conv2D, DepthwiseConv2D, FullyConnected
+from qnn_robustness.quantization.integer_model.linear import Conv2D, DepthwiseConv2D, FullyConnected, TransposeConv
 from qnn_robustness.quantization.integer_model.moving import (
     Concatenation,
     ExpandDims,
@@ -68,6 +68,7 @@ LAYERS: dict[str, type[Layer]] = {
     "TANH": Table,
     "TILE": Tile,
     "TRANSPOSE": Transpose,
+    "TRANSPOSE_CONV": TransposeConv,
 }
 KERNELS = {"int8": ("reference", "builtin", "xnnpack"), "int16": ("reference", "builtin")}
 _X86 = ("x86_64", "amd64", "i386", "i686", "x86")
