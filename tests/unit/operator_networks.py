@@ -24,7 +24,7 @@ MOVING = (
     "TILE",
     "TRANSPOSE",
 )
-TABLES = ("ABS", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "TANH")
+TABLES = ("ABS", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "TANH")
 OPERATORS = (*LINEAR, *POOLS, *OTHERS, *MOVING, *TABLES)
 
 
@@ -250,7 +250,10 @@ class OperatorNetwork:
             bits = (8 if name == "LOGISTIC" else 7) if self.precision == "int8" else 15
             scale, zero_point = 2.0**-bits, -128 if (name, self.precision) == ("LOGISTIC", "int8") else 0
         output = self.builder.tensor(self.dtype, self._shape(), scale, zero_point)
-        options = ("LeakyReluOptions", {"alpha": self.draw(st.floats(0, 1))}) if name == "LEAKY_RELU" else (None, {})
+        options = {
+            "GELU": ("GeluOptions", {"approximate": self.draw(st.booleans())}),
+            "LEAKY_RELU": ("LeakyReluOptions", {"alpha": self.draw(st.floats(0, 1))}),
+        }.get(name, (None, {}))
         self.builder.operator(name, [self.input], [output], options[0], **options[1])
         return output
 

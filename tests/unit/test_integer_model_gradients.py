@@ -6,6 +6,7 @@ import brightness_network
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.stats import norm
 from tflite_builder import Builder
 
 from qnn_robustness.quantization.integer_model.model import KERNELS, IntegerModel
@@ -246,6 +247,9 @@ def test_gradient_of_a_linear_operator_is_the_operator(build, tmp_path):
     ("name", "options", "derivative"),
     [
         ("ABS", {}, np.sign),
+        ("ELU", {}, lambda x: np.exp(np.minimum(x, 0))),
+        ("EXP", {}, lambda x: np.where(np.exp(x) < 128 / 14, np.exp(x), 0)),
+        ("GELU", {"approximate": False}, lambda x: norm.cdf(x) + x * norm.pdf(x)),
         ("RELU", {}, lambda x: x > 0),
         ("RELU6", {}, lambda x: (x > 0) & (x < 6)),
         ("LEAKY_RELU", {"alpha": 0.25}, lambda x: np.where(x < 0, 0.25, 1)),
@@ -260,10 +264,10 @@ def test_gradient_of_a_table_is_that_of_its_function(name, options, derivative, 
     source = builder.tensor(np.int8, [1, 1, 1, 16], 1 / 16)
     middle = builder.tensor(np.int8, [1, 1, 1, 16], *fixed.get(name, (1 / 14, 0)))
     flat = builder.tensor(np.int8, [1, 16], *fixed.get(name, (1 / 14, 0)))
-    table = "LeakyReluOptions" if options else None
+    table = {"GELU": "GeluOptions", "LEAKY_RELU": "LeakyReluOptions"}.get(name)
     builder.operator(name, [source], [middle], table, **options)
     builder.operator("RESHAPE", [middle, builder.constant(np.array([-1, 16], np.int32))], [flat])
-    model = IntegerModel.from_file(builder.save(tmp_path / "table.tflite", [source], [flat]))
+    model = IntegerModel.from_file(builder.save(tmp_path / "table.tflite", [source], [flat]), "builtin")
     x = (np.linspace(-115, 115, 16).round() / 16).astype(np.float32)
     gradients = np.diagonal(_gradients(model, x.reshape(1, 1, 1, 16))[:, 0, 0, 0])
     np.testing.assert_allclose(gradients, derivative(x.astype(np.float64)), atol=1e-5)

@@ -7,12 +7,14 @@ tests/unit/test_integer_model_operators.py` runs that many, drawn afresh.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from operator_networks import LINEAR, OPERATORS, OperatorNetwork, codes
+from tflite_builder import Builder
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.integer_model.exactness import check_exactness
@@ -38,8 +40,10 @@ def _model(path: str, kernels: str) -> tuple[IntegerModel | None, str]:
         return None, str(error)
 
 
-def _compare(path: str, precision: str, seed: int) -> None:
+def _compare(path: str, precision: str, seed: int, lacking: Sequence[str] = ()) -> None:
     for kernels in KERNELS[precision]:
+        if kernels in lacking:
+            continue
         model, refusal = _model(path, kernels)
         if model is None:
             assert any(reason in refusal for reason in ALLOWED_REFUSALS), refusal
@@ -48,7 +52,9 @@ def _compare(path: str, precision: str, seed: int) -> None:
         assert check_exactness(model, path, samples) == 0, kernels
 
 
-LACKING = (("HARD_SWISH", "int16"), ("PRELU", "int16"))  # TFLite has no such kernels
+# TFLite has no such kernels.
+LACKING = (("ELU", "int16"), ("HARD_SWISH", "int16"), ("PRELU", "int16"))
+LACKING_OF_REFERENCE = ("ELU",)
 CASES = [
     (operator, precision) for operator in OPERATORS for precision in KERNELS if (operator, precision) not in LACKING
 ]
@@ -61,9 +67,20 @@ def test_operator_equals_the_interpreter(operator, precision, tmp_path):
     def compare(data):
         path = tmp_path / "network.tflite"
         OperatorNetwork(data.draw, operator, precision, path)
-        _compare(str(path), precision, data.draw(st.integers(0, 1000)))
+        lacking = ["reference"] if operator in LACKING_OF_REFERENCE else []
+        _compare(str(path), precision, data.draw(st.integers(0, 1000)), lacking)
 
     compare()
+
+
+def test_an_operator_without_a_kernel_is_named(tmp_path):
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 2, 2, 1], 1 / 64)
+    target = builder.tensor(np.int8, [1, 2, 2, 1], 1 / 64)
+    builder.operator("ELU", [source], [target])
+    path = builder.save(tmp_path / "network.tflite", [source], [target])
+    with pytest.raises(UserError, match=r"operator 0 \(ELU\): cannot be run \(\w+: "):
+        IntegerModel.from_file(path, "reference")
 
 
 @pytest.mark.parametrize("operator", LINEAR)
