@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import brightness_network
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,6 +17,7 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import precision_of, read_graph
 from qnn_robustness.quantization.importing.description import describe
 from qnn_robustness.quantization.importing.float_tflite import rebuild
+from qnn_robustness.quantization.importing.keras_file import load_keras_file
 from qnn_robustness.quantization.tflite_model import TFLiteModel
 
 
@@ -46,14 +49,31 @@ def test_a_converted_network_comes_back(tmp_path: Path, name: str) -> None:
     assert (described.precision, described.shape) == ("float32", network.input_shape[1:])
 
 
+@pytest.mark.parametrize(
+    "curve", ["exponential", "gelu", lambda x: keras.activations.gelu(x, approximate=True), keras.ops.abs]
+)
+def test_a_function_of_single_values_comes_back(tmp_path: Path, curve: Any) -> None:
+    image = keras.Input((4, 4, 3))
+    value = keras.layers.Conv2D(5, 3, activation=curve if isinstance(curve, str) else None)(image)
+    value = value if isinstance(curve, str) else curve(value)
+    network = randomize(keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(value))))
+    path = tmp_path / "float.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+    samples = random_inputs(network.input_shape[1:])
+    rebuilt = rebuild(path)
+    rebuilt.save(tmp_path / "again.keras")
+    for same in (rebuilt, load_keras_file(tmp_path / "again.keras")):
+        np.testing.assert_allclose(same(samples), network(samples), rtol=1e-4, atol=1e-4)
+
+
 def test_an_operator_that_is_not_rebuilt_is_named(tmp_path: Path) -> None:
     builder = Builder()
     source, output = (builder.tensor(np.float32, [1, *brightness_network.SHAPE]) for _ in range(2))
     flat, size = builder.tensor(np.float32, [1, 48]), builder.constant(np.array([-1, 48], np.int32))
-    builder.operator("ABS", [source], [output])
+    builder.operator("FLOOR", [source], [output])
     builder.operator("RESHAPE", [output, size], [flat], "ReshapeOptions", newShape=[-1, 48])
     path = builder.save(tmp_path / "float.tflite", [source], [flat])
-    with pytest.raises(UserError, match=r"operator 0 \(ABS\): is not supported; .*; give the \.keras file instead"):
+    with pytest.raises(UserError, match=r"operator 0 \(FLOOR\): is not supported; .*; give the \.keras file instead"):
         rebuild(path)
 
 

@@ -89,7 +89,8 @@ def _built(graph: Graph) -> keras.Model:
         except (_Unsupported, ValueError, TypeError, IndexError, AttributeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"{graph.path}: {operator}: {reason}; give the .keras file instead") from error
-        values[operator.outputs[0].index] = result
+        results = result if isinstance(result, list) else [result]
+        values |= {tensor.index: value for tensor, value in zip(operator.outputs, results, strict=True)}
     if target.index not in values:
         raise UserError(f"{graph.path}: no operator writes the output; convert the model again")
     return keras.Model(image, values[target.index])
@@ -136,11 +137,10 @@ def _dilation(operator: Operator) -> dict[str, Any]:
 
 def _conv(operator: Operator, value: Any) -> Any:
     kernel = _constant(operator, 1).transpose(1, 2, 3, 0)
-    if kernel.shape[2] != value.shape[-1]:
-        raise _Unsupported("is a grouped convolution")
     layer = layers.Conv2D(
         kernel.shape[3],
         kernel.shape[:2],
+        groups=value.shape[-1] // kernel.shape[2],
         activation=_activation(operator),
         **_window(operator),
         **_dilation(operator),
@@ -188,6 +188,15 @@ def _pair(kind: type[layers.Layer], affine: Affine) -> Callable[..., Any]:
     return build
 
 
+def _choice(kind: type[layers.Layer]) -> Callable[..., Any]:
+    def build(operator: Operator, *values: Any) -> Any:
+        if len(values) != 2:
+            raise _Unsupported("compares with a constant")
+        return kind()(list(values))
+
+    return build
+
+
 def _concatenation(operator: Operator, *values: Any) -> Any:
     if len(values) != len(operator.inputs):
         raise _Unsupported("joins a constant")
@@ -222,30 +231,77 @@ def _pad(operator: Operator, value: Any) -> Any:
     return layers.ZeroPadding2D(amounts[1:3])(value)
 
 
+def _transpose(operator: Operator, value: Any) -> Any:
+    order = _constant(operator, 1).ravel().tolist()
+    if order[0] != 0:
+        raise _Unsupported("moves the batch")
+    return layers.Permute(order[1:])(value)
+
+
+def _cropped(operator: Operator, value: Any) -> Any:
+    begin, end, strides = (_constant(operator, place).ravel().tolist() for place in (1, 2, 3))
+    masks = {name: operator.options.get(name, 0) for name in ("beginMask", "endMask")}
+    others = [operator.options.get(name) for name in ("shrinkAxisMask", "newAxisMask", "ellipsisMask", "offset")]
+    if len(begin) != 4 or any(stride != 1 for stride in strides) or any(others):
+        raise _Unsupported("takes more or less than a part of images")
+    cuts = []
+    for axis in (1, 2):
+        first, last, _ = slice(
+            None if masks["beginMask"] >> axis & 1 else begin[axis], None if masks["endMask"] >> axis & 1 else end[axis]
+        ).indices(value.shape[axis])
+        cuts.append((first, value.shape[axis] - last))
+    return layers.Cropping2D(cuts)(value)
+
+
+def _split(operator: Operator, value: Any) -> list[Any]:
+    axis = int(_constant(operator, 0).ravel()[0]) % len(value.shape)
+    return keras.ops.split(value, len(operator.outputs), axis)
+
+
+def _resized(interpolation: str) -> Callable[[Operator, Any], Any]:
+    def build(operator: Operator, value: Any) -> Any:
+        if operator.options.get("alignCorners") or not operator.options.get("halfPixelCenters"):
+            raise _Unsupported("does not align the centers of pixels")
+        return layers.Resizing(*_constant(operator, 1).ravel().tolist(), interpolation=interpolation)(value)
+
+    return build
+
+
 def _reshape(operator: Operator, value: Any) -> Any:
     output: Tensor = operator.outputs[0]
     return layers.Reshape(output.shape[1:])(value)
 
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
+    "ABS": lambda _, value: keras.ops.abs(value),
     "ADD": _pair(layers.Add, lambda constant, _: (1.0, constant)),
     "AVERAGE_POOL_2D": _pool(layers.AveragePooling2D),
     "CONCATENATION": _concatenation,
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
+    "EXP": lambda _, value: layers.Activation("exponential")(value),
+    "EXPAND_DIMS": _reshape,
     "FULLY_CONNECTED": _dense,
+    "GELU": lambda operator, value: keras.ops.gelu(value, bool(operator.options.get("approximate"))),
     "HARD_SWISH": lambda _, value: layers.Activation("hard_swish")(value),
     "LEAKY_RELU": _leaky,
     "LOGISTIC": lambda _, value: layers.Activation("sigmoid")(value),
+    "MAXIMUM": _choice(layers.Maximum),
     "MAX_POOL_2D": _pool(layers.MaxPooling2D),
     "MEAN": _global(layers.GlobalAveragePooling2D),
+    "MINIMUM": _choice(layers.Minimum),
     "MUL": _pair(layers.Multiply, lambda constant, _: (constant, 0.0)),
     "PAD": _pad,
     "REDUCE_MAX": _global(layers.GlobalMaxPooling2D),
     "RELU": lambda _, value: layers.ReLU()(value),
     "RELU6": lambda _, value: layers.ReLU(max_value=6.0)(value),
     "RESHAPE": _reshape,
+    "RESIZE_BILINEAR": _resized("bilinear"),
+    "RESIZE_NEAREST_NEIGHBOR": _resized("nearest"),
     "SOFTMAX": lambda _, value: layers.Softmax()(value),
+    "SPLIT": _split,
+    "STRIDED_SLICE": _cropped,
     "SUB": _pair(layers.Subtract, lambda constant, first: (-1.0, constant) if first else (1.0, -constant)),
     "TANH": lambda _, value: layers.Activation("tanh")(value),
+    "TRANSPOSE": _transpose,
 }
