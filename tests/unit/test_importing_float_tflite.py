@@ -77,6 +77,15 @@ def test_an_operator_that_is_not_rebuilt_is_named(tmp_path: Path) -> None:
         rebuild(path)
 
 
+def test_a_part_of_the_channels_is_not_taken_for_all(tmp_path: Path) -> None:
+    image = keras.Input((4, 4, 6))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image[:, 1:, :, 2:])))
+    path = tmp_path / "float.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+    with pytest.raises(UserError, match=r"\(STRIDED_SLICE\): cuts the batch or the channels; give the \.keras file"):
+        rebuild(path)
+
+
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("name", ["ADD", "MUL", "SUB"])
 def test_constants_come_back(tmp_path: Path, name: str, first: bool) -> None:

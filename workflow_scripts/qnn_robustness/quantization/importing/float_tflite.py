@@ -245,11 +245,14 @@ def _cropped(operator: Operator, value: Any) -> Any:
     if len(begin) != 4 or any(stride != 1 for stride in strides) or any(others):
         raise _Unsupported("takes more or less than a part of images")
     cuts = []
-    for axis in (1, 2):
-        first, last, _ = slice(
-            None if masks["beginMask"] >> axis & 1 else begin[axis], None if masks["endMask"] >> axis & 1 else end[axis]
-        ).indices(value.shape[axis])
-        cuts.append((first, value.shape[axis] - last))
+    for axis, size in enumerate(value.shape):
+        first = 0 if masks["beginMask"] >> axis & 1 else begin[axis]
+        last = None if masks["endMask"] >> axis & 1 else end[axis]
+        if axis in (1, 2):
+            first, last, _ = slice(first, last).indices(size)
+            cuts.append((first, size - last))
+        elif first != 0 or last not in (None, size):
+            raise _Unsupported("cuts the batch or the channels")
     return layers.Cropping2D(cuts)(value)
 
 
