@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import eagerpy as ep
 import numpy as np
@@ -12,6 +11,7 @@ from foolbox.models import Model
 
 # Inputs in one call when a sample asks several at once, and values of all of them: enough to be fast, small in memory.
 ROWS, VALUES = 2048, 2**24
+Weights = Callable[[np.ndarray], np.ndarray]
 
 
 class ArrayModel:
@@ -25,22 +25,31 @@ class ArrayModel:
         outputs = ep.astensor(self.model(ep.from_numpy(self.like, inputs.astype(np.float32)).raw))
         return outputs.numpy().astype(np.float32)
 
-    def gradient(self, inputs: np.ndarray, loss: Callable[[ep.Tensor], ep.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores [N, K] of inputs [N, ...] and the gradient by them of `loss` (logits -> scalar)."""
-        slope = getattr(self.model, "slope", None)
-        if slope is not None:
-            return slope(inputs.astype(np.float32), partial(self._derivative, loss))
+    def slope(self, inputs: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits [R, K] and the gradient of sum(weights(logits) * logits), float32 [R, H, W, C].
 
-        def evaluated(values: ep.Tensor) -> tuple[ep.Tensor, ep.Tensor]:
+        `weights` maps logits to constants [R, K]: the derivative of a loss by the logits gives the gradient
+        of the loss, at the cost of one forward and one backward pass.
+        """
+
+        def constants(logits: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(weights(logits), dtype=np.float32)
+
+        def weighted(values: ep.Tensor) -> tuple[ep.Tensor, ep.Tensor]:
             logits = self.model(values)
-            return loss(logits), logits
+            return (logits * ep.from_numpy(logits, constants(logits.numpy()))).sum(), logits
 
-        differentiate = ep.value_and_grad_fn(self.like, evaluated, has_aux=True)
-        _, logits, gradient = differentiate(ep.from_numpy(self.like, inputs.astype(np.float32)))
+        values = inputs.astype(np.float32)
+        within = getattr(self.model, "slope", None)  # of networks that differentiate in one compiled function
+        if within is not None:
+            return within(values, constants)
+        differentiate = ep.value_and_grad_fn(self.like, weighted, has_aux=True)
+        _, logits, gradient = differentiate(ep.from_numpy(self.like, values))
         return logits.numpy(), gradient.numpy()
 
-    def _derivative(self, loss: Callable[[ep.Tensor], ep.Tensor], logits: np.ndarray) -> np.ndarray:
-        return ep.value_and_grad(loss, ep.from_numpy(self.like, logits))[1].numpy()
+    def gradient(self, inputs: np.ndarray, loss: Callable[[ep.Tensor], ep.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores [N, K] of inputs [N, ...] and the gradient by them of `loss` (logits -> scalar)."""
+        return self.slope(inputs, lambda logits: ep.value_and_grad(loss, ep.from_numpy(self.like, logits))[1].numpy())
 
 
 def rounds_at_once(shape: Sequence[int]) -> int:

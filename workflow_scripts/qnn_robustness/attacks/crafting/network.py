@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import eagerpy as ep
@@ -18,21 +17,6 @@ class Network(ArrayModel):
     def only(self, positions: np.ndarray) -> AbstractContextManager[None]:
         """Inside the block, calls and random draws are for these samples alone (crafting.active.narrowed)."""
         return narrowed(self.model, positions)
-
-    def slope(self, inputs: np.ndarray, weights: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Return logits [R, K] and the gradient of sum(weights(logits) * logits), float32 [R, H, W, C].
-
-        `weights` maps logits to constants [R, K]: the derivative of a loss by the logits gives the gradient
-        of the loss, at the cost of one forward and one backward pass.
-        """
-
-        def constants(logits: np.ndarray) -> np.ndarray:
-            return np.ascontiguousarray(weights(logits), dtype=np.float32)
-
-        slope = getattr(self.model, "slope", None)
-        if slope is not None:
-            return slope(inputs.astype(np.float32), constants)
-        return self.gradient(inputs, lambda logits: (logits * ep.from_numpy(logits, constants(logits.numpy()))).sum())
 
     def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return draws from [0, 1], float32; the upper end may occur."""
