@@ -1,5 +1,5 @@
-# The networks that are kept with the project. `snakemake keep_reference_models` collects those of this run in
-# results/reference_models, from where they are copied to reference_models/ by hand.
+# The networks and density models that are kept with the project. `snakemake keep_reference_models` collects those of this
+# run in results/reference_models, from where they are copied to reference_models/ by hand.
 rule keep_reference_models:
     input:
         [
@@ -14,9 +14,14 @@ rule keep_reference_models:
                 "int16.json",
             )
         ],
+        [
+            f"results/densities/{density}/{file}"
+            for density in C.kept_densities()
+            for file in ("density.npz", "training.csv")
+        ],
         **{
-            f"{model}_{split}": f"results/data/{C.dataset_of(model)}/{split}.npz"
-            for model in {network.model for network in C.kept_networks()}
+            f"{dataset}_{split}": f"results/data/{dataset}/{split}.npz"
+            for dataset in C.kept_datasets()
             for split in ("train", "validation")
         },
         clean_accuracy="results/tables/clean_accuracy.csv",
@@ -30,11 +35,24 @@ rule keep_reference_models:
         "../envs/workflow.yaml"
     params:
         networks={
-            f"{n.model}/{n.training}": {
-                **C.manifest_entry(n.model, n.training),
-                "code_sha256": training_code(n.model, n.training),
-            }
+            f"{n.model}/{n.training}": (
+                C.dataset_of(n.model),
+                {
+                    **C.manifest_entry(n.model, n.training),
+                    "code_sha256": training_code(n.model, n.training),
+                },
+            )
             for n in C.kept_networks()
+        },
+        densities={
+            density: (
+                C.density(density)["dataset"],
+                {
+                    **C.density_manifest_entry(density),
+                    "code_sha256": code("train_density_model.py"),
+                },
+            )
+            for density in C.kept_densities()
         },
         code=code("keep_reference_models.py"),
     script:

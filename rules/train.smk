@@ -46,8 +46,9 @@ rule train_density_model:
         "../envs/workflow.yaml"
     threads: C.values["training_threads"]
     params:
-        recipe=lambda w: {key: value for key, value in C.density(w.density).items() if key != "dataset"},
-        seed=C.values["seed"],
+        name="densities/{density}",
+        made_with=lambda w: C.density_provenance(w.density),
+        reference_models=C.values["reference_models"],
         code=code("train_density_model.py"),
     script:
         "../workflow_scripts/train_density_model.py"

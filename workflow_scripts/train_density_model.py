@@ -1,4 +1,4 @@
-"""Train one density model."""
+"""Train one density model, or take it from the reference models when recipe and data are the same."""
 
 from qnn_robustness.common import job
 
@@ -8,24 +8,34 @@ from pathlib import Path  # noqa: E402
 
 from qnn_robustness.common.files import sha256_arrays, sha256_json  # noqa: E402
 from qnn_robustness.data.splits import load_split  # noqa: E402
-from qnn_robustness.training.density.train import train_density  # noqa: E402
-from qnn_robustness.training.fitting.resume import ResumeFile  # noqa: E402
+from qnn_robustness.models import reference  # noqa: E402
 
 params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output  # noqa: F821
 train, validation = load_split(inputs.train), load_split(inputs.validation)
-key = {
-    "recipe": params.recipe,
-    "seed": params.seed,
-    "threads": snakemake.threads,  # noqa: F821
-    "code": params.code,
-    "data": sha256_arrays(train.samples, validation.samples),
-}
-train_density(
-    train,
-    validation,
-    **params.recipe,
-    seed=params.seed,
-    density_path=outputs.density,
-    history_path=outputs.history,
-    resume=ResumeFile(Path(outputs.density).with_name(".resume.npz"), sha256_json(key)),
-)
+data_sha256 = sha256_arrays(train.samples, validation.samples)
+
+root = Path(snakemake.scriptdir).parent  # noqa: F821
+wanted = sha256_json(params.made_with)
+entry = reference.matching(root, params.name, wanted) if params.reference_models == "reuse" else None
+if entry and entry["data_sha256"] == data_sha256:
+    print(f"taken from {entry['folder']}: recipe and data are the same")
+    reference.copy(root, entry, {"density.npz": outputs.density, "training.csv": outputs.history})
+else:
+    from qnn_robustness.training.density.train import train_density
+    from qnn_robustness.training.fitting.resume import ResumeFile
+
+    key = {
+        "made_with": params.made_with,
+        "threads": snakemake.threads,  # noqa: F821 - fewer than in made_with where there are fewer cores
+        "code": params.code,
+        "data": data_sha256,
+    }
+    train_density(
+        train,
+        validation,
+        **params.made_with["recipe"],
+        seed=params.made_with["seed"],
+        density_path=outputs.density,
+        history_path=outputs.history,
+        resume=ResumeFile(Path(outputs.density).with_name(".resume.npz"), sha256_json(key)),
+    )

@@ -421,8 +421,9 @@ def test_transfer_is_explained_where_most_precisions_were_attacked(tmp_path: Pat
     assert not any("not run" in text for text in found)
 
 
-def test_titles_of_neighbouring_panels_do_not_overlap(tmp_path: Path) -> None:
-    names = {"model": "cifar10_resnet8", "training": "pgd_adversarial", "preprocessor": "bit_depth_4"}
+@pytest.mark.parametrize("training", ["pgd_adversarial", "quantization_aware_adversarial_tuned"])
+def test_titles_of_neighbouring_panels_do_not_overlap(training: str, tmp_path: Path) -> None:
+    names = {"model": "cifar10_resnet8", "training": training, "preprocessor": "bit_depth_4"}
     table = defenses().assign(**names).drop_duplicates(["target", "kernels", "part", "budget"])
     figure = draw("defenses", defenses=table)
     svg(figure, tmp_path / "figure.svg")

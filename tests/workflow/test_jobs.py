@@ -71,17 +71,24 @@ def test_jobs_without_tensorflow_give_the_same_bytes_again(workflow: Workflow, g
 
 KEPT = "results/reference_models"
 REUSE = {"reference_models": "reuse"}
+DENSITY = ("results/densities/strokes/density.npz", "results/densities/strokes/training.csv")
+WITH_DENSITY = {
+    "densities": {"strokes": {"dataset": "digits", "epochs": 1}},
+    "detectors": {"likelihood": {"density": "strokes", "false_positive_rate": 0.05}},
+    "experiments": {"white_box": {"detectors": ["likelihood"]}},
+}
 
 
 @pytest.fixture(scope="module")
 def with_references(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """A copy that keeps its networks in reference_models/ and has lost them from results/."""
+    """A copy that keeps its networks and a density model in reference_models/ and has lost them from results/."""
     workflow = finished.workflow.clone(tmp_path_factory.mktemp("references") / "copy")
-    result = workflow.run(f"{KEPT}/manifest.json")
+    result = workflow.run(f"{KEPT}/manifest.json", change=WITH_DENSITY)
     assert result.status == 0, result.output
     shutil.rmtree(workflow.path("reference_models"), ignore_errors=True)
     shutil.move(workflow.path(KEPT), workflow.path("reference_models"))
     shutil.rmtree(workflow.path("results/models"))
+    shutil.rmtree(workflow.path("results/densities"))
     return workflow
 
 
@@ -103,6 +110,19 @@ def test_a_matching_reference_network_is_taken_byte_for_byte(
     assert {name: workflow.path(name).read_bytes() for name in names} == {name: made[name] for name in names}
     assert not any('"tensorflow"' in path.read_text() for path in records.iterdir()), "nothing was trained"
     assert not workflow.plan(*names, change=REUSE)
+
+
+def test_a_matching_density_model_is_taken_and_another_is_trained(with_references: Workflow, tmp_path) -> None:
+    workflow = with_references.clone(tmp_path / "copy")
+    kept = [workflow.path(name.replace("results", "reference_models")).read_bytes() for name in DENSITY]
+    result = workflow.run(*DENSITY, change={**WITH_DENSITY, **REUSE})
+    assert result.status == 0, result.output
+    assert "taken from" in workflow.path("logs/densities/strokes.log").read_text()
+    assert [workflow.path(name).read_bytes() for name in DENSITY] == kept
+    other = {"densities": {"strokes": {"dataset": "digits", "epochs": 1, "width": 16}}}
+    result = workflow.run(*DENSITY, change={**WITH_DENSITY, **REUSE, **other})
+    assert result.status == 0, result.output
+    assert workflow.path(DENSITY[0]).read_bytes() != kept[0]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,24 @@ class Configuration(Recipes):
         trained = self.trained_networks()
         return unique([*trained, *(other for network in trained for other in self.used(*network))])
 
+    def kept_densities(self) -> list[str]:
+        """Return the density models that defenses, and attacks through them, use."""
+        return unique(
+            density
+            for entry in self.experiments.values()
+            for defense in (*entry["preprocessors"], *entry["detectors"], *map(self.through, entry["attacks"]))
+            for density in self.densities_of(defense)
+        )
+
+    def kept_datasets(self) -> list[str]:
+        """Return the data sets of what is kept."""
+        return unique(
+            [
+                *(self.dataset_of(network.model) for network in self.kept_networks()),
+                *(self.density(density)["dataset"] for density in self.kept_densities()),
+            ]
+        )
+
     def imports(self) -> dict[str, str]:
         """Return the files of the imported models that are run, by `<model>/pretrained/<precision>`."""
         models = unique(model for entry in self.experiments.values() for model in entry["models"])

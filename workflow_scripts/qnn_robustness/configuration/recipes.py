@@ -87,6 +87,16 @@ class Recipes(Craftings):
             return None
         return sha256_json(self.provenance(model, training))
 
+    def density_provenance(self, name: str) -> dict[str, Any]:
+        """Return all that a density model is made with, but for data and code."""
+        recipe = {key: value for key, value in self.density(name).items() if key != "dataset"}
+        return {"seed": self.values["seed"], "threads": self.values["training_threads"], "recipe": recipe}
+
+    def density_manifest_entry(self, name: str) -> dict[str, Any]:
+        """Return what the manifest of the reference models says about how a density model was made."""
+        made_with = self.density_provenance(name)
+        return {"recipe": made_with, "recipe_sha256": sha256_json(made_with)}
+
     def manifest_entry(self, model: str, training: str) -> dict[str, Any]:
         """Return what the manifest of the reference networks says about how a network was made."""
         return {

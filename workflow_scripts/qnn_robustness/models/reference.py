@@ -1,9 +1,10 @@
-"""The trained networks that are kept with the project, and when one may stand in for a training.
+"""The trained networks and density models that are kept with the project, and when one may stand in for a training.
 
 `reference_models/manifest.json` maps `<model>/<training>` to
     {recipe: {...}, recipe_sha256, data_sha256, code_sha256, quantized: {precision: made_from},
      accuracies: {...}, files: {name: sha256}},
-where `made_from` is that of the sidecar of a .tflite file.
+where `made_from` is that of the sidecar of a .tflite file, and `densities/<density>` to the same with
+`bits_per_dimension` of the validation split instead of what is said of networks.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def matching(root: Path, name: str, recipe_sha256: str) -> dict[str, Any] | None:
-    """Return the entry of `name` (`<model>/<training>`) if it was made with this recipe, with its `folder`.
+    """Return the entry of `name`, a key of the manifest, if it was made with this recipe, with its `folder`.
 
     Jobs look it up when they run: a reference network that appears later makes no finished training outdated.
     """

@@ -78,7 +78,12 @@ def add_legend(
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure (.svg or .png) atomically. An SVG has text as text, no date and stable identifiers."""
+    """Write a figure (.svg or .png) atomically; titles that would leave it take another line.
+
+    An SVG has text as text, no date and stable identifiers.
+    """
+    for axes in figure.axes:
+        axes.title.set_wrap(True)
     kind = Path(path).suffix.removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     settings = {"svg.hashsalt": "qnn_robustness", "svg.fonttype": "none"}
