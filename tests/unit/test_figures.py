@@ -427,6 +427,7 @@ def test_titles_of_neighbouring_panels_do_not_overlap(training: str, tmp_path: P
     table = defenses().assign(**names).drop_duplicates(["target", "kernels", "part", "budget"])
     figure = draw("defenses", defenses=table)
     svg(figure, tmp_path / "figure.svg")
+    figure.draw_without_rendering()  # in the figure's own dots per inch, not those of the file
     boxes = [axes.title.get_window_extent() for axes in figure.axes]
     assert len(boxes) == 3
     assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))

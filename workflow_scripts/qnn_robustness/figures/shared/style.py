@@ -19,6 +19,7 @@ LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (7, 2)))
 PRECISIONS = ("float32", "int16", "int8")
 NORM_LABELS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "snr": "Noise"}
 SMALLEST_FONT = 8
+TITLE_ROOM = 1.1  # of a panel's width: beside it is room for the labels of the axis
 SETTINGS = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -78,14 +79,22 @@ def add_legend(
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure (.svg or .png) atomically; titles that would leave it take another line.
-
-    An SVG has text as text, no date and stable identifiers.
-    """
-    for axes in figure.axes:
-        axes.title.set_wrap(True)
+    """Write a figure (.svg or .png) atomically. An SVG has text as text, no date and stable identifiers."""
+    _break_long_titles(figure)
     kind = Path(path).suffix.removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     settings = {"svg.hashsalt": "qnn_robustness", "svg.fonttype": "none"}
     with atomic_path(path) as partial, mpl.rc_context(settings):
         figure.savefig(partial, format=kind, metadata=metadata, dpi=200)
+
+
+def _break_long_titles(figure: Figure) -> None:
+    """Break lines of titles that would leave their panels at the commas: no layout leaves room for them."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        lines, fitting = axes.get_title().split("\n"), []
+        for line in lines:
+            axes.title.set_text(line)
+            fits = axes.title.get_window_extent().width <= TITLE_ROOM * axes.bbox.width
+            fitting.append(line if fits else line.replace(", ", ",\n"))
+        axes.title.set_text("\n".join(fitting))
