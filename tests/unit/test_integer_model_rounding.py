@@ -294,3 +294,17 @@ def test_the_proof_rejects_a_form_that_is_wrong_at_one_step():
     np.testing.assert_array_equal(
         np.clip(fast(everywhere.astype(np.float64)), -128, 127), np.clip(exact(everywhere), -128, 127)
     )
+
+
+@pytest.mark.parametrize("kernels", KERNELS["int16"])
+@pytest.mark.parametrize("declared", [0, 2, 4])  # none, INT32 and INT64
+def test_a_dense_layer_of_int16_without_bias_adds_up_in_the_width_that_it_declares(kernels, declared, tmp_path):
+    builder, random = Builder(), np.random.default_rng(declared)
+    source, output = builder.tensor(np.int16, [1, 60], 0.0013), builder.tensor(np.int16, [1, 64], 0.009)
+    scales = np.float32(2.0 ** random.uniform(-9, -7, 64))
+    weights = builder.constant(random.integers(-127, 128, (64, 60)).astype(np.int8), scales)
+    options = {"quantizedBiasType": declared}
+    builder.operator("FULLY_CONNECTED", [source, weights, -1], [output], "FullyConnectedOptions", **options)
+    path = builder.save(tmp_path / "dense.tflite", [source], [output])
+    codes = random.integers(-32768, 32768, (1000, 60)).astype(np.int16)
+    assert check_exactness(IntegerModel.from_file(path, kernels), path, codes) == 0

@@ -26,7 +26,7 @@ from qnn_robustness.quantization.integer_model.layer import (
 _BYTE = 256.0
 _INT32 = 2**31
 _LARGEST_FILTER = 2**26  # weights of a layer, with the zeros that dilation inserts
-_BIAS_INT32 = 2  # code of TensorType.INT32
+_BIAS_INT32, _BIAS_INT64 = 2, 4  # codes of TensorType
 
 
 class LinearLayer(Layer):
@@ -50,7 +50,7 @@ class LinearLayer(Layer):
             self.context = context.left_to_built_in()
         self.low, self.high = activation_limits(operator, self.context)
         has_bias = len(operator.inputs) == 3 and operator.inputs[2] is not None
-        self.bias_type = operator.inputs[2].type if has_bias else self.int16_bias_types[0]
+        self.bias_type = operator.inputs[2].type if has_bias else self._type_without_bias()
         self.filter_values = self._arranged(weights)
         self.bias = bias
         self.real_multiplier = self._real_multipliers(len(bias))
@@ -58,6 +58,11 @@ class LinearLayer(Layer):
         self.bound = np.abs(self.filter_values).reshape(-1, len(bias)).sum(0) * max(-low, high)
         self.sum = self._exact_sum()
         self.requantize = self._requantization()
+
+    def _type_without_bias(self) -> str:
+        """The type of the bias that kernels act as if they had."""
+        declared = "INT64" if self.operator.options.get("quantizedBiasType") == _BIAS_INT64 else "INT32"
+        return declared if declared in self.int16_bias_types else self.int16_bias_types[0]
 
     def _constants(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the weights and the bias (zeros if absent), both int64."""
