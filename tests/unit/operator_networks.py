@@ -10,21 +10,41 @@ from tflite_builder import Builder
 
 LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
 _BIAS_CODES = {np.int32: 2, np.int64: 4}
-_ACTIVATIONS = (0, 1, 3)  # NONE, RELU, RELU6
+_ACTIVATIONS = (0, 1, 2, 3)  # NONE, RELU, RELU_N1_TO_1, RELU6
 LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX")
-OTHERS = ("ADD", "CONCATENATION", "MAXIMUM", "MINIMUM", "MUL", "PAD", "PRELU", "QUANTIZE", "SOFTMAX", "SUB")
+POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX", "REDUCE_MIN")
+OTHERS = ("ADD", "CONCATENATION", "MAXIMUM", "MINIMUM", "MUL", "PAD", "PADV2", "PRELU", "QUANTIZE", "SOFTMAX", "SUB")
 MOVING = (
+    "BATCH_TO_SPACE_ND",
+    "DEPTH_TO_SPACE",
     "EXPAND_DIMS",
+    "GATHER",
+    "PACK",
     "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR",
     "SLICE",
+    "SPACE_TO_BATCH_ND",
+    "SPACE_TO_DEPTH",
     "SPLIT",
     "STRIDED_SLICE",
     "TILE",
     "TRANSPOSE",
+    "UNPACK",
 )
-TABLES = ("ABS", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "TANH")
+TABLES = (
+    "ABS",
+    "ELU",
+    "EXP",
+    "GELU",
+    "HARD_SWISH",
+    "LEAKY_RELU",
+    "LOGISTIC",
+    "RELU",
+    "RELU6",
+    "RELU_0_TO_1",
+    "RELU_N1_TO_1",
+    "TANH",
+)
 OPERATORS = (*LINEAR, *POOLS, *OTHERS, *MOVING, *TABLES)
 
 
@@ -292,6 +312,9 @@ class OperatorNetwork:
     def _reduce_max(self) -> int:
         return self._reduced("REDUCE_MAX", self.scale, self.zero_point)
 
+    def _reduce_min(self) -> int:
+        return self._reduced("REDUCE_MIN", self.scale, self.zero_point)
+
     def _reduced(self, name: str, scale: np.float32, zero_point: int) -> int:
         axes = self.draw(st.sampled_from(([1, 2], [2, 1], [1], [2], [3], [-1], [1, 2, 3])))
         keep = self.draw(st.booleans())
@@ -304,11 +327,19 @@ class OperatorNetwork:
         return output
 
     def _pad(self) -> int:
+        return self._padded("PAD", "PadOptions")
+
+    def _padv2(self) -> int:
+        value = self.random.integers(*LIMITS[self.precision]).astype(self.dtype)
+        constant = self.builder.constant(np.array(value), self.scale, zero_point=self.zero_point)
+        return self._padded("PADV2", "PadV2Options", constant)
+
+    def _padded(self, name: str, table: str, *values: int) -> int:
         pads = self.random.integers(0, 3, (4, 2)).astype(np.int32)
         pads[0] = 0
         shape = np.array([1, self.height, self.width, self.channels]) + pads.sum(1)
         output = self.builder.tensor(self.dtype, shape.tolist(), self.scale, self.zero_point)
-        self.builder.operator("PAD", [self.input, self.builder.constant(pads)], [output], "PadOptions")
+        self.builder.operator(name, [self.input, self.builder.constant(pads), *values], [output], table)
         return output
 
     def _moved(
@@ -344,6 +375,84 @@ class OperatorNetwork:
     def _tile(self) -> int:
         times = [1, *(self.draw(st.integers(1, 3)) for _ in range(3))]
         return self._moved("TILE", [times], np.multiply(self._shape(), times).tolist(), None)
+
+    def _space_to_batch_nd(self) -> int:
+        """A dilated pool as the converter writes it: in blocks, and put together again."""
+        return self._in_blocks([0, 0])
+
+    def _batch_to_space_nd(self) -> int:
+        """Also with some pixels cut."""
+        return self._in_blocks([self.draw(st.integers(0, 1)) for _ in range(2)])
+
+    def _in_blocks(self, cuts: list[int]) -> int:
+        blocks = [self.draw(st.integers(1, 3)) for _ in range(2)]
+        sizes = [-(-(n + 1) // b) for n, b in zip((self.height, self.width), blocks, strict=True)]
+        pads = [[1, s * b - n - 1] for s, b, n in zip(sizes, blocks, (self.height, self.width), strict=True)]
+        small, pooled = (
+            self.builder.tensor(self.dtype, [1, *sizes, self.channels], self.scale, self.zero_point) for _ in range(2)
+        )
+        block = self.builder.constant(np.array(blocks, np.int32))
+        paddings, crops = (
+            self.builder.constant(np.array(amounts, np.int32)) for amounts in (pads, [[cut, 0] for cut in cuts])
+        )
+        self.builder.operator("SPACE_TO_BATCH_ND", [self.input, block, paddings], [small], "SpaceToBatchNDOptions")
+        options = {"padding": 0, "strideH": 1, "strideW": 1, "filterHeight": 2, "filterWidth": 2}
+        self.builder.operator("MAX_POOL_2D", [small], [pooled], "Pool2DOptions", **options)
+        whole = [1, *(s * b - cut for s, b, cut in zip(sizes, blocks, cuts, strict=True)), self.channels]
+        output = self.builder.tensor(self.dtype, whole, self.scale, self.zero_point)
+        self.builder.operator("BATCH_TO_SPACE_ND", [pooled, block, crops], [output], "BatchToSpaceNDOptions")
+        return output
+
+    def _space_to_depth(self) -> int:
+        """Blocks of an image that is first padded to whole ones."""
+        size = self.draw(st.integers(1, 3))
+        sizes = [-(-n // size) for n in (self.height, self.width)]
+        pads = [[0, 0], *([0, s * size - n] for s, n in zip(sizes, (self.height, self.width), strict=True)), [0, 0]]
+        wide = self._moved("PAD", [pads], [1, *(s * size for s in sizes), self.channels], "PadOptions")
+        return self._blocks("SPACE_TO_DEPTH", wide, [1, *sizes, self.channels * size**2], size)
+
+    def _depth_to_space(self) -> int:
+        """Pixels of channels that are there once for each of them."""
+        size = self.draw(st.integers(1, 3))
+        shape = [1, self.height, self.width, self.channels * size**2]
+        wide = self.builder.tensor(self.dtype, shape, self.scale, self.zero_point)
+        copies = [self.input] * size**2
+        self.builder.operator("CONCATENATION", copies, [wide], "ConcatenationOptions", axis=3)
+        return self._blocks("DEPTH_TO_SPACE", wide, [1, self.height * size, self.width * size, self.channels], size)
+
+    def _blocks(self, name: str, source: int, shape: list[int], size: int) -> int:
+        output = self.builder.tensor(self.dtype, shape, self.scale, self.zero_point)
+        table = f"{name.title().replace('_', '')}Options"
+        self.builder.operator(name, [source], [output], table, blockSize=size)
+        return output
+
+    def _gather(self) -> int:
+        """Places along an axis in any order, some of them more than once or not at all."""
+        axis, shape = self.draw(st.integers(1, 3)), self._shape()
+        places = self.random.integers(0, shape[axis], self.draw(st.integers(1, 5)))
+        shape[axis] = len(places)
+        return self._moved(
+            "GATHER", [places], shape, "GatherOptions", axis=self.draw(st.sampled_from((axis, axis - 4)))
+        )
+
+    def _pack(self) -> int:
+        axis = self.draw(st.integers(1, 4))
+        return self._packed(axis, [self.input] * self.draw(st.integers(1, 3)))
+
+    def _packed(self, axis: int, parts: list[int]) -> int:
+        shape = np.insert(self.builder.graph.tensors[parts[0]].shape, axis, len(parts)).tolist()
+        output = self.builder.tensor(self.dtype, shape, self.scale, self.zero_point)
+        self.builder.operator("PACK", parts, [output], "PackOptions", axis=axis, valuesCount=len(parts))
+        return output
+
+    def _unpack(self) -> int:
+        """The parts put together in the opposite order."""
+        axis, shape = self.draw(st.integers(1, 3)), self._shape()
+        number = shape.pop(axis)
+        parts = [self.builder.tensor(self.dtype, shape, self.scale, self.zero_point) for _ in range(number)]
+        axes = self.draw(st.sampled_from((axis, axis - 4)))
+        self.builder.operator("UNPACK", [self.input], parts, "UnpackOptions", axis=axes, num=number)
+        return self._packed(axis, parts[::-1])
 
     def _slice(self) -> int:
         begin = [0, *(self.draw(st.integers(0, size - 1)) for size in self._shape()[1:])]

@@ -22,12 +22,13 @@ def test_unsupported_operator_is_named_with_its_position(tmp_path):
 
 def test_an_operator_on_activations_is_named_and_not_taken_for_one_on_shapes(tmp_path):
     builder = Builder()
-    source, packed = builder.tensor(np.int8, [1, 4, 4, 1], 0.1), builder.tensor(np.int8, [1, 2, 4, 4, 1], 0.1)
-    builder.operator("PACK", [source, source], [packed], "PackOptions", valuesCount=2, axis=1)
-    path = builder.save(tmp_path / "pack.tflite", [source], [packed])
-    with pytest.raises(UserError, match=r"operator 0 \(PACK\): is not supported in this place"):
+    source, product = builder.tensor(np.int8, [1, 4, 4, 1], 0.1), builder.tensor(np.int8, [1, 4, 4], 0.1)
+    axes = builder.constant(np.array([3], np.int32))
+    builder.operator("REDUCE_PROD", [source, axes], [product], "ReducerOptions")
+    path = builder.save(tmp_path / "product.tflite", [source], [product])
+    with pytest.raises(UserError, match=r"operator 0 \(REDUCE_PROD\): is not supported in this place"):
         IntegerModel.from_file(path)
-    with pytest.raises(UserError, match=r"operator 0 \(PACK\): is not supported in this place"):
+    with pytest.raises(UserError, match=r"operator 0 \(REDUCE_PROD\): is not supported in this place"):
         operators.check_operators(read_graph(path))
 
 
@@ -54,7 +55,7 @@ def _part(path: Path, name: str, constants: list[list[int]], scale: float = 0.1,
         ("TRANSPOSE", [[0, 2, 1, 3]], {}, r"gives the shape \(6, 4, 2\); the file says \(2, 6, 2\)"),
         ("TRANSPOSE", [], {}, "needs constant axes"),
         ("TRANSPOSE", [[0, 1, 2, 3]], {"scale": 0.2}, "changes the scale, which its kernel ignores"),
-        ("EXPAND_DIMS", [[0]], {}, r"reshapes \(1, 4, 6, 2\) to \(1, 2, 6, 2\); only shapes that keep the batch"),
+        ("EXPAND_DIMS", [[0]], {}, r"gives \(1, 1, 4, 6, 2\); the file says \(1, 2, 6, 2\)"),
         ("TILE", [[2, 1, 1, 1]], {}, "repeats the batch"),
         ("TILE", [[1, 1, 1, 2**30]], {}, r"gives \(1, 4, 6, 2147483648\); the file says \(1, 2, 6, 2\)"),
         ("TILE", [[1, 1, 1]], {}, r"has the multiples \[1, 1, 1\]"),
@@ -123,10 +124,10 @@ def _with_constant(path: Path, name: str, shape: list[int], scale: float = 0.1, 
 
 def test_options_that_the_model_lacks_are_told_without_building_it(tmp_path: Path) -> None:
     IntegerModel.from_file(_with_constant(tmp_path / "sum.tflite", "ADD", [2]))
-    path = _with_constant(tmp_path / "options.tflite", "ADD", [2], fused=2)
-    with pytest.raises(UserError, match="fused activation 2") as told:
+    path = _with_constant(tmp_path / "options.tflite", "ADD", [2], fused=4)
+    with pytest.raises(UserError, match="fused activation 4") as told:
         operators.check_operators(read_graph(path))
-    with pytest.raises(UserError, match="fused activation 2") as built:
+    with pytest.raises(UserError, match="fused activation 4") as built:
         IntegerModel.from_file(path)
     assert str(told.value) == str(built.value)
 

@@ -19,7 +19,8 @@ from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read
 
 ALIGNMENT = 16  # bytes; MicroArenaBufferAlignment of TensorFlow Lite Micro
 BYTES = {"FLOAT32": 4, "INT32": 4, "INT64": 8, "INT16": 2, "INT8": 1, "UINT8": 1, "BOOL": 1}
-# Operators that are not counted: they move, add, compare, scale or look up, about once a value.
+# Operators that are not counted: they move, add, compare, scale or look up, about once a value. SPACE_TO_BATCH_ND is
+# not among them: behind it layers take several samples, of which the file does not say how many.
 NO_PRODUCTS = frozenset(
     [
         "ABS",
@@ -30,6 +31,7 @@ NO_PRODUCTS = frozenset(
         "DEPTH_TO_SPACE",
         "DEQUANTIZE",
         "ELU",
+        "EXP",
         "EXPAND_DIMS",
         "GATHER",
         "HARD_SWISH",
@@ -48,6 +50,7 @@ NO_PRODUCTS = frozenset(
         "PRELU",
         "QUANTIZE",
         "REDUCE_MAX",
+        "REDUCE_MIN",
         "RELU",
         "RELU6",
         "RELU_0_TO_1",
@@ -58,7 +61,6 @@ NO_PRODUCTS = frozenset(
         "SHAPE",
         "SLICE",
         "SOFTMAX",
-        "SPACE_TO_BATCH_ND",
         "SPACE_TO_DEPTH",
         "SPLIT",
         "SPLIT_V",

@@ -45,7 +45,8 @@ class Tensor:
     `shape` is the one stored in the file (batch 1 as a rule), `type` a name of the schema such as `INT8`.
     Real value = scale * (code - zero_point); `scales` and `zero_points` have one entry, or one for each
     slice along `axis`, or none when the tensor is not quantized. `data` is the constant content, None for
-    activations.
+    activations. `open` says that sizes other than the number of samples are only known when the network runs:
+    `shape` has 1 in their place.
     """
 
     index: int
@@ -56,6 +57,7 @@ class Tensor:
     zero_points: np.ndarray
     axis: int
     data: np.ndarray | None
+    open: bool = False
 
     @property
     def scale(self) -> np.float32:
@@ -248,9 +250,9 @@ def _graph(path: str, model: Any) -> Graph:
 def _check_fixed(path: str, tensors: Sequence[Any]) -> None:
     """Refuse inputs of any size: `shape` has 1 where the signature has -1, and only the batch may vary."""
     for tensor in tensors:
-        signature = [] if tensor.shapeSignature is None else [int(size) for size in tensor.shapeSignature]
-        if min(signature[1:], default=0) < 0:
-            raise UserError(f"{path}: takes inputs of any size {signature}; convert it with a fixed height and width")
+        if min(_signature(tensor)[1:], default=0) < 0:
+            sizes = f"{path}: takes inputs of any size {_signature(tensor)}"
+            raise UserError(f"{sizes}; convert it with a fixed height and width")
 
 
 def _operator_name(code: Any) -> str:
@@ -274,7 +276,13 @@ def _tensor(path: str, index: int, tensor: Any, buffers: Any) -> Tensor:
         limits = np.iinfo(_NUMPY_TYPES[type_name])
         if ((zero_points < limits.min) | (zero_points > limits.max)).any():
             raise UserError(f"{what} has a zero point that is no {type_name}; convert the model again")
-    return Tensor(index, _text(tensor.name), type_name, shape, scales, zero_points, axis, data)
+    is_open = min(_signature(tensor)[1:], default=0) < 0
+    return Tensor(index, _text(tensor.name), type_name, shape, scales, zero_points, axis, data, is_open)
+
+
+def _signature(tensor: Any) -> list[int]:
+    """Return the shape with -1 for each size that is open; nothing where the file does not have it."""
+    return [] if tensor.shapeSignature is None else [int(size) for size in tensor.shapeSignature]
 
 
 def _quantization(what: str, record: Any, shape: tuple[int, ...], constant: bool) -> tuple[np.ndarray, np.ndarray, int]:

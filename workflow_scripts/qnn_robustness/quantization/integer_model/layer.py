@@ -21,6 +21,14 @@ from qnn_robustness.quantization.integer_model.operators import ACTIVATIONS
 LIMITS = {"INT8": (-128, 127), "INT16": (-32768, 32767)}
 EXACT_FLOAT32 = 2**24  # whole numbers up to here, and sums of them in any order, are exact in float32
 EXACT_FLOAT64 = 2**53
+# Where the functions that may be fused into an operator cut, and those of their own.
+CUTS: dict[str, tuple[int | None, int | None]] = {
+    "NONE": (None, None),
+    "RELU": (0, None),
+    "RELU6": (0, 6),
+    "RELU_0_TO_1": (0, 1),
+    "RELU_N1_TO_1": (-1, 1),
+}
 PADDINGS = {0: "SAME", 1: "VALID"}
 
 
@@ -86,6 +94,12 @@ class Layer(ABC):
         kept = all((tensor.scale, tensor.zero_point) == codes for tensor in self.operands(self.operator))
         self.context.expect(kept, self.operator, "changes the scale, which its kernel ignores")
 
+    def expect_sizes(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError unless the output has this shape as far as the file says it, samples aside."""
+        stated = self.output.shape
+        fits = self.output.open or shape[1:] == stated[1:]
+        self.context.expect(fits, self.operator, f"gives {shape}; the file says {stated}")
+
     @staticmethod
     def operands(operator: Operator) -> tuple[Tensor | None, ...]:
         """The inputs that hold activations, or constants in their place; the others say what is done with them."""
@@ -120,19 +134,24 @@ def activation_limits(operator: Operator, context: Context) -> tuple[int, int]:
 
 
 def limits_under(fused: str, output: Tensor, context: Context) -> tuple[int, int]:
-    """The centered output limits under NONE, RELU or RELU6."""
+    """The centered output limits under NONE or a function that cuts at whole numbers."""
     low, high = centered_limits(output)
-    if fused != "NONE":
-        low = max(low, 0)
-    if fused == "RELU6":
-        six = np.float32(6) / output.scale
-        if context.kernels == "xnnpack" and output.type == "INT8":
-            # xnn_qs8_quantize: the zero point is added before rounding half to even.
-            rounded = int(np.rint(np.float32(six + np.float32(output.zero_point)))) - output.zero_point
-        else:
-            rounded = int(np.floor(six + np.float32(0.5)))
-        high = min(high, rounded)
+    least, most = CUTS[fused]
+    if least is not None:
+        low = max(low, _code(least, output, context))
+    if most is not None:
+        high = min(high, _code(most, output, context))
     return low, high
+
+
+def _code(real: int, output: Tensor, context: Context) -> int:
+    """The centered code at which a value is cut."""
+    quotient = np.float32(real) / output.scale
+    if context.kernels == "xnnpack" and output.type == "INT8":
+        # xnn_qs8_quantize: the zero point is added before rounding half to even.
+        return int(np.rint(np.float32(quotient + np.float32(output.zero_point)))) - output.zero_point
+    whole = int(np.floor(np.abs(quotient) + np.float32(0.5)))
+    return -whole if real < 0 else whole
 
 
 def same_padding(size: int, kernel: int, step: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from qnn_robustness.quantization.integer_model.linear import Conv2D, DepthwiseCo
 from qnn_robustness.quantization.integer_model.moving import (
     Concatenation,
     ExpandDims,
+    Pack,
     Pad,
     Requantize,
     Reshape,
@@ -29,23 +31,28 @@ from qnn_robustness.quantization.integer_model.moving import (
     rounding_of_floats,
 )
 from qnn_robustness.quantization.integer_model.pairs import Maximum, Minimum, Mul, Prelu
-from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax
+from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax, ReduceMin
 from qnn_robustness.quantization.integer_model.resizing import ResizeBilinear, ResizeNearestNeighbor
-from qnn_robustness.quantization.integer_model.slicing import Slice, Split, StridedSlice
-from qnn_robustness.quantization.integer_model.softmax import Softmax
+from qnn_robustness.quantization.integer_model.sizes import sizes
+from qnn_robustness.quantization.integer_model.slicing import Gather, Slice, Split, StridedSlice, Unpack
+from qnn_robustness.quantization.integer_model.softmax import InnerSoftmax, Softmax
+from qnn_robustness.quantization.integer_model.spacing import BatchToSpace, DepthToSpace, SpaceToBatch, SpaceToDepth
 from qnn_robustness.quantization.integer_model.tables import Table
 
 LAYERS: dict[str, type[Layer]] = {
     "ABS": Table,
     "ADD": Add,
     "AVERAGE_POOL_2D": AveragePool2D,
+    "BATCH_TO_SPACE_ND": BatchToSpace,
     "CONCATENATION": Concatenation,
     "CONV_2D": Conv2D,
     "DEPTHWISE_CONV_2D": DepthwiseConv2D,
+    "DEPTH_TO_SPACE": DepthToSpace,
     "ELU": Table,
     "EXP": Table,
     "EXPAND_DIMS": ExpandDims,
     "FULLY_CONNECTED": FullyConnected,
+    "GATHER": Gather,
     "GELU": Table,
     "HARD_SWISH": Table,
     "LEAKY_RELU": Table,
@@ -55,16 +62,24 @@ LAYERS: dict[str, type[Layer]] = {
     "MEAN": Mean,
     "MINIMUM": Minimum,
     "MUL": Mul,
+    "PACK": Pack,
     "PAD": Pad,
+    "PADV2": Pad,
     "PRELU": Prelu,
     "QUANTIZE": Requantize,
     "REDUCE_MAX": ReduceMax,
+    "REDUCE_MIN": ReduceMin,
     "RELU": Table,
     "RELU6": Table,
+    "RELU_0_TO_1": Table,
+    "RELU_N1_TO_1": Table,
     "RESHAPE": Reshape,
     "RESIZE_BILINEAR": ResizeBilinear,
     "RESIZE_NEAREST_NEIGHBOR": ResizeNearestNeighbor,
     "SLICE": Slice,
+    "SOFTMAX": InnerSoftmax,
+    "SPACE_TO_BATCH_ND": SpaceToBatch,
+    "SPACE_TO_DEPTH": SpaceToDepth,
     "SPLIT": Split,
     "STRIDED_SLICE": StridedSlice,
     "SUB": Sub,
@@ -72,11 +87,13 @@ LAYERS: dict[str, type[Layer]] = {
     "TILE": Tile,
     "TRANSPOSE": Transpose,
     "TRANSPOSE_CONV": TransposeConv,
+    "UNPACK": Unpack,
 }
 KERNELS = {"int8": ("reference", "builtin", "xnnpack"), "int16": ("reference", "builtin")}
 _X86 = ("x86_64", "amd64", "i386", "i686", "x86")
 _CONVERTED = ("FLOAT32", "UINT8")  # types of ends that a network of INT8 or INT16 may have
 _UINT8_SHIFT = 128  # between the codes of UINT8 and those of INT8
+_TRIED = 2  # samples of the first run, which tells one output for each sample from one for all
 _BATCH = 256  # samples evaluated at a time: larger batches only take more memory
 
 
@@ -110,7 +127,7 @@ class IntegerModel:
         self._softmax = self._take_softmax(remaining)
         self._before_softmax = self._softmax.operator.inputs[0] if self._softmax else self._output
         self._logits = _before_logistic(remaining, self._output) or self._before_softmax
-        self.layers = self._build([operator for operator in remaining if not operators.on_shapes(operator)])
+        self.layers = self._build(remaining)
         self.input_shape = self._input.shape[1:]
         self.input_scale, self.input_zero_point = self._input.scale, self._input.zero_point
         self.output_scale = self._output.scale
@@ -169,12 +186,18 @@ class IntegerModel:
 
     def _build(self, remaining: list[Operator]) -> list[Layer]:
         """Build each layer and run it once: in a damaged file shapes do not fit, or layers read what is not there."""
-        layers, values = [], {self._input.index: tf.zeros((1, *self._input.shape[1:]))}
-        for operator in remaining:
+        layers, values = [], {self._input.index: tf.zeros((_TRIED, *self._input.shape[1:]))}
+        known: dict[int, Tensor] = {}
+        for operator in (_with_known_shapes(operator, known) for operator in remaining):
+            if operators.on_shapes(operator):
+                known[operator.outputs[0].index] = replace(operator.outputs[0], data=sizes(operator))
+                continue
             try:
                 for layer in self._layers(operator):
                     layers.append(layer)
-                    values[layer.output.index] = self._tried(layer, values)
+                    values[layer.output.index] = value = self._tried(layer, values)
+                    shape = (len(value) * self._input.shape[0] // _TRIED, *value.shape[1:])
+                    known[layer.output.index] = replace(layer.output, shape=shape)
             except UserError:
                 raise
             except Exception as error:  # NumPy and TensorFlow raise whatever they stumble over
@@ -182,6 +205,8 @@ class IntegerModel:
                 raise self._context.refuse(operator, f"cannot be run ({reason})") from error
         if self._before_softmax.index not in values:
             raise UserError(f"{self.path}: no operator writes the output; convert the model again")
+        if (rows := len(values[self._before_softmax.index])) != _TRIED:
+            raise UserError(f"{self.path}: gives {rows} outputs for {_TRIED} samples; convert the model again")
         return layers
 
     def _layers(self, operator: Operator) -> list[Layer]:
@@ -196,7 +221,8 @@ class IntegerModel:
             self._context.expect(tensor.index in values, layer.operator, reason)
         value = layer(self._gate, *(values[tensor.index] for tensor in layer.inputs))
         found, stated = tuple(value.shape[1:]), layer.output.shape[1:]
-        self._context.expect(found == stated, layer.operator, f"gives the shape {found}; the file says {stated}")
+        fits = found == stated or layer.output.open
+        self._context.expect(fits, layer.operator, f"gives the shape {found}; the file says {stated}")
         return value
 
     # -- running -----------------------------------------------------------------------------------
@@ -297,6 +323,13 @@ class IntegerModel:
         starts = range(0, max(len(q), 1), _BATCH)
         parts = [function(self._centered(q[start : start + _BATCH])).numpy() for start in starts]
         return np.concatenate(parts).astype(np.int64)
+
+
+def _with_known_shapes(operator: Operator, known: Mapping[int, Tensor]) -> Operator:
+    """Return an operator whose inputs have the shapes, and are the sizes, that were found and that a file may lack."""
+    if operator.name == "TRANSPOSE_CONV":  # whose output has as many samples as there are, whatever was found for one
+        known = {index: tensor for index, tensor in known.items() if tensor.data is None}
+    return replace(operator, inputs=tuple(tensor and known.get(tensor.index, tensor) for tensor in operator.inputs))
 
 
 def _before_logistic(operators_left: list[Operator], output: Tensor) -> Tensor | None:

@@ -1,6 +1,6 @@
 """Operators that move or rescale codes.
 
-CONCATENATION, EXPAND_DIMS, PAD, RESHAPE, TILE, TRANSPOSE, and QUANTIZE from integers or from float32.
+CONCATENATION, EXPAND_DIMS, PACK, PAD, PADV2, RESHAPE, TILE, TRANSPOSE, and QUANTIZE from integers or from float32.
 """
 
 from __future__ import annotations
@@ -36,41 +36,68 @@ class Concatenation(Layer):
         return tf.concat(values, self.axis)
 
 
-class Pad(Layer):
-    """`Pad` with the zero point."""
+class Pack(Layer):
+    """`Pack` of activations along a new axis behind the batch."""
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
         self.expect_kept_codes()
-        paddings = operator.inputs[1].data if len(operator.inputs) == 2 and operator.inputs[1] is not None else None
-        rank = len(self.inputs[0].shape)
+        context.expect(len(self.inputs) == len(operator.inputs), operator, "joins a constant")
+        axis, rank = int(operator.options.get("axis", 0)), len(self.inputs[0].shape) + 1
+        self.axis = axis + rank if axis < 0 else axis
+        context.expect(0 < self.axis < rank, operator, f"joins along axis {axis}; only axes after the batch work")
+
+    @staticmethod
+    def operands(operator: Operator) -> tuple[Tensor | None, ...]:
+        return operator.inputs
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.stack(values, self.axis)
+
+
+class Pad(Layer):
+    """`Pad` with the zero point, and `PadV2` with a constant."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        self.expect_kept_codes()
+        values = operator.inputs[2:]
+        known = all(value is not None and value.data is not None and value.data.size == 1 for value in values)
+        context.expect(known and len(values) < 2, operator, "needs one constant to pad with")
+        self.value = sum(float(np.ravel(value.data)[0]) - value.zero_point for value in values)
+        given = operator.inputs[1] if len(operator.inputs) > 1 else None
+        paddings, rank = None if given is None else given.data, len(self.inputs[0].shape)
         context.expect(
             paddings is not None and paddings.shape == (rank, 2) and bool((paddings >= 0).all()),
             operator,
             "needs constant paddings, two for each dimension",
         )
         context.expect(not paddings[0].any(), operator, "pads the batch")
-        padded = tuple(np.add(self.inputs[0].shape, paddings.sum(axis=1)))
-        context.expect(padded == self.output.shape, operator, f"gives {padded}; the file says {self.output.shape}")
+        padded = tuple(np.add(self.inputs[0].shape, paddings.sum(axis=1)).tolist())
+        self.expect_sizes(padded)
         self.paddings = paddings.astype(np.int32)
 
+    @staticmethod
+    def operands(operator: Operator) -> tuple[Tensor | None, ...]:
+        return operator.inputs[:1] + operator.inputs[2:3]
+
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
-        return tf.pad(values[0], self.paddings)
+        return tf.pad(values[0], self.paddings, constant_values=self.value)
 
 
 class Reshape(Layer):
-    """`Reshape` that keeps the batch. The shape may be constant or computed from the batch size."""
+    """`Reshape` that keeps samples apart. The shape may be constant or computed from the batch size.
+
+    A sample may become several, as in dense layers on the last of many axes, and one again.
+    """
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
         self.expect_kept_codes()
-        source, target = self.inputs[0].shape, self.output.shape
-        context.expect(
-            len(source) > 0 and len(target) > 0 and source[0] == target[0] and np.prod(source) == np.prod(target),
-            operator,
-            f"reshapes {source} to {target}; only shapes that keep the batch dimension work",
-        )
-        given = self._sizes()
+        source, given = self.inputs[0].shape, self._sizes()
+        self.target = target = _filled(given, source) if self.output.open else self.output.shape
+        whole = len(source) > 0 and len(target) > 0 and np.prod(source) % max(np.prod(target[1:]), 1) == 0
+        context.expect(whole, operator, f"reshapes {source} to {target}; only shapes that keep samples apart work")
         filled = tuple(known if size == -1 else size for size, known in zip(given[1:], target[1:], strict=False))
         context.expect(
             len(given) == len(target) and filled == target[1:], operator, f"gives {given}; the file says {target}"
@@ -83,7 +110,13 @@ class Reshape(Layer):
         return self.output.shape if sizes is None else tuple(int(size) for size in np.ravel(sizes))
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(values[0], [-1, *self.output.shape[1:]])
+        return tf.reshape(values[0], [-1, *self.target[1:]])
+
+
+def _filled(sizes: tuple[int, ...], source: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the sizes of what has as many values as `source`; one of them may be -1, which stands for the rest."""
+    known = np.prod([size for size in sizes if size > 0])
+    return tuple(int(np.prod(source) // known) if size == -1 else size for size in sizes)
 
 
 class ExpandDims(Reshape):
@@ -107,8 +140,7 @@ class Tile(Layer):
         fits = len(self.times) == len(self.inputs[0].shape) and min(self.times) > 0
         context.expect(fits, operator, f"has the multiples {self.times}")
         context.expect(self.times[0] == 1, operator, "repeats the batch")
-        tiled = tuple(np.multiply(self.inputs[0].shape, self.times).tolist())
-        context.expect(tiled == self.output.shape, operator, f"gives {tiled}; the file says {self.output.shape}")
+        self.expect_sizes(tuple(np.multiply(self.inputs[0].shape, self.times).tolist()))
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         return tf.tile(values[0], self.times)

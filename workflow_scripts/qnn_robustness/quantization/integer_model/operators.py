@@ -12,13 +12,16 @@ LAYERS = (
     "ABS",
     "ADD",
     "AVERAGE_POOL_2D",
+    "BATCH_TO_SPACE_ND",
     "CONCATENATION",
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
+    "DEPTH_TO_SPACE",
     "ELU",
     "EXP",
     "EXPAND_DIMS",
     "FULLY_CONNECTED",
+    "GATHER",
     "GELU",
     "HARD_SWISH",
     "LEAKY_RELU",
@@ -28,16 +31,24 @@ LAYERS = (
     "MEAN",
     "MINIMUM",
     "MUL",
+    "PACK",
     "PAD",
+    "PADV2",
     "PRELU",
     "QUANTIZE",
     "REDUCE_MAX",
+    "REDUCE_MIN",
     "RELU",
     "RELU6",
+    "RELU_0_TO_1",
+    "RELU_N1_TO_1",
     "RESHAPE",
     "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR",
     "SLICE",
+    "SOFTMAX",
+    "SPACE_TO_BATCH_ND",
+    "SPACE_TO_DEPTH",
     "SPLIT",
     "STRIDED_SLICE",
     "SUB",
@@ -45,11 +56,12 @@ LAYERS = (
     "TILE",
     "TRANSPOSE",
     "TRANSPOSE_CONV",
+    "UNPACK",
 )
-SHAPE = ("SHAPE", "STRIDED_SLICE", "PACK")
-BORDER = ("QUANTIZE", "DEQUANTIZE", "SOFTMAX")
+SHAPE = ("GATHER", "PACK", "REDUCE_PROD", "SHAPE", "STRIDED_SLICE")
+BORDER = ("QUANTIZE", "DEQUANTIZE")
 SUPPORTED = tuple(sorted({*LAYERS, *SHAPE, *BORDER}))
-ACTIVATIONS = {0: "NONE", 1: "RELU", 3: "RELU6"}  # those fused into an operator, by their codes
+ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}  # those fused into an operator, by their codes
 
 
 def on_shapes(operator: Operator) -> bool:

@@ -1,4 +1,4 @@
-"""AVERAGE_POOL_2D, MAX_POOL_2D, MEAN and REDUCE_MAX."""
+"""AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, REDUCE_MAX and REDUCE_MIN."""
 
 from __future__ import annotations
 
@@ -110,12 +110,20 @@ class _Reduction(Layer):
 class ReduceMax(_Reduction):
     """`ReduceMax`: no arithmetic."""
 
+    chosen = staticmethod(tf.reduce_max)
+
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
         self.expect_kept_codes()
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_max(values[0], self.axes, keepdims=self.keep)
+        return self.chosen(values[0], self.axes, keepdims=self.keep)
+
+
+class ReduceMin(ReduceMax):
+    """`ReduceMin`: likewise."""
+
+    chosen = staticmethod(tf.reduce_min)
 
 
 class Mean(_Reduction):

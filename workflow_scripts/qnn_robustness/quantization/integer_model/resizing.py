@@ -20,8 +20,7 @@ class _Resize(Layer):
         shape, size = self.inputs[0].shape, constant_integers(operator, context, 1, "sizes")
         fits = len(shape) == 4 and len(size) == 2 and min(*size, *shape[1:]) > 0
         context.expect(fits, operator, f"resizes {shape} to {size}; it needs images, and a height and a width")
-        resized = (shape[0], *size, shape[3])
-        context.expect(resized == self.output.shape, operator, f"gives {resized}; the file says {self.output.shape}")
+        self.expect_sizes((shape[0], *size, shape[3]))
         self.align = bool(operator.options.get("alignCorners", False))
         self.half = bool(operator.options.get("halfPixelCenters", False))
         context.expect(not (self.align and self.half), operator, "aligns both corners and centers of pixels")

@@ -1,4 +1,7 @@
-"""Operators that take a part of an activation: SLICE, SPLIT and STRIDED_SLICE, with constant bounds and all samples."""
+"""Operators that take a part of an activation: GATHER, SLICE, SPLIT, STRIDED_SLICE and UNPACK.
+
+Bounds and places are constant, and all samples are kept.
+"""
 
 from __future__ import annotations
 
@@ -90,3 +93,38 @@ class Split(_Part):
         self.context.expect(shape[axis] % parts == 0, self.operator, f"splits {shape[axis]} into {parts} parts")
         size = shape[axis] // parts
         return (*[slice(None)] * axis, slice(self.place * size, (self.place + 1) * size))
+
+
+class Unpack(_Part):
+    """`Unpack` along any axis but the batch, which is dropped; each part is a layer."""
+
+    @classmethod
+    def layers(cls, operator: Operator, context: Context) -> list[Layer]:
+        return [cls(operator, context, place) for place in range(len(operator.outputs))]
+
+    def _index(self, shape: tuple[int, ...]) -> Index:
+        given, rank = int(self.operator.options.get("axis", 0)), len(shape)
+        axis = given + rank if given < 0 else given
+        self.context.expect(0 < axis < rank, self.operator, f"splits axis {given}; only axes after the batch work")
+        parts = len(self.operator.outputs)
+        self.context.expect(shape[axis] == parts, self.operator, f"splits {shape[axis]} into {parts} parts")
+        return (*[slice(None)] * axis, self.place)
+
+
+class Gather(Layer):
+    """`Gather` of constant places along any axis but the batch."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        self.expect_kept_codes()
+        given, rank = int(operator.options.get("axis", 0)), len(self.inputs[0].shape)
+        self.axis = given + rank if given < 0 else given
+        context.expect(0 < self.axis < rank, operator, f"takes of axis {given}; only axes after the batch work")
+        context.expect(not operator.options.get("batchDims"), operator, "takes of each sample by itself")
+        places = constant_integers(operator, context, 1, "places")
+        fits = all(0 <= place < self.inputs[0].shape[self.axis] for place in places)
+        context.expect(fits, operator, f"takes {places} of {self.inputs[0].shape[self.axis]}")
+        self.places = np.reshape(places, operator.inputs[1].shape)
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.gather(values[0], self.places, axis=self.axis)

@@ -1,14 +1,16 @@
-"""SOFTMAX over the last axis, in NumPy: gradients are taken at the logits before it."""
+"""SOFTMAX over the last axis, in NumPy: at the end of a file gradients are taken at the logits before it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 from qnn_robustness.quantization.flatbuffer import Operator
 from qnn_robustness.quantization.integer_model import arithmetic
-from qnn_robustness.quantization.integer_model.layer import LIMITS, Context
+from qnn_robustness.quantization.integer_model.estimators import Gate
+from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer
 
 _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
 _DIFFERENCE_BITS = 5  # integer bits of the exponent's fixed-point format
@@ -22,7 +24,9 @@ class Softmax:
     def __init__(self, operator: Operator, context: Context):
         source, output = operator.inputs[0], operator.outputs[0]
         context.expect(
-            source is not None and (source.type, source.shape) == (output.type, output.shape) and source.type in LIMITS,
+            source is not None
+            and (source.type, source.shape[1:]) == (output.type, output.shape[1:])
+            and source.type in LIMITS,
             operator,
             "supported: INT8 to INT8 and INT16 to INT16, of one shape",
         )
@@ -35,6 +39,7 @@ class Softmax:
         )
         self.operator, self.output = operator, output
         scale, beta = source.scale, np.float32(operator.options.get("beta", 1.0))
+        self.beta = beta
         if source.type == "INT16":
             self.function = _Int16(scale, beta)
         elif context.kernels == "reference":
@@ -46,6 +51,32 @@ class Softmax:
         """Map integer codes [..., C] to integer codes of probabilities."""
         low, high = LIMITS[self.output.type]
         return np.clip(self.function(codes.astype(np.int64)), low, high)
+
+
+class InnerSoftmax(Layer):
+    """A softmax between other layers, such as that of an attention; the gradient is that of the real function."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        self.softmax = Softmax(operator, context)
+
+    def _probabilities(self, centered: np.ndarray) -> np.ndarray:
+        codes = self.softmax(centered.astype(np.int64) + self.inputs[0].zero_point)
+        return (codes - self.output.zero_point).astype(np.float32)
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        @tf.custom_gradient
+        def apply(x: tf.Tensor):
+            codes = tf.ensure_shape(tf.numpy_function(self._probabilities, [x], tf.float32), x.shape)
+
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                share = codes * self.output.scale
+                passed = share * (upstream - tf.reduce_sum(upstream * share, -1, keepdims=True))
+                return passed * (self.softmax.beta * self.inputs[0].scale / self.output.scale)
+
+            return codes, gradient
+
+        return apply(values[0])
 
 
 class _Table:

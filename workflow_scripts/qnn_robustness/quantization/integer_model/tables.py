@@ -1,4 +1,4 @@
-"""Functions of single values: ABS, ELU, EXP, GELU, RELU, RELU6, LEAKY_RELU, LOGISTIC, TANH and HARD_SWISH.
+"""Functions of single values: ABS, ELU, EXP, GELU, RELU and others that cut, LEAKY_RELU, LOGISTIC, TANH and HARD_SWISH.
 
 Kernels compute them in many ways, but an activation has few codes: the interpreter is asked once for the output of
 each, from a file that holds the operator alone.
@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 from qnn_robustness.quantization.flatbuffer import Operator, alone
 from qnn_robustness.quantization.integer_model import arithmetic
 from qnn_robustness.quantization.integer_model.estimators import Gate
-from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits, limits_under
+from qnn_robustness.quantization.integer_model.layer import CUTS, LIMITS, Context, Layer, centered_limits, limits_under
 from qnn_robustness.quantization.tflite_model import RESOLVERS
 
 Curve = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # real values -> the function there, and its derivative
@@ -77,7 +77,6 @@ CURVES = {
     "LOGISTIC": _logistic,
     "TANH": _tanh,
 }
-CLIPPED = ("RELU", "RELU6")
 BOUNDED = ("LOGISTIC", "TANH")  # their ends are those of the codes: nothing is clipped
 
 
@@ -88,12 +87,12 @@ class Table(Layer):
         super().__init__(operator, context)
         source, name = self.inputs[0], operator.name
         context.expect(len(operator.inputs) == 1, operator, f"has {len(operator.inputs)} inputs; it needs one")
-        context.expect(source.shape == self.output.shape, operator, "changes the shape")
+        context.expect(self.output.open or source.shape[1:] == self.output.shape[1:], operator, "changes the shape")
         if name == "LEAKY_RELU":
             self.curve = _leaky(float(operator.options.get("alpha", 0)))
         else:
             self.curve = CURVES.get(name, _identity)
-        self.low, self.high = limits_under(name if name in CLIPPED else "NONE", self.output, context)
+        self.low, self.high = limits_under(name if name in CUTS else "NONE", self.output, context)
         self.clips = name not in BOUNDED
         self.first = centered_limits(source)[0]
         self.codes = arithmetic.variable(self._outputs().astype(np.float32) - self.output.zero_point)

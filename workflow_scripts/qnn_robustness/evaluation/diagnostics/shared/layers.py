@@ -95,4 +95,6 @@ class FloatLayers:
         self._interpreter.set_tensor(self._input["index"], np.asarray(inputs, np.float32))
         self._interpreter.invoke()
         names = layer_names(self.graph)
-        return {name: self._interpreter.get_tensor(operator.outputs[0].index) for name, operator in names.items()}
+        values = {name: self._interpreter.get_tensor(operator.outputs[0].index) for name, operator in names.items()}
+        # Within dilated or dense layers a sample may be several.
+        return {name: value for name, value in values.items() if len(value) == len(inputs)}

@@ -83,4 +83,5 @@ def _integer_activations(model: IntegerModel, inputs: np.ndarray, layers: Mappin
     return {
         name: (codes[layer.name].astype(np.float32) - layer.output.zero_point) * layer.output.scale
         for name, layer in chosen.items()
+        if len(codes[layer.name]) == len(inputs)
     }
