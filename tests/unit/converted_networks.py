@@ -76,6 +76,17 @@ def rearranged(size: int = 12, classes: int = 4, width: int = 8) -> keras.Model:
     return keras.Model(source, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
 
 
+def spread(size: int = 12, classes: int = 4, width: int = 8) -> keras.Model:
+    """Dilated convolutions of images and rows, dense layers on the last axis, a softmax as a gate, and cut values."""
+    x = source = layers.Input((size, size, 3))
+    x = layers.Conv2D(width, 3, dilation_rate=2, activation="relu")(x)
+    x = layers.Dense(width)(layers.Dense(2 * width, activation="relu")(x))
+    x = keras.ops.clip(layers.Conv2D(width, 3, padding="same")(x), -1, 1)
+    x = layers.Multiply()([x, layers.Softmax()(layers.Conv2D(width, 1)(x))])
+    x = layers.Conv1D(width, 3, dilation_rate=2, padding="causal", activation="relu")(keras.ops.min(x, axis=1))
+    return keras.Model(source, layers.Dense(classes)(layers.GlobalAveragePooling1D()(x)))
+
+
 def _conv(x: object, filters: int, kernel: int, stride: int = 1, activation: str | None = "relu") -> object:
     x = layers.Conv2D(filters, kernel, stride, "same", use_bias=False)(x)
     x = layers.BatchNormalization()(x)
@@ -88,6 +99,7 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "pooled": pooled,
     "various": various,
     "rearranged": rearranged,
+    "spread": spread,
 }
 
 

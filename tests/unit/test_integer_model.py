@@ -35,6 +35,8 @@ VARIANTS = [
     ("various", "int16", None, False),
     ("rearranged", "int8", None, False),
     ("rearranged", "int16", None, False),
+    ("spread", "int8", None, False),
+    ("spread", "int16", None, False),
 ]
 
 

@@ -13,6 +13,7 @@ from keras import layers
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
+from qnn_robustness.quantization.importing.float_blocks import Blocks, in_blocks, on_blocks, whole
 from qnn_robustness.quantization.integer_model.operators import on_shapes
 from qnn_robustness.quantization.tflite_model import TFLiteModel
 from qnn_robustness.quantization.trial import try_out
@@ -20,7 +21,7 @@ from qnn_robustness.quantization.trial import try_out
 TOLERANCE = 1e-4  # of outputs, relative to the largest
 PROBES = 16
 _PADDINGS = {0: "same", 1: "valid"}
-_ACTIVATIONS = {0: None, 1: "relu", 3: "relu6"}
+_ACTIVATIONS = {0: None, 1: "relu", 2: "hard_tanh", 3: "relu6"}
 
 
 Affine = Callable[[np.ndarray, bool], tuple[Any, Any]]  # (constant, whether it is first) -> factor and offset
@@ -85,7 +86,7 @@ def _built(graph: Graph) -> keras.Model:
             inputs = [values[t.index] for t in operator.inputs if t is not None and t.index in values]
             if not inputs:
                 raise _Unsupported("has no input that is an activation")
-            result = _BUILDERS[operator.name](operator, *inputs)
+            result = _made(operator, inputs)
         except (_Unsupported, ValueError, TypeError, IndexError, AttributeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"{graph.path}: {operator}: {reason}; give the .keras file instead") from error
@@ -94,6 +95,23 @@ def _built(graph: Graph) -> keras.Model:
     if target.index not in values:
         raise UserError(f"{graph.path}: no operator writes the output; convert the model again")
     return keras.Model(image, values[target.index])
+
+
+def _made(operator: Operator, inputs: list[Any]) -> Any:
+    first = inputs[0]
+    if not isinstance(first, Blocks):
+        return _BUILDERS[operator.name](operator, *inputs)
+    if operator.name == "BATCH_TO_SPACE_ND":
+        return whole(first, _constant(operator, 1).tolist(), _constant(operator, 2).tolist())
+    return on_blocks(operator, first, _BUILDERS[operator.name])
+
+
+def _outside_blocks(operator: Operator, *_: Any) -> Any:
+    raise _Unsupported("has no SPACE_TO_BATCH_ND before it")
+
+
+def _to_blocks(operator: Operator, value: Any) -> Blocks:
+    return in_blocks(value, _constant(operator, 1).tolist(), _constant(operator, 2).tolist())
 
 
 def _constant(operator: Operator, position: int) -> np.ndarray:
@@ -163,7 +181,7 @@ def _depthwise(operator: Operator, value: Any) -> Any:
 
 def _dense(operator: Operator, value: Any) -> Any:
     weights = _constant(operator, 1)
-    if len(value.shape) > 2 and not operator.options.get("keepNumDims"):
+    if len(value.shape) > 2 and weights.shape[1] != value.shape[-1]:
         value = layers.Flatten()(value)
     layer = layers.Dense(weights.shape[0], activation=_activation(operator))
     return _with_weights(layer, value, weights.T, _bias(operator, weights.shape[0]))
@@ -179,11 +197,15 @@ def _pair(kind: type[layers.Layer], affine: Affine) -> Callable[..., Any]:
         (value,), constant = values, operator.inputs[position].data
         channels = value.shape[-1]
         for_channels = constant.shape[-1:] == (channels,) and constant.size == channels
-        if len(value.shape) != 4 or not (for_channels or constant.size == 1):
-            raise _Unsupported("has a constant that is not one number, or one for each channel of an image")
+        if not 1 < len(value.shape) < 5 or not (for_channels or constant.size == 1):
+            raise _Unsupported("has a constant that is not one number, or one for each channel")
         factor, offset = (np.broadcast_to(part, channels) for part in affine(constant.ravel(), position == 0))
-        layer = layers.DepthwiseConv2D(1, activation=_activation(operator))
-        return _with_weights(layer, value, factor.reshape(1, 1, channels, 1), offset)
+        layer, shape = layers.DepthwiseConv2D(1, activation=_activation(operator)), value.shape[1:]
+        weights = factor.reshape(1, 1, channels, 1), offset
+        if len(shape) == 3:
+            return _with_weights(layer, value, *weights)
+        image = layers.Reshape((*shape[:-1], *[1] * (3 - len(shape)), channels))(value)
+        return layers.Reshape(shape)(_with_weights(layer, image, *weights))
 
     return build
 
@@ -211,11 +233,17 @@ def _pool(kind: type[layers.Layer]) -> Callable[[Operator, Any], Any]:
     return build
 
 
-def _global(kind: type[layers.Layer]) -> Callable[[Operator, Any], Any]:
+def _reduced(function: Callable[..., Any], images: type[layers.Layer] | None = None) -> Callable[[Operator, Any], Any]:
+    """Return the builder of a reduction; `images` is the layer that does it over height and width."""
+
     def build(operator: Operator, value: Any) -> Any:
-        if sorted(_constant(operator, 1).ravel().tolist()) != [1, 2]:
-            raise _Unsupported("reduces other axes than height and width")
-        return kind(keepdims=bool(operator.options.get("keepDims")))(value)
+        rank, keep = len(value.shape), bool(operator.options.get("keepDims"))
+        axes = sorted(int(axis) % rank for axis in _constant(operator, 1).ravel())
+        if 0 in axes:
+            raise _Unsupported("reduces the batch")
+        if images is not None and rank == 4 and axes == [1, 2]:
+            return images(keepdims=keep)(value)
+        return function(value, axis=axes, keepdims=keep)
 
     return build
 
@@ -225,10 +253,14 @@ def _leaky(operator: Operator, value: Any) -> Any:
 
 
 def _pad(operator: Operator, value: Any) -> Any:
-    amounts = _constant(operator, 1).tolist()
-    if len(amounts) != 4 or amounts[0] != [0, 0] or amounts[3] != [0, 0]:
-        raise _Unsupported("pads other axes than height and width")
-    return layers.ZeroPadding2D(amounts[1:3])(value)
+    amounts, number = _constant(operator, 1).tolist(), 0.0
+    if len(operator.inputs) > 2:
+        number = float(_constant(operator, 2).ravel()[0])
+    if amounts[0] != [0, 0]:
+        raise _Unsupported("pads the batch")
+    if len(amounts) == 4 and amounts[3] == [0, 0] and number == 0:
+        return layers.ZeroPadding2D(amounts[1:3])(value)
+    return keras.ops.pad(value, amounts, constant_values=number)
 
 
 def _transpose(operator: Operator, value: Any) -> Any:
@@ -272,6 +304,9 @@ def _resized(interpolation: str) -> Callable[[Operator, Any], Any]:
 
 def _reshape(operator: Operator, value: Any) -> Any:
     output: Tensor = operator.outputs[0]
+    merged = np.prod(output.shape[1:]) != np.prod(value.shape[1:]) and output.shape[-1] == value.shape[-1]
+    if output.open or merged:  # for a dense layer, which here takes the last axis of any number
+        return value
     return layers.Reshape(output.shape[1:])(value)
 
 
@@ -279,6 +314,7 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "ABS": lambda _, value: keras.ops.abs(value),
     "ADD": _pair(layers.Add, lambda constant, _: (1.0, constant)),
     "AVERAGE_POOL_2D": _pool(layers.AveragePooling2D),
+    "BATCH_TO_SPACE_ND": _outside_blocks,
     "CONCATENATION": _concatenation,
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
@@ -291,16 +327,19 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "LOGISTIC": lambda _, value: layers.Activation("sigmoid")(value),
     "MAXIMUM": _choice(layers.Maximum),
     "MAX_POOL_2D": _pool(layers.MaxPooling2D),
-    "MEAN": _global(layers.GlobalAveragePooling2D),
+    "MEAN": _reduced(keras.ops.mean, layers.GlobalAveragePooling2D),
     "MINIMUM": _choice(layers.Minimum),
     "MUL": _pair(layers.Multiply, lambda constant, _: (constant, 0.0)),
     "PAD": _pad,
-    "REDUCE_MAX": _global(layers.GlobalMaxPooling2D),
+    "PADV2": _pad,
+    "REDUCE_MAX": _reduced(keras.ops.max, layers.GlobalMaxPooling2D),
+    "REDUCE_MIN": _reduced(keras.ops.min),
     "RELU": lambda _, value: layers.ReLU()(value),
     "RELU6": lambda _, value: layers.ReLU(max_value=6.0)(value),
     "RESHAPE": _reshape,
     "RESIZE_BILINEAR": _resized("bilinear"),
     "RESIZE_NEAREST_NEIGHBOR": _resized("nearest"),
+    "SPACE_TO_BATCH_ND": _to_blocks,
     "SOFTMAX": lambda _, value: layers.Softmax()(value),
     "SPLIT": _split,
     "STRIDED_SLICE": _cropped,
