@@ -287,3 +287,20 @@ def test_a_final_logistic_function_saturates_no_gradient(tmp_path):
     codes = model.quantize(x)
     given = TFLiteModel(path, "reference").run(codes)
     np.testing.assert_array_equal(model.forward_quantized(codes), given)
+
+
+@pytest.mark.parametrize("kernels", KERNELS["int8"])
+def test_a_softmax_within_the_network_has_the_gradient_of_the_real_one(tmp_path, kernels):
+    builder = Builder()
+    source, shares = builder.tensor(np.int8, [1, 4], 1 / 64, 0), builder.tensor(np.int8, [1, 4], 1 / 256, -128)
+    builder.operator("SOFTMAX", [source], [shares], "SoftmaxOptions", beta=2.0)
+    codes = np.array([[100, -50, 20, 0], [-120, 30, 0, 9], [7, 64, -80, 33]], np.int8)
+    weights, bias = builder.constant(codes, 0.05), builder.constant(np.zeros(3, np.int32), 0.05 / 256)
+    output = builder.tensor(np.int8, [1, 3], 0.1, 0)
+    builder.operator("FULLY_CONNECTED", [shares, weights, bias], [output], "FullyConnectedOptions")
+    path = builder.save(tmp_path / "softmax.tflite", [source], [output])
+    x = np.random.default_rng(0).uniform(-1, 1, (5, 4)).astype(np.float32)
+    share = np.exp(2 * x) / np.exp(2 * x).sum(1, keepdims=True)
+    real = codes * np.float32(0.05)
+    expected = 2 * share * (real[:, None] - (real[:, None] * share).sum(-1, keepdims=True))
+    np.testing.assert_allclose(_gradients(IntegerModel.from_file(path, kernels), x), expected, atol=0.05)
