@@ -13,7 +13,7 @@ from qnn_robustness.attacks.crafting.sources import View
 from qnn_robustness.attacks.crafting.sources.differentiable import seen
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.scaling import InputScaling
-from qnn_robustness.quantization.flatbuffer import with_scaling
+from qnn_robustness.quantization.flatbuffer import flat_shape, read_graph, with_scaling
 from qnn_robustness.quantization.integer_model import arithmetic
 from qnn_robustness.quantization.integer_model.exactness import (
     check_exactness,
@@ -21,6 +21,7 @@ from qnn_robustness.quantization.integer_model.exactness import (
 )
 from qnn_robustness.quantization.integer_model.model import KERNELS, IntegerModel
 from qnn_robustness.quantization.tflite_model import TFLiteModel
+from qnn_robustness.quantization.trial import try_out
 
 
 def _codes_network(path: Path, ends: type, scaling: InputScaling) -> str:
@@ -308,3 +309,21 @@ def test_a_dense_layer_of_int16_without_bias_adds_up_in_the_width_that_it_declar
     path = builder.save(tmp_path / "dense.tflite", [source], [output])
     codes = random.integers(-32768, 32768, (1000, 60)).astype(np.int16)
     assert check_exactness(IntegerModel.from_file(path, kernels), path, codes) == 0
+
+
+@pytest.mark.parametrize("kernels", KERNELS["int8"])
+def test_outputs_of_the_one_place_of_an_image_are_those_of_classes(kernels: str, tmp_path: Path) -> None:
+    """A network that ends in a convolution, and is not flattened."""
+    builder, random = Builder(), np.random.default_rng(0)
+    source, output = builder.tensor(np.int8, [1, 3, 3, 2], 0.1), builder.tensor(np.int8, [1, 1, 1, 4], 0.2)
+    weights = builder.constant(random.integers(-127, 128, (4, 3, 3, 2)).astype(np.int8), 0.01)
+    options = {"padding": 1, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    bias = builder.constant(np.zeros(4, np.int32), 0.001)
+    builder.operator("CONV_2D", [source, weights, bias], [output], "Conv2DOptions", **options)
+    path = builder.save(tmp_path / "conv.tflite", [source], [output])
+    try_out(path, [kernels])
+    model, x = IntegerModel.from_file(path, kernels), random.uniform(-1, 1, (5, 3, 3, 2)).astype(np.float32)
+    assert model.scores(x).shape == model.logits(x).shape == TFLiteModel(path, kernels).predict(x).shape == (5, 4)
+    assert check_exactness(model, path, x) == 0
+    assert flat_shape(read_graph(path).outputs[0].shape[1:]) == (4,)
+    assert flat_shape((2, 1, 4)) == (2, 1, 4)

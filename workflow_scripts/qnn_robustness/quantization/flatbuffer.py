@@ -196,6 +196,11 @@ def precision_of(graph: Graph) -> str:
     return source.type.lower()
 
 
+def flat_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of one sample's outputs without places where there is but one: [K] also for [1, 1, K]."""
+    return tuple(shape[-1:]) if set(shape[:-1]) <= {1} else tuple(shape)
+
+
 def _is_hybrid(operator: Operator) -> bool:
     """Return whether an operator takes integer weights to float32, quantizing its input by each sample's own range."""
     types = {tensor.type for tensor in operator.inputs if tensor is not None}

@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qnn_robustness.common.errors import UserError, did_you_mean
-from qnn_robustness.quantization.flatbuffer import Graph, Tensor, precision_of, read_graph
+from qnn_robustness.quantization.flatbuffer import Graph, Tensor, flat_shape, precision_of, read_graph
 
 RESOLVERS = {
     "reference": OpResolverType.BUILTIN_REF,
@@ -66,7 +66,7 @@ class TFLiteModel:
         return np.clip(codes, limits.min, limits.max).astype(self.dtype)
 
     def run(self, codes: np.ndarray) -> np.ndarray:
-        """Return the file's outputs [N, K] for its inputs [N, H, W, C].
+        """Return the file's outputs [N, K], also if it gives [N, 1, 1, K], for its inputs [N, H, W, C].
 
         Raises UserError when the interpreter does not take them, or cannot run the file.
         """
@@ -74,7 +74,10 @@ class TFLiteModel:
             outputs = [self._answer(codes[start : start + BATCH]) for start in range(0, len(codes), BATCH)]
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{self.path}: cannot be run ({error})") from error
-        return np.concatenate(outputs) if outputs else np.empty((0, int(self._output["shape"][-1])), self.dtype)
+        if not outputs:
+            return np.empty((0, int(self._output["shape"][-1])), self.dtype)
+        together = np.concatenate(outputs)
+        return together.reshape(-1, *flat_shape(together.shape[1:]))
 
     def predict(self, samples: np.ndarray) -> np.ndarray:
         """Return the dequantized outputs (float32 [N, K]) for inputs in [0, 1] (float32 [N, H, W, C])."""

@@ -40,7 +40,8 @@ def rebuild(path: str | Path) -> keras.Model:
     network = _built(_with_plain_constants(read_graph(path)))
     probes = np.random.default_rng(0).normal(size=(PROBES, *network.input_shape[1:])).astype(np.float32)
     expected = TFLiteModel(path, "reference").run(probes)
-    error = np.abs(network(probes).numpy() - expected).max() / max(np.abs(expected).max(), 1e-30)
+    given = network(probes).numpy().reshape(expected.shape)
+    error = np.abs(given - expected).max() / max(np.abs(expected).max(), 1e-30)
     if not error < TOLERANCE:
         raise UserError(
             f"{path}: the rebuilt network differs from the TFLite interpreter by {error:.2g}; give the .keras file"

@@ -9,7 +9,7 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import atomic_path, sha256_file, write_json
 from qnn_robustness.common.scaling import InputScaling
 from qnn_robustness.data.splits import Split
-from qnn_robustness.quantization.flatbuffer import Graph, precision_of, read_graph, with_scaling
+from qnn_robustness.quantization.flatbuffer import Graph, flat_shape, precision_of, read_graph, with_scaling
 from qnn_robustness.quantization.importing.declaration import Declaration, nearest_range
 from qnn_robustness.quantization.tflite_model import TFLiteModel
 from qnn_robustness.quantization.trial import try_out
@@ -41,7 +41,7 @@ def import_file(
         raise UserError(f"{declaration.place}: {error}") from error
     if found != declaration.precision:
         raise UserError(f"{declaration.place}: {file} is a network in {found}; name it under `{found}`")
-    declaration.check_ends(graph.inputs[0].shape[1:], graph.outputs[0].shape[1:])
+    declaration.check_ends(graph.inputs[0].shape[1:], flat_shape(graph.outputs[0].shape[1:]))
     declaration.check_output(ends_in_softmax(graph))
     _check_span(graph, declaration)
     try_out(file, kernels)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from qnn_robustness.common.errors import UserError, did_you_mean
-from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
+from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, flat_shape, read_graph
 from qnn_robustness.quantization.integer_model import operators
 from qnn_robustness.quantization.integer_model.addition import Add, Sub
 from qnn_robustness.quantization.integer_model.arithmetic import variable
@@ -131,7 +131,7 @@ class IntegerModel:
         self.input_shape = self._input.shape[1:]
         self.input_scale, self.input_zero_point = self._input.scale, self._input.zero_point
         self.output_scale = self._output.scale
-        self.num_classes = int(self._output.shape[-1])
+        self.num_classes, self._flat = int(self._output.shape[-1]), flat_shape(self._output.shape[1:])
         self._unit = [variable(value) for value in (self.scaling.gain, self.scaling.offset)]
         self._rounded_input = rounding_of_floats(self._input, kernels if self._ends[0] == "FLOAT32" else None)
         signature = [tf.TensorSpec((None, *self.input_shape), tf.float32)]
@@ -257,7 +257,7 @@ class IntegerModel:
         """Map codes [N, H, W, C] (int8 or int16) to output codes [N, classes], byte for byte TFLite's."""
         codes = self._in_batches(self._centered_end, q) + self._before_softmax.zero_point
         codes = self._softmax(codes) if self._softmax else codes
-        return codes.astype(self._output.type.lower())
+        return codes.astype(self._output.type.lower()).reshape(-1, *self._flat)
 
     def activations(self, q: Any) -> dict[str, np.ndarray]:
         """Return the integer output of each layer for codes [N, H, W, C], in order.
@@ -288,7 +288,7 @@ class IntegerModel:
         """
         gate_of_scores = unclipped if through_saturation else None
         values = self._run(self._quantize_centered(tf.convert_to_tensor(x, tf.float32)), gate_of_scores)
-        return values[self._logits.index] * self._logits.scale
+        return tf.reshape(values[self._logits.index] * self._logits.scale, [-1, *self._flat])
 
     def scores(self, x: np.ndarray) -> np.ndarray:
         """Map inputs [N, H, W, C] to the dequantized output [N, classes], with what ends the file; no gradient."""
