@@ -16,9 +16,10 @@ from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, flat
 from qnn_robustness.quantization.integer_model import operators
 from qnn_robustness.quantization.integer_model.addition import Add, Sub
 from qnn_robustness.quantization.integer_model.arithmetic import variable
+from qnn_robustness.quantization.integer_model.convolutions import Conv2D, DepthwiseConv2D, TransposeConv
 from qnn_robustness.quantization.integer_model.estimators import Gate, gate_named, rounded_and_clipped, unclipped
 from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits
-from qnn_robustness.quantization.integer_model.linear import Conv2D, DepthwiseConv2D, FullyConnected, TransposeConv
+from qnn_robustness.quantization.integer_model.linear import FullyConnected
 from qnn_robustness.quantization.integer_model.moving import (
     Concatenation,
     ExpandDims,
