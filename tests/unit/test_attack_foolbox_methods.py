@@ -356,16 +356,6 @@ def test_restarts_equal_those_of_foolbox_and_leave_fooled_samples_alone(norm: st
     assert queries[1].sum() < queries[0].sum()
 
 
-def test_fmn_projects_onto_the_ball() -> None:
-    attack = fmn.L2FMN(steps=1, max_stepsize=1.0, gamma=0.05)
-    generator = np.random.default_rng(0)
-    x, x0 = (ep.astensor(generator.normal(size=(20, 2, 2, 1)).astype(np.float32)) for _ in range(2))
-    radii = ep.astensor(generator.uniform(0.1, 4, size=20).astype(np.float32))
-    moved = attack.project(x, x0, radii).numpy()
-    before, after = distance("l2", x.numpy(), x0.numpy()), distance("l2", moved, x0.numpy())
-    np.testing.assert_allclose(after, np.minimum(before, radii.numpy()), rtol=1e-5)
-
-
 @pytest.mark.parametrize("name", ["deepfool_l2", "carlini_wagner_l2", "ddn_l2", "fmn_l2", "fmn_linf", "mi_fgsm_linf"])
 def test_a_sample_does_not_depend_on_its_batch(name: str, problem: Linear) -> None:
     if name == "mi_fgsm_linf":
