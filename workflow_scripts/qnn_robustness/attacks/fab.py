@@ -17,6 +17,7 @@ from qnn_robustness.attacks.crafting import balls
 from qnn_robustness.attacks.crafting.losses import margin, ranked_class
 from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.attacks.crafting.survivors import DISTANCES, Outcome, Task, begin
+from qnn_robustness.attacks.crafting.unit_box import in_unit_box
 
 ACCESS = "white_box"
 NORMS = balls.NORMS
@@ -66,6 +67,7 @@ class FAB(MinimizationAttack):
     def distance(self) -> Distance:
         return DISTANCES[self.norm]
 
+    @in_unit_box
     def run(self, model: Model, inputs: Any, criterion: Any, *, early_stop: float | None = None, **kwargs: Any) -> Any:
         """Return the nearest misclassified points [N, ...]; the clean sample where none was found.
 

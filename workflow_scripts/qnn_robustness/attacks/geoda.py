@@ -18,6 +18,7 @@ from qnn_robustness.attacks.crafting.array_model import rounds_at_once
 from qnn_robustness.attacks.crafting.blended_noise import BlendedNoise
 from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.network import Network, check_images
+from qnn_robustness.attacks.crafting.unit_box import in_unit_box
 from qnn_robustness.common.distances import distance
 
 ACCESS = "decision"
@@ -95,6 +96,7 @@ class GeoDA(ArrayAttack):
     def distance(self) -> distances.Distance:
         return NORMS[self.norm]
 
+    @in_unit_box
     def run(self, model: Model, inputs: Any, criterion: Any, *, starting_points: Any = None, **arguments: Any) -> Any:
         """Return the nearest adversarial inputs found; `starting_points` have to be adversarial."""
         if starting_points is None:

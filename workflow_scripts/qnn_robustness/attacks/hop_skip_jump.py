@@ -15,6 +15,7 @@ from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.array_model import rounds_at_once
 from qnn_robustness.attacks.crafting.blended_noise import BlendedNoise
+from qnn_robustness.attacks.crafting.unit_box import in_unit_box
 
 ACCESS = "decision"
 NORMS = ("l2", "linf")
@@ -35,6 +36,7 @@ class HopSkipJump(HopSkipJumpAttack):
         super().__init__(**arguments)
         self.smallest_probe = smallest_probe
 
+    @in_unit_box
     def run(self, model: Model, inputs: Any, criterion: Any, *, starting_points: Any = None, **options: Any) -> Any:
         if starting_points is None:
             starting_points = self.init_attack.run(model, inputs, criterion)

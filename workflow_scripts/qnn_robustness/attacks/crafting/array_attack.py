@@ -12,11 +12,13 @@ from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.crafting.unit_box import in_unit_box
 
 
 class ArrayAttack(MinimizationAttack):
     """A Foolbox attack whose search takes and returns arrays."""
 
+    @in_unit_box
     def run(
         self, model: Model, inputs: Any, criterion: Any, *, early_stop: float | None = None, **arguments: Any
     ) -> Any:

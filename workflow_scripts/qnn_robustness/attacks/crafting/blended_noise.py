@@ -12,6 +12,7 @@ from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.crafting.unit_box import in_unit_box
 
 BLENDS = 50
 
@@ -26,6 +27,7 @@ class BlendedNoise(LinearSearchBlendedUniformNoiseAttack):
     def __init__(self, directions: int):
         super().__init__(directions=directions, steps=BLENDS)
 
+    @in_unit_box
     def run(self, model: Model, inputs: Any, criterion: Any = None, **_: Any) -> Any:
         """Return the points [N, H, W, C]; a sample itself where no draw is of a class that the criterion wants."""
         x, restore = ep.astensor_(inputs)

@@ -17,6 +17,7 @@ from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.crafting.unit_box import in_unit_box
 
 DISTANCES: dict[str, Distance] = {"linf": distance_linf, "l2": distance_l2}
 
@@ -87,6 +88,7 @@ class SurvivorsAttack(FixedEpsilonAttack):
     def distance(self) -> Distance:
         return DISTANCES[self.norm]
 
+    @in_unit_box
     def run(self, model: Model, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
         """Return perturbed inputs [N, ...]; samples that are classified as wanted come back clean after one query."""
         raise_if_kwargs(kwargs)
