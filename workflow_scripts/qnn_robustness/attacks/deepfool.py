@@ -38,7 +38,8 @@ class _FromLabel:
 
     def get_perturbations(self, distances: ep.Tensor, grads: ep.Tensor) -> ep.Tensor:
         exact = distances - STABILISER
-        return super().get_perturbations(ep.where(exact > 0, exact + self._nudge, distances), grads)
+        steps = super().get_perturbations(ep.where(exact > 0, exact + self._nudge, distances), grads)
+        return ep.where(steps.abs() < np.inf, steps, 0.0)  # not a number where the gradient is none
 
     def _get_loss_fn(self, model: Model, classes: ep.Tensor) -> Callable:
         labels, order = ep.astensor(self._labels).numpy()[:, None], classes.numpy()

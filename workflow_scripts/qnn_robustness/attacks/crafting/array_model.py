@@ -29,7 +29,7 @@ class ArrayModel:
         """Return logits [R, K] and the gradient of sum(weights(logits) * logits), float32 [R, H, W, C].
 
         `weights` maps logits to constants [R, K]: the derivative of a loss by the logits gives the gradient
-        of the loss, at the cost of one forward and one backward pass.
+        of the loss, at the cost of one forward and one backward pass. What is no finite number in it is 0.
         """
 
         def constants(logits: np.ndarray) -> np.ndarray:
@@ -42,14 +42,20 @@ class ArrayModel:
         values = inputs.astype(np.float32)
         within = getattr(self.model, "slope", None)  # of networks that differentiate in one compiled function
         if within is not None:
-            return within(values, constants)
+            return _finite(*within(values, constants))
         differentiate = ep.value_and_grad_fn(self.like, weighted, has_aux=True)
         _, logits, gradient = differentiate(ep.from_numpy(self.like, values))
-        return logits.numpy(), gradient.numpy()
+        return _finite(logits.numpy(), gradient.numpy())
 
     def gradient(self, inputs: np.ndarray, loss: Callable[[ep.Tensor], ep.Tensor]) -> tuple[np.ndarray, np.ndarray]:
         """Return scores [N, K] of inputs [N, ...] and the gradient by them of `loss` (logits -> scalar)."""
         return self.slope(inputs, lambda logits: ep.value_and_grad(loss, ep.from_numpy(self.like, logits))[1].numpy())
+
+
+def _finite(logits: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both, the gradient with 0 for what is no finite number: a step along it would leave the box for good."""
+    finite = np.isfinite(gradient)
+    return logits, gradient if finite.all() else np.where(finite, gradient, np.float32(0))
 
 
 def rounds_at_once(shape: Sequence[int]) -> int:
