@@ -121,3 +121,8 @@ def test_entries_of_the_paper_protocol_write_every_parameter_out() -> None:
         assert (entry["protocol"], entry["lattice"]) == ("paper", "float"), name
         known = SCHEMA["$defs"]["attack_parameters"][entry["method"]]["properties"]
         assert set(entry["parameters"]) == set(known), name
+
+
+def test_the_density_model_is_of_lossless_images_wherever_their_overlay_is_named() -> None:
+    configuration = loaded("preprocessors_published.yaml")  # names cifar10_images.yaml first
+    assert configuration.density("cifar10_pixel_cnn")["dataset"] == "cifar10_lossless"
