@@ -17,39 +17,37 @@ from qnn_robustness.quantization.integer_model.layer import Context, Layer, cent
 from qnn_robustness.quantization.tflite_model import VECTOR_FLOAT32, VECTOR_INT8, requantized_by_xnnpack
 
 
-class Concatenation(Layer):
-    """`Concatenation` of activations along any axis but the batch."""
+class _Joined(Layer):
+    """Activations side by side along an axis of the output, any but the batch."""
+
+    new_axes: int  # of the output that the inputs do not have
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
         self.expect_kept_codes()
         context.expect(len(self.inputs) == len(operator.inputs), operator, "joins a constant")
-        axis, rank = operator.options.get("axis", 0), len(self.output.shape)
+        axis, rank = int(operator.options.get("axis", 0)), len(self.inputs[0].shape) + self.new_axes
         self.axis = axis + rank if axis < 0 else axis
         context.expect(0 < self.axis < rank, operator, f"joins along axis {axis}; only axes after the batch work")
 
     @staticmethod
     def operands(operator: Operator) -> tuple[Tensor | None, ...]:
         return operator.inputs
+
+
+class Concatenation(_Joined):
+    """`Concatenation` along an axis of the inputs."""
+
+    new_axes = 0
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         return tf.concat(values, self.axis)
 
 
-class Pack(Layer):
-    """`Pack` of activations along a new axis behind the batch."""
+class Pack(_Joined):
+    """`Pack` along a new axis."""
 
-    def __init__(self, operator: Operator, context: Context):
-        super().__init__(operator, context)
-        self.expect_kept_codes()
-        context.expect(len(self.inputs) == len(operator.inputs), operator, "joins a constant")
-        axis, rank = int(operator.options.get("axis", 0)), len(self.inputs[0].shape) + 1
-        self.axis = axis + rank if axis < 0 else axis
-        context.expect(0 < self.axis < rank, operator, f"joins along axis {axis}; only axes after the batch work")
-
-    @staticmethod
-    def operands(operator: Operator) -> tuple[Tensor | None, ...]:
-        return operator.inputs
+    new_axes = 1
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         return tf.stack(values, self.axis)

@@ -107,10 +107,10 @@ class _Reduction(Layer):
         self.keep = bool(operator.options.get("keepDims", False))
 
 
-class ReduceMax(_Reduction):
-    """`ReduceMax`: no arithmetic."""
+class _Extreme(_Reduction):
+    """One of the codes: no arithmetic."""
 
-    chosen = staticmethod(tf.reduce_max)
+    chosen: Callable[..., tf.Tensor]
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
@@ -120,8 +120,14 @@ class ReduceMax(_Reduction):
         return self.chosen(values[0], self.axes, keepdims=self.keep)
 
 
-class ReduceMin(ReduceMax):
-    """`ReduceMin`: likewise."""
+class ReduceMax(_Extreme):
+    """`ReduceMax`."""
+
+    chosen = staticmethod(tf.reduce_max)
+
+
+class ReduceMin(_Extreme):
+    """`ReduceMin`."""
 
     chosen = staticmethod(tf.reduce_min)
 
