@@ -160,3 +160,8 @@ def test_the_hash_of_a_folder_covers_names_and_bytes(tmp_path: Path) -> None:
     seen.add(sha256_path(tmp_path / "folder"))
     assert len(seen) == 4
     assert sha256_path(tmp_path / "folder" / "2") == hashlib.sha256(b"two").hexdigest()
+
+
+def test_a_message_is_one_line_without_the_colours_of_a_terminal():
+    error = UserError("a.tflite: \x1b[1mReshape()\x1b[0m\n  fails")
+    assert str(error) == "a.tflite: Reshape() fails"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of terminals, in reasons that Keras gives
 
 
 class UserError(Exception):
     """Bad input. Its message is one line: where, what is wrong, and what would be right."""
 
     def __init__(self, message: str):
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(" ".join(COLOUR.sub("", str(message)).split()))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
