@@ -249,3 +249,40 @@ def test_what_is_beaten_in_every_respect_is_not_on_the_front():
         assert table["pareto"].tolist() == [True, True, False], "robustness that is not to be believed beats nothing"
     equal = cost_and_robustness(costs, worst.assign(accuracy=0.5))
     assert equal["pareto"].tolist() == [True, False, False]
+
+
+def in_int8(keras_layers, shape: tuple[int, ...], path: Path) -> Path:
+    import keras
+
+    from qnn_robustness.quantization.convert import convert
+
+    network = keras.Sequential([keras.Input(shape), *keras_layers])
+    path.write_bytes(convert(network, "int8", np.random.default_rng(0).random((4, *shape), np.float32).round(2)))
+    return path
+
+
+def test_a_dilated_convolution_is_counted_by_hand(tmp_path):
+    """The converter makes four samples of one: 4 x 5 x 5 x 2 values, and 4 x 3 x 3 x 3 behind the convolution."""
+    from keras import layers
+
+    measured = cost(in_int8([layers.Conv2D(3, 3, dilation_rate=2)], (9, 9, 2), tmp_path / "dilated.tflite"))
+    assert measured.macs == (4 * 3 * 3 * 3) * (3 * 3 * 2)
+    assert measured.arena == 176 + 208  # 162 and 200 bytes, aligned
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (4, 3, 5)])
+def test_a_dense_layer_on_many_axes_is_counted_by_hand(shape, tmp_path):
+    from keras import layers
+
+    measured = cost(in_int8([layers.Dense(70)], shape, tmp_path / "dense.tflite"))
+    rows = int(np.prod(shape[:-1]))
+    assert measured.macs == rows * 5 * 70
+    assert measured.arena >= 2 * rows * 70  # what comes in and out of the last RESHAPE
+
+
+def test_a_file_for_several_samples_costs_as_much_for_each(tmp_path):
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [3, 4], 0.5), builder.tensor(np.int8, [3, 7], 0.5)
+    weights = builder.constant(np.zeros((7, 4), np.int8), 0.1)
+    builder.operator("FULLY_CONNECTED", [source, weights, -1], [output], "FullyConnectedOptions")
+    assert cost(builder.save(tmp_path / "three.tflite", [source], [output])).macs == 4 * 7

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
 
 ALIGNMENT = 16  # bytes; MicroArenaBufferAlignment of TensorFlow Lite Micro
 BYTES = {"FLOAT32": 4, "INT32": 4, "INT64": 8, "INT16": 2, "INT8": 1, "UINT8": 1, "BOOL": 1}
-# Operators that are not counted: they move, add, compare, scale or look up, about once a value. SPACE_TO_BATCH_ND is
-# not among them: behind it layers take several samples, of which the file does not say how many.
+# Operators that are not counted: they move, add, compare, scale or look up, about once a value.
 NO_PRODUCTS = frozenset(
     [
         "ABS",
@@ -51,6 +51,7 @@ NO_PRODUCTS = frozenset(
         "QUANTIZE",
         "REDUCE_MAX",
         "REDUCE_MIN",
+        "REDUCE_PROD",
         "RELU",
         "RELU6",
         "RELU_0_TO_1",
@@ -61,6 +62,7 @@ NO_PRODUCTS = frozenset(
         "SHAPE",
         "SLICE",
         "SOFTMAX",
+        "SPACE_TO_BATCH_ND",
         "SPACE_TO_DEPTH",
         "SPLIT",
         "SPLIT_V",
@@ -101,29 +103,30 @@ class Buffer:
 def cost(path: str | Path) -> Cost:
     """Return the cost of a .tflite file; its multiply-accumulates are nan when it has an operator that is not known.
 
-    Raises UserError when it is no readable file, or has a type whose size is not known.
+    Raises UserError when it is no readable file, has a type whose size is not known, or leaves sizes open and cannot be
+    run.
     """
-    graph = read_graph(path)
+    graph = _with_sizes(read_graph(path))
     buffers = lifetimes(graph)
     places = plan(buffers)
     arena = max((place + buffer.size for place, buffer in zip(places, buffers, strict=True)), default=0)
-    work = sum(multiply_accumulates(operator) for operator in graph.operators)
+    work = sum(multiply_accumulates(operator) for operator in graph.operators) // _samples(graph)
     return Cost(work, Path(path).stat().st_size, arena)
 
 
 def multiply_accumulates(operator: Operator) -> float:
-    """Return the multiply-accumulates of one operator for one sample; nan for an operator that is not known.
+    """Return the multiply-accumulates of one operator in one run; nan for an operator that is not known.
 
     Products with padding count, as they do by convention.
     """
-    outputs = math.prod(operator.outputs[0].shape[1:])
+    outputs = math.prod(operator.outputs[0].shape)
     if operator.name in NO_PRODUCTS:
         return 0
     if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
         return math.nan
     weights = operator.inputs[1].shape
     if operator.name == "TRANSPOSE_CONV":
-        return math.prod(operator.inputs[2].shape[1:]) * math.prod(weights[:3])
+        return math.prod(operator.inputs[2].shape) * math.prod(weights[:3])
     if operator.name == "DEPTHWISE_CONV_2D":
         return outputs * math.prod(weights[1:3])
     return outputs * math.prod(weights[1:])
@@ -176,6 +179,37 @@ def input_size(path: str | Path) -> int:
     """Return the bytes (aligned) of one input sample of a .tflite file."""
     graph = read_graph(path)
     return _size(graph, graph.inputs[0])
+
+
+def _with_sizes(graph: Graph) -> Graph:
+    """Return a graph with the shapes that its activations have in a run.
+
+    A file has 1 for each size that is open, as behind a dense layer on many axes, and for the number of samples, also
+    where SPACE_TO_BATCH_ND makes several of one. Where it has such, the interpreter runs it once.
+    """
+    if not any(tensor.open for tensor in graph.tensors) and all(o.name != "SPACE_TO_BATCH_ND" for o in graph.operators):
+        return graph
+    try:
+        interpreter = Interpreter(graph.path, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{graph.path}: leaves sizes open, and cannot be run to find them ({error})") from None
+    shapes = {entry["index"]: tuple(map(int, entry["shape"])) for entry in interpreter.get_tensor_details()}
+    tensors = tuple(replace(tensor, shape=shapes.get(tensor.index, tensor.shape)) for tensor in graph.tensors)
+
+    def sized(ends: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+        return tuple(None if tensor is None else tensors[tensor.index] for tensor in ends)
+
+    operators = tuple(replace(o, inputs=sized(o.inputs), outputs=sized(o.outputs)) for o in graph.operators)
+    return replace(
+        graph, tensors=tensors, operators=operators, inputs=sized(graph.inputs), outputs=sized(graph.outputs)
+    )
+
+
+def _samples(graph: Graph) -> int:
+    """Return how many samples a run takes; one as a rule."""
+    return max([1, *graph.inputs[0].shape[:1]])
 
 
 def _size(graph: Graph, tensor: Tensor) -> int:
