@@ -344,6 +344,14 @@ def test_the_divergence_is_that_of_pot():
     assert sinkhorn(points(0), points(1), 1.0) == pytest.approx(expected, rel=2e-3)
 
 
+def test_batches_may_differ_in_size():
+    first, second = points(0, 4), points(1, 9)
+    expected = divergence_of(first, second, 1.0)
+    assert sinkhorn(first, second, 1.0) == pytest.approx(expected, rel=2e-3)
+    assert sinkhorn(second, first, 1.0) == pytest.approx(expected, rel=2e-3)
+    assert sinkhorn(np.repeat(first, 2, axis=0), first, 1.0) == pytest.approx(0, abs=1e-4)  # the same, counted twice
+
+
 def test_without_regularisation_it_becomes_exact_transport():
     first, second = points(0), points(1)
     count = len(first)

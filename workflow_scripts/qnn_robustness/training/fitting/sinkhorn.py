@@ -10,13 +10,14 @@ SETTLED = 1e-4  # largest change of a potential, as a share of the regularisatio
 def sinkhorn_divergence(first: tf.Tensor, second: tf.Tensor, regularisation: float, iterations: int) -> tf.Tensor:
     """Return OT(first, second) - OT(first, first)/2 - OT(second, second)/2, a scalar: 0 for equal batches.
 
-    `first` and `second` are [B, D], their points of equal weight, the cost the squared Euclidean distance
+    `first` and `second` are [B, D] and [B', D], their points of equal weight, the cost the squared Euclidean distance
     (Genevay et al. 2018, equation 4; Feydy et al. 2019, equation 3).
     """
-    pairs = ((first, second), (first, first), (second, second))
-    between, within, within_other = tf.unstack(
-        transport_cost(tf.stack([squared_distances(*pair) for pair in pairs]), regularisation, iterations)
-    )
+    costs = [squared_distances(*pair) for pair in ((first, second), (first, first), (second, second))]
+    if first.shape[0] == second.shape[0]:
+        between, within, within_other = tf.unstack(transport_cost(tf.stack(costs), regularisation, iterations))
+    else:
+        between, within, within_other = (transport_cost(cost[None], regularisation, iterations)[0] for cost in costs)
     return between - (within + within_other) / 2
 
 
