@@ -109,6 +109,13 @@ def test_every_size_and_place_is_drawn() -> None:
     assert set(small[:, 2]) == set(small[:, 3]) == set(range(5))
 
 
+@pytest.mark.parametrize(("smallest", "height", "expected"), [(0.55, 100, 55), (0.14, 50, 7), (0.801, 100, 81)])
+def test_the_smallest_size_is_the_share_itself(smallest: float, height: int, expected: int) -> None:
+    """As a float, 0.55 x 100 is a little more than 55."""
+    drawn = [random_resize_pad.draw(np.random.default_rng(i), (height, 8, 1), smallest=smallest) for i in range(900)]
+    assert min(draw[0] for draw in drawn) == expected
+
+
 @pytest.mark.parametrize("method", ["pixel_defend", "pixel_defend_one_pass"])
 def test_purified_samples_are_8_bit_images_in_the_ball_of_the_rounded_ones(method: str) -> None:
     front, images = preprocessor(method), np.rint(SAMPLES * 255).astype(np.uint8)

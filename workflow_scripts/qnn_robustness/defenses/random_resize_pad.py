@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 OF_IMAGES = True
+DIGITS = 9  # of a size that count: 0.55 x 100 is a little more than 55
 
 
 def draw(generator: np.random.Generator, shape: tuple[int, ...], *, smallest: float) -> np.ndarray:
@@ -19,7 +20,7 @@ def draw(generator: np.random.Generator, shape: tuple[int, ...], *, smallest: fl
     Each height from `smallest` x H to H is equally likely; the width follows the ratio.
     """
     height, width = shape[:2]
-    low = max(1, int(np.ceil(smallest * height)))
+    low = max(1, math.ceil(round(smallest * height, DIGITS)))
     rows = int(generator.integers(low, height, endpoint=True))
     columns = max(1, round(width * rows / height))
     top = int(generator.integers(0, height - rows, endpoint=True))
