@@ -94,6 +94,15 @@ def test_the_logits_of_a_network_are_nearer_to_its_int8_file_than_those_of_float
     assert near.mean() < 0.75 * far.mean()
 
 
+def test_a_rectifier_with_a_slope_below_zero_is_an_operator_of_its_own(tmp_path):
+    """The converter folds what only cuts; the result of a convolution before any other function is rounded first."""
+    import keras
+
+    layers = keras.layers.Conv2D(5, 3), keras.layers.ReLU(negative_slope=0.1), keras.layers.Flatten()
+    deployed, imitated, _, level = outputs(keras.Sequential([keras.Input((8, 6, 2)), *layers]), tmp_path)
+    assert (np.abs(imitated - deployed) < level / 100).mean() > 0.95
+
+
 def test_gradients_reach_inputs_and_every_weight():
     import tensorflow as tf
     from converted_networks import randomize
@@ -127,4 +136,17 @@ def test_a_layer_that_is_not_known_is_named():
     hidden = keras.layers.Conv2D(2, 3, activation="tanh", name="curved")(inputs)
     outputs = keras.layers.Dense(2)(keras.layers.Flatten()(hidden))
     with pytest.raises(UserError, match=r"^layer 'curved' \(Conv2D\) has no fake quantization$"):
+        FakeQuantized(keras.Model(inputs, outputs))
+
+
+@pytest.mark.parametrize("function", ["tanh", "sigmoid"])
+def test_a_function_that_is_not_known_is_named_also_behind_a_convolution(function):
+    import keras
+
+    from qnn_robustness.quantization.fake_quantized import FakeQuantized
+
+    inputs = keras.Input((4, 4, 1))
+    hidden = keras.layers.Activation(function, name="curved")(keras.layers.Conv2D(2, 3)(inputs))
+    outputs = keras.layers.Dense(2)(keras.layers.Flatten()(hidden))
+    with pytest.raises(UserError, match=r"^layer 'curved' \(Activation\) has no fake quantization$"):
         FakeQuantized(keras.Model(inputs, outputs))

@@ -9,8 +9,9 @@ Rounding has no useful derivative, so gradients pass as if it were not there (st
 
 Biases are not rounded: the file holds them in 32 bits. Pooling and reshaping keep the levels of what they are given, as
 in the file. What is left out is the rounding of multipliers and of sums inside the kernels: the result is near to
-the int8 file, not equal to it. The exact network is `quantization.integer_model`, which is made from a file and so
-cannot be trained.
+the int8 file, not equal to it. It is less near where convolutions are dilated: the file then adds the bias, and what is
+left of batch normalisation, by operators of their own, which round once more. The exact network is
+`quantization.integer_model`, which is made from a file and so cannot be trained.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class FakeQuantized:
 
         def only_follower(tensor, kind):
             found = followers[id(tensor)]
-            if len(found) != 1 or not isinstance(found[0], kind):
+            if len(found) != 1 or not isinstance(found[0], kind) or not _folds(found[0]):
                 return None
             folded.add(id(found[0]))
             return found[0]
@@ -158,6 +159,12 @@ def fake_quantize_weights(weights: tf.Tensor, axes: tuple[int, ...]) -> tf.Tenso
     largest = tf.reduce_max(tf.abs(weights), axes, keepdims=True)
     scale = tf.stop_gradient(tf.maximum(largest / LARGEST_WEIGHT, 1e-12))
     return weights + tf.stop_gradient(tf.round(weights / scale) * scale - weights)
+
+
+def _folds(layer: keras.Layer) -> bool:
+    """Return whether the converter folds a layer: batch normalisation, and a function that only cuts."""
+    sloped = getattr(layer, "negative_slope", 0) or getattr(layer, "threshold", 0)
+    return getattr(layer, "activation", ACTIVATIONS[0]) in ACTIVATIONS and not sloped
 
 
 def _inputs(layer: keras.Layer) -> list:
