@@ -223,6 +223,18 @@ def test_projections_estimate_the_norm_of_the_jacobian(scope, split):
     assert (error < 0.03 * exact).all(), "the test would see a wrong factor"
 
 
+def test_every_layer_with_a_kernel_counts(split):
+    """A separable convolution has two, neither of which is called `kernel`."""
+    import keras
+
+    layers = [keras.layers.SeparableConv2D(3, 3), keras.layers.BatchNormalization(), keras.layers.PReLU()]
+    layers += [keras.layers.DepthwiseConv2D(2), keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
+    network = keras.Sequential([keras.Input(SHAPE), *layers])
+    objective = recipe("jacobian_regularization", network, split, weight=1.0, projections=1, scope="layers")
+    outputs = objective.outputs.outputs
+    assert [output.shape[1:] for output in outputs] == [(CLASSES,), (4, 4, 3), (3, 3, 3)]
+
+
 def test_one_output_needs_no_luck(split):
     """With one logit every direction is the only one: each projection gives the exact norm."""
     import keras

@@ -29,7 +29,7 @@ class JacobianRegularized(Objective):
         super().__init__(network, material)
         self.weight, self.projections = weight, projections
         logits = network.outputs[0]
-        hidden = [layer.output for layer in network.layers if hasattr(layer, "kernel") and layer.output is not logits]
+        hidden = [layer.output for layer in network.layers if _has_kernel(layer) and layer.output is not logits]
         self.outputs = keras.Model(network.inputs, [logits, *(hidden if scope == "layers" else [])])
 
     def loss(self, samples: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -60,3 +60,8 @@ class JacobianRegularized(Objective):
             length = tf.sqrt(tf.reduce_sum(direction**2, axes, keepdims=True))
             total += classes**0.5 * tf.reduce_sum(output * direction / length)
         return total
+
+
+def _has_kernel(layer: keras.Layer) -> bool:
+    """Return whether a layer is a convolution or a dense one; a separable convolution has two kernels."""
+    return any("kernel" in weight.name for weight in layer.weights)
