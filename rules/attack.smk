@@ -4,7 +4,7 @@ rule craft_adversarial:
         unpack(warm_start),
         unpack(watched),
         network=attacked_files,
-        densities=lambda w: C.density_files(C.fronts(w.attack)),
+        densities=lambda w: C.density_files([C.through(w.attack)]),
         test=data_of("test"),
     output:
         "results/adversarial/{model}/{training}/{source}/{attack}.npz",

@@ -20,6 +20,7 @@ from qnn_robustness.data.splits import Sound, load_sound, load_split, stratified
 from qnn_robustness.defenses.shared.detector import threshold_at  # noqa: E402
 from qnn_robustness.defenses.shared.pipeline import defended, detector_scores, rejecting, runs_of  # noqa: E402
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor  # noqa: E402
+from qnn_robustness.models.density.pixel_cnn import load_density  # noqa: E402
 
 params, inputs = snakemake.params, snakemake.input  # noqa: F821
 attack = params.attack
@@ -40,9 +41,10 @@ view = View(setting.on_lattice and not runs, clean, attack["temperature"], attac
 model = source.load(inputs.network, params.kernels, view)
 metadata = {"attack": attack, "kernels": params.kernels, "network": inputs.network}
 if setting.rejection:
-    scores = detector_scores(model, runs, load_split(inputs.validation).samples)
+    density = load_density(attack["density"]) if attack.get("density") else None
+    scores = detector_scores(model, runs, load_split(inputs.validation).samples, density)
     metadata["threshold"] = threshold_at(scores, attack["false_positive_rate"])
-    model = rejecting(model, runs, metadata["threshold"], setting.on_lattice)
+    model = rejecting(model, runs, metadata["threshold"], setting.on_lattice, density)
 elif runs:
     model = defended(model, runs, setting.on_lattice)
 extra = {}

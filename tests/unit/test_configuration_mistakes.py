@@ -231,9 +231,9 @@ MISTAKES = {
         change("detectors", {"likelihood": {"density": "pixel"}}),
         r"^detectors\.likelihood\.density: unknown density model 'pixel'",
     ),
-    "attack through a detector by likelihood": (
+    "attack through a detector by likelihood that does not evade it": (
         through_likelihood,
-        r"^attacks\.pgd\.through: 'likelihood' asks how likely a sample is",
+        r"^attacks\.pgd\.through: 'likelihood' asks how likely a sample is, .* take detector_aware_pgd",
     ),
     "unknown detector": (
         change("experiments.decision.detectors", ["squeezing"]),

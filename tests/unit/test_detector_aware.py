@@ -9,14 +9,17 @@ import foolbox
 import numpy as np
 import pytest
 import tensorflow as tf
+from density_builder import random_density
 
 from qnn_robustness.attacks.crafting.craft import Crafted, Setting, craft
 from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.attacks.detector_aware_pgd import loss
 from qnn_robustness.common import registry
 from qnn_robustness.defenses.shared.detector import squeezing_scores, threshold_at
+from qnn_robustness.defenses.shared.likelihood import likelihood_scores
 from qnn_robustness.defenses.shared.pipeline import defended, detector_scores, rejecting
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor
+from qnn_robustness.models.density.pixel_cnn import PixelCNN, weight_shapes
 
 SHAPE, CLASSES, SAMPLES = (6, 6, 1), 3, 24
 WEIGHTS = np.random.default_rng(0).normal(size=(36, CLASSES)).astype(np.float32)
@@ -127,6 +130,62 @@ def test_an_attacker_who_knows_the_threshold_evades_where_others_are_caught() ->
     assert (fooled & (scores <= THRESHOLD)).all()
     assert crafted.found.all()
     assert np.abs(crafted.adversarial[0, 0].astype(int) - CLEAN).max() <= 20
+
+
+# --- a detector by likelihood -----------------------------------------------------------------------------------------
+
+
+def near_grey() -> PixelCNN:
+    """Return a density of independent values about 128, with a standard deviation of 12 levels."""
+    weights = {name: np.zeros(shape) for name, shape in weight_shapes(1, 2, 1, 1).items()}
+    weights["outputs/bias"] = np.array([0, 2 * GREY - 1, np.log(24 / 255 * np.sqrt(3) / np.pi)])
+    return PixelCNN(weights)
+
+
+def test_a_network_watched_by_a_density_says_rejected_where_an_image_is_unlikely() -> None:
+    density = random_density(1)
+    scores = likelihood_scores(density, IMAGES)
+    np.testing.assert_allclose(detector_scores(network(), [None], IMAGES, density, batch_size=7), scores, rtol=1e-5)
+    threshold = float(np.median(scores)) + 1e-4
+    between = (INPUTS + np.float32(0.3 / 255)).clip(0, 1)  # counts as the nearest image
+    logits = rejecting(network(), [None], threshold, False, density)(tf.constant(between)).numpy()
+    wanted = np.where(scores > threshold, CLASSES, curved(between).numpy().argmax(axis=1))
+    np.testing.assert_array_equal(logits.argmax(axis=1), wanted)
+    np.testing.assert_allclose(logits[:, -1] - logits[:, :-1].max(axis=1), scores - threshold, atol=1e-4)
+
+
+def test_gradients_of_the_likelihood_are_differences_between_neighbours() -> None:
+    density, images = random_density(1), IMAGES.clip(5, 250)
+    watched = Network(rejecting(network(), [None], 0.0, True, density), ep.astensor(tf.constant(INPUTS)))
+    inputs = (images / 255).astype(np.float32)
+    _, score = watched.slope(inputs, lambda z: only(z, CLASSES) - only(z, z[:, :-1].argmax(axis=1)))
+    for row, column in ((0, 0), (2, 5), (5, 5)):
+        sides = []
+        for step in (1, -1):
+            moved = images.copy()
+            moved[:, row, column] += np.uint8(step % 256)
+            sides.append(likelihood_scores(density, moved))
+        slope = (sides[0] - sides[1]) / (2 / 255)
+        np.testing.assert_allclose(score[:, row, column, 0], slope, rtol=0.02, atol=0.01)
+
+
+def only(logits: np.ndarray, classes: np.ndarray | int) -> np.ndarray:
+    """Return an array like `logits` with 1 at the classes [N]."""
+    chosen = np.zeros_like(logits)
+    chosen[np.arange(len(logits)), classes] = 1
+    return chosen
+
+
+def test_an_attacker_who_knows_the_density_stays_likely_where_others_do_not() -> None:
+    plain, density = foolbox.TensorFlowModel(two_pixels, (0, 1)), near_grey()
+    threshold = 1.0001 * likelihood_scores(density, np.array([[[[128 + 8]], [[128 + 8]]]], np.uint8))[0]
+    unaware = attacked("pgd", plain).adversarial[0, 0]
+    assert (likelihood_scores(density, unaware) > threshold).all()
+    watched = rejecting(plain, [None], threshold, True, density)
+    crafted = attacked("detector_aware_pgd", watched, restarts=5, weight=10)
+    assert crafted.found.all()
+    assert (likelihood_scores(density, crafted.adversarial[0, 0]) <= threshold).all()
+    assert (lead(crafted.adversarial[0, 0] / 255) < 0).all()
 
 
 def test_what_is_rejected_is_not_found() -> None:

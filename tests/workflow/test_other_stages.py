@@ -39,12 +39,19 @@ DEFENDED = {
             "samples": 20,
             "through": "squeezing",
         },
+        "likely": {
+            "method": "detector_aware_pgd",
+            "norm": "linf",
+            "budgets": ["8/255"],
+            "samples": 20,
+            "through": "likelihood",
+        },
     },
     "experiments": {
         "defended": {
             "models": ["digits_cnn"],
             "sources": ["int8", "vote"],
-            "attacks": ["pgd_linf", "aware", "evading"],
+            "attacks": ["pgd_linf", "aware", "evading", "likely"],
             "preprocessors": ["none", "purified"],
             "detectors": ["likelihood", "squeezing"],
             "targets": ["int8", "vote"],
@@ -108,6 +115,7 @@ def test_a_density_is_trained_once_for_all_who_need_it_and_for_nobody_else(defen
     assert DENSITY in job.outputs
     expected = [
         of_rules(defended, "craft_adversarial", attack="aware"),
+        of_rules(defended, "craft_adversarial", attack="likely"),
         of_rules(defended, "evaluate_clean", "evaluate_adversarial", preprocessor="purified"),
         of_rules(defended, "detect_clean", "detect_adversarial", detector="likelihood"),
     ]
@@ -118,7 +126,7 @@ def test_a_density_is_trained_once_for_all_who_need_it_and_for_nobody_else(defen
 
 def test_a_vote_is_attacked_with_all_networks_and_evaluated_from_their_records(defended: Plan) -> None:
     crafted = of_rules(defended, "craft_adversarial", source="vote")
-    assert {job.wildcards["attack"] for job in crafted} == {"pgd_linf", "aware", "evading"}
+    assert {job.wildcards["attack"] for job in crafted} == {"pgd_linf", "aware", "evading", "likely"}
     for job in crafted:
         assert {f"{MODEL}/standard/{file}" for file in ("float32.keras", "int16.tflite", "int8.tflite")} <= set(
             job.inputs

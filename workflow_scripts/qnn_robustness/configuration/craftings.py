@@ -28,7 +28,7 @@ class Craftings(Settings):
 
         `through` are the entries of the preprocessors, and `draws` is there for randomised ones only: attacks that do
         not know the defense have neither. Those that count what a detector rejects as failed have its
-        `false_positive_rate`.
+        `false_positive_rate` and the file of its `density` model, if it has one.
         """
         left_out = ("protocol", "search_kernels", "through", "draws")
         entry = {key: value for key, value in self.attack(attack).items() if key not in left_out}
@@ -38,6 +38,8 @@ class Craftings(Settings):
                 entry["draws"] = self.attack(attack)["draws"]
         if self.meets_rejection(attack):
             entry["false_positive_rate"] = self.detector(self.through(attack))["false_positive_rate"]
+            if density := self.detector_density(self.through(attack)):
+                entry["density"] = density
         return {**entry, "budgets": [float(parse_distance(budget)) for budget in entry.get("budgets", [])]}
 
     def static_crafting(self, attack: str) -> dict[str, Any]:

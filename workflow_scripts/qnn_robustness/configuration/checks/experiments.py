@@ -89,10 +89,11 @@ def _check_detectors(values: dict[str, Any]) -> None:
 def _check_through(configuration: Configuration, attack: str, experiment: dict[str, Any], where: str) -> None:
     """Check that an adaptive attack meets the defense that it knows of."""
     through = configuration.through(attack)
-    if configuration.values["detectors"].get(through, {}).get("density"):
+    by_likelihood = configuration.values["detectors"].get(through, {}).get("density")
+    if by_likelihood and not configuration.meets_rejection(attack):
         raise UserError(
-            f"attacks.{attack}.through: '{through}' asks how likely a sample is, and has no gradient here; name a "
-            "preprocessor or a detector with squeezers"
+            f"attacks.{attack}.through: '{through}' asks how likely a sample is, and changes nothing for an attack "
+            "that does not evade it; take detector_aware_pgd, or a preprocessor or a detector with squeezers"
         )
     axis = "detectors" if through in configuration.values["detectors"] else "preprocessors"
     if through not in (NO_PREPROCESSOR, *experiment[axis]):

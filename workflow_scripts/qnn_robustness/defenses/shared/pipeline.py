@@ -14,6 +14,7 @@ from foolbox.models import Model
 from qnn_robustness.attacks.crafting.sources import BOUNDS
 from qnn_robustness.common.distances import to_unit
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor
+from qnn_robustness.models.density.pixel_cnn import PixelCNN
 
 ATTACKER = tuple(b"attacker")  # ends the seeds: the attacker does not know the random numbers of the deployed defense
 
@@ -48,18 +49,21 @@ def defended(model: Model, runs: Sequence[Front], on_lattice: bool) -> Model:
     return foolbox.NumPyModel(scores, BOUNDS, data_format="channels_last")
 
 
-def rejecting(model: Model, runs: Sequence[Front], threshold: float, on_lattice: bool) -> foolbox.TensorFlowModel:
-    """Return a network watched by a feature-squeezing detector as one network with one class more: `rejected`.
+def rejecting(
+    model: Model, runs: Sequence[Front], threshold: float, on_lattice: bool, density: PixelCNN | None = None
+) -> foolbox.TensorFlowModel:
+    """Return a network watched by a detector as one network with one class more: `rejected`.
 
     Its logits [R, K + 1] are those of `model` and, last, the largest of them plus the score of the detector less the
     `threshold`: so the arg-max is `rejected` where the detector rejects (Carlini and Wagner 2017 combine a classifier
     and a detector likewise). `runs` are None, for the network itself, and the squeezers; gradients of the score pass
-    these as those of `defended` do. The score is that of softmax outputs, also where deployed networks round these.
+    these as those of `defended` do. The score is that of softmax outputs, also where deployed networks round these;
+    with a `density` it is the bits per dimension of the input, and its gradient that of the density model.
     `model` needs gradients, and must not round its own inputs.
     """
     import tensorflow as tf  # not needed where the network is a .tflite file
 
-    judged = _judged(model, runs, on_lattice)
+    judged = _judged(model, runs, on_lattice, density)
 
     def logits(inputs: tf.Tensor) -> tf.Tensor:
         plain, scores = judged(inputs)
@@ -69,22 +73,33 @@ def rejecting(model: Model, runs: Sequence[Front], threshold: float, on_lattice:
     return foolbox.TensorFlowModel(logits, BOUNDS)
 
 
-def detector_scores(model: Model, runs: Sequence[Front], samples: np.ndarray, batch_size: int = 250) -> np.ndarray:
+def detector_scores(
+    model: Model,
+    runs: Sequence[Front],
+    samples: np.ndarray,
+    density: PixelCNN | None = None,
+    batch_size: int = 250,
+) -> np.ndarray:
     """Return the scores [N] of the detector of `rejecting` for samples (uint8 or float in [0, 1], [N, H, W, C])."""
     import tensorflow as tf
 
-    judged = _judged(model, runs, False)
+    judged = _judged(model, runs, False, density)
     batches = (to_unit(samples[i : i + batch_size]).astype(np.float32) for i in range(0, len(samples), batch_size))
     return np.concatenate(
         [np.empty(0, np.float32), *(judged(tf.convert_to_tensor(batch))[1].numpy() for batch in batches)]
     )
 
 
-def _judged(model: Model, runs: Sequence[Front], on_lattice: bool) -> Callable[[Any], tuple[Any, Any]]:
+def _judged(
+    model: Model, runs: Sequence[Front], on_lattice: bool, density: PixelCNN | None
+) -> Callable[[Any], tuple[Any, Any]]:
     """Return a function from inputs to the logits [R, K] of the first run and the detector's scores [R]."""
     import tensorflow as tf
 
     differentiable = _differentiable(_Fronts(runs, on_lattice))
+    if density is not None:
+        bits = _bits_per_dimension(density)
+        return lambda inputs: (model(differentiable(inputs)), bits(inputs))
 
     def judged(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         plain, *squeezed = tf.split(model(differentiable(inputs)), len(runs))
@@ -92,6 +107,24 @@ def _judged(model: Model, runs: Sequence[Front], on_lattice: bool) -> Callable[[
         return plain, tf.reduce_max(distances, axis=0)
 
     return judged
+
+
+def _bits_per_dimension(density: PixelCNN) -> Callable[[Any], Any]:
+    """Return `likelihood_scores` as a compiled function of tensors, which gradients pass as if nothing were rounded."""
+    import tensorflow as tf
+
+    from qnn_robustness.training.density.network import TrainablePixelCNN
+
+    network = TrainablePixelCNN(density.channels, density.width, density.layers, density.mixtures)
+    for name, values in density.weights.items():
+        network.named[name].assign(values)
+
+    @tf.function(reduce_retracing=True)
+    def bits(inputs):
+        values = inputs * 255
+        return network.bits_per_dimension(values + tf.stop_gradient(tf.round(values) - values))
+
+    return bits
 
 
 def _number(image: np.ndarray) -> int:
