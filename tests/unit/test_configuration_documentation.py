@@ -58,6 +58,12 @@ def test_a_change_of_the_schema_is_noticed_in_the_page_of_attacks() -> None:
     assert documentation.attacks(changed) != text
 
 
+@pytest.mark.parametrize("package", ["training", "defenses"])
+def test_every_defense_has_a_section(package: str) -> None:
+    sections = (ROOT / "docs" / "defenses.md").read_text(encoding="utf-8").splitlines()
+    assert [name for name in registry.names(package) if f"### {name}" not in sections] == []
+
+
 def test_every_key_of_the_schema_is_in_the_documentation() -> None:
     text = documentation.DOCUMENT.read_text(encoding="utf-8")
     missing = [place for place in ALL if f"{place.rpartition('.')[2]}`" not in text]
