@@ -25,7 +25,7 @@ from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import write_text  # noqa: E402
 from qnn_robustness.configuration.audit import audit, kernel_sets, name_of, without_what_fails  # noqa: E402
 from qnn_robustness.quantization.importing.trial_conversion import convert_on_trial  # noqa: E402
-from qnn_robustness.quantization.integer_model.operators import lacking_operator  # noqa: E402
+from qnn_robustness.quantization.integer_model.refusal import refusal  # noqa: E402
 
 SCALING = ("range", "mean", "deviation", "order")
 
@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> int:
         notes += [f"{precision} left out: {reason}" for precision, reason in trial.failed.items()]
         notes += [f"{precision} without gradients: {reason}" for precision, reason in trial.lacking.items()]
     elif "run" in overlay:  # other experiments than those of config/audit.yaml
-        notes.append(f"without gradients, black-box attacks alone: {lacking_operator(arguments.model)}")
+        notes.append(f"without gradients, black-box attacks alone: {refusal(arguments.model)}")
     folder = arguments.folder or ROOT / "audits" / name_of(arguments.model, taken)
     write_text(folder / "audit.yaml", yaml.safe_dump(overlay, sort_keys=False))
     command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tflite_builder import Builder, add_unsupported
+from tflite_builder import Builder
 
 from qnn_robustness.data.splits import Split
 
@@ -20,14 +21,14 @@ def save(
     zero_point: int = -128,
     ends: type = np.int8,
     end: str | None = "SOFTMAX",
-    unsupported: bool = False,
+    behind: Callable[[Builder, int, list[int], float], int] | None = None,
 ) -> str:
     """Write the network and return its path.
 
     It sums the codes less the middle one, -128 + 127.5 being the middle of black and white. With the default scale
     images go from 0 to 255. `end` is the last operator: SOFTMAX, LOGISTIC or none. `ends` float32 puts QUANTIZE and
-    DEQUANTIZE at the ends. `unsupported` puts an operator that the integer model does not have behind the sums; the
-    answer stays.
+    DEQUANTIZE at the ends. `behind` adds to the builder what comes behind the sums, of their shape and scale, and
+    returns its output.
     """
     builder = Builder()
     source = image = builder.tensor(np.int8, [1, *SHAPE], scale, zero_point)
@@ -42,8 +43,8 @@ def save(
     bias = builder.constant(np.array([middle, -middle], np.int32), scale)
     logits = builder.tensor(np.int8, [1, 2], scale * PIXELS, 0)
     builder.operator("FULLY_CONNECTED", [flat, weights, bias], [logits], "FullyConnectedOptions")
-    if unsupported:
-        logits = add_unsupported(builder, logits, [1, 2], scale * PIXELS)
+    if behind:
+        logits = behind(builder, logits, [1, 2], scale * PIXELS)
     output = logits
     if end:
         output = builder.tensor(np.int8, [1, 2], 2.0**-8, -128)

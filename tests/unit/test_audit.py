@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import brightness_network
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from ready_configurations import loaded
+from tflite_builder import add_mixed, add_unsupported
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.audit import MOST_SAMPLES, audit, name_of, without_what_fails
@@ -63,10 +65,11 @@ def test_an_integer_network_is_audited_as_it_is(network: str, folder: Path) -> N
     assert accesses == {"white_box", "score", "decision"}
 
 
-def test_a_network_that_the_integer_model_lacks_operators_of_is_attacked_without_gradients(
-    tmp_path: Path, folder: Path
+@pytest.mark.parametrize("refused", [add_unsupported, add_mixed])
+def test_a_network_that_the_integer_model_cannot_be_made_of_is_attacked_without_gradients(
+    tmp_path: Path, folder: Path, refused: Callable
 ) -> None:
-    network = brightness_network.save(tmp_path / "unsupported.tflite", unsupported=True)
+    network = brightness_network.save(tmp_path / "refused.tflite", behind=refused)
     configuration = loaded("audit.yaml", audit(network, str(folder)))
     points = [e for name in configuration.experiments for e in configuration.evaluations(name)]
     assert {configuration.attack_columns(e.attack)["access"] for e in points} == {"score", "decision"}

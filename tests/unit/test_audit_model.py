@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from ready_configurations import loaded
 from test_audit import keras_file
+from tflite_builder import add_mixed
 
 from qnn_robustness.configuration.documentation import ROOT
 from qnn_robustness.quantization.importing import trial_conversion
@@ -33,7 +34,8 @@ class Audit:
         self.status = 0
 
     def run(self, command: list[str], **options: object) -> subprocess.CompletedProcess:
-        if command[0] != sys.executable:  # what libraries ask the system
+        # what libraries ask the system, and what is tried beforehand
+        if command[0] != sys.executable or command[2].startswith("qnn_robustness."):
             return RUN(command, **options)
         self.started.append(command)
         return subprocess.CompletedProcess(command, self.status)
@@ -88,6 +90,13 @@ def test_the_workflow_runs_with_the_configuration_that_is_written(
     note, shown = capsys.readouterr().out.splitlines()
     assert note == "it_s: black is 0 and white 255; RANGE=... says otherwise"
     assert shlex.split(shown) == workflow[2:], "it can be copied into a shell"
+
+
+def test_a_network_without_an_integer_model_is_noted(audit: Audit, data: Path, capsys: pytest.CaptureFixture) -> None:
+    network = brightness_network.save(audit.folder / "mixed.tflite", behind=add_mixed)
+    assert audit(network, data, "--folder", audit.folder / "out") == 0
+    note = "mixed: without gradients, black-box attacks alone: operator 2 (QUANTIZE): mixes types; "
+    assert capsys.readouterr().out.startswith(note)
 
 
 def test_a_workflow_that_fails_gives_the_status(audit: Audit, network: Path, data: Path) -> None:

@@ -190,6 +190,20 @@ def test_accuracy_is_measured_on_all_classes(network: str) -> None:
         demanding.check_accuracy(always_dark, test)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+def test_a_fake_quantized_network_is_told_how_to_be_converted(tmp_path: Path, kind: type) -> None:
+    """As the converter writes quantization-aware networks that it is not told to optimise."""
+    builder, shape = Builder(), [1, *brightness_network.SHAPE]
+    codes = builder.tensor(kind, shape, 1 / 255, np.iinfo(kind).min)
+    source, image, output = (builder.tensor(np.float32, shape) for _ in range(3))
+    builder.operator("QUANTIZE", [source], [codes], "QuantizeOptions")
+    builder.operator("DEQUANTIZE", [codes], [image], "DequantizeOptions")
+    builder.operator("ABS", [image], [output])
+    path = builder.save(tmp_path / "aware.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"aware\.tflite: rounds .* but computes in float32; convert it with optimiz"):
+        precision_of(read_graph(path))
+
+
 def test_a_float_network_is_no_integer_network(tmp_path: Path) -> None:
     builder = Builder()
     source, output = builder.tensor(np.float32, [1, *brightness_network.SHAPE]), builder.tensor(np.float32, [1, 2])

@@ -112,15 +112,25 @@ class Builder:
 
 
 def add_unsupported(builder: Builder, source: int, shape: Sequence[int], scale: float) -> int:
-    """Add MIRROR_PAD, which the integer model does not have, of int8 codes; it pads nothing. Return its output."""
+    """Add NEG, which the integer model does not have, of int8 codes. Return its output."""
     output = builder.tensor(np.int8, shape, scale, 0)
-    pads = builder.constant(np.zeros((len(shape), 2), np.int32))
-    builder.operator("MIRROR_PAD", [source, pads], [output], "MirrorPadOptions")
+    builder.operator("NEG", [source], [output], "NegOptions")
+    return output
+
+
+def add_mixed(builder: Builder, source: int, shape: Sequence[int], scale: float) -> int:
+    """Add two QUANTIZE, of int8 codes to int16 and back: the integer model has the operator, and not this.
+
+    Return its output.
+    """
+    wide, output = (builder.tensor(kind, shape, scale, 0) for kind in (np.int16, np.int8))
+    for pair in ((source, wide), (wide, output)):
+        builder.operator("QUANTIZE", pair[:1], pair[1:], "QuantizeOptions")
     return output
 
 
 def save_unsupported(path: Path) -> str:
-    """Write an int8 network whose second operator, MIRROR_PAD, the integer model does not have; return its path."""
+    """Write an int8 network whose second operator, NEG, the integer model does not have; return its path."""
     builder, shape = Builder(), [1, 2, 2, 1]
     first, second = (builder.tensor(np.int8, shape, 0.1, 0) for _ in range(2))
     options = {"filterHeight": 1, "filterWidth": 1, "strideH": 1, "strideW": 1}

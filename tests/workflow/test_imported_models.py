@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import brightness_network
 import pytest
 from plan import Workflow, copy_repository, of_rules
-from tflite_builder import save_unsupported
+from tflite_builder import add_mixed, add_unsupported, save_unsupported
 
 pytestmark = pytest.mark.workflow
 OWN = "results/models/own/pretrained"
@@ -79,18 +80,21 @@ def test_an_operator_that_cannot_be_emulated_ends_in_one_line_before_any_job(
     change["models"]["own"]["files"]["int8"] = save_unsupported(tmp_path / "own.tflite")
     result = repository.quick("--cores", "1", change=change)
     assert result.status != 0
-    place = f"models.own.files.int8: {tmp_path / 'own.tflite'}: operator 1 (MIRROR_PAD)"
+    place = f"models.own.files.int8: {tmp_path / 'own.tflite'}: operator 1 (NEG)"
     assert result.output.splitlines()[-1].startswith(f"error: configuration: {place}: is not supported; supported: ABS")
 
 
-def test_an_integer_model_that_cannot_be_made_is_not_compared_with_the_interpreter(repository: Workflow) -> None:
+@pytest.mark.parametrize("refused", [add_unsupported, add_mixed])
+def test_an_integer_model_that_cannot_be_made_is_not_compared_with_the_interpreter(
+    repository: Workflow, refused: Callable
+) -> None:
     compared = "results/diagnostics/own/pretrained/integer_model_int8.csv"
     change = own("int8")
     change["experiments"]["audit"]["attacks"] = ["hop_skip_jump_fast"]
     wanted = [output for job in of_rules(repository.plan(change=change), "diagnose_*") for output in job.outputs]
     assert compared in wanted
     change["models"]["own"]["files"]["int8"] = brightness_network.save(
-        repository.path("unsupported.tflite"), unsupported=True
+        repository.path("refused.tflite"), behind=refused
     )
     wanted = [output for job in of_rules(repository.plan(change=change), "diagnose_*") for output in job.outputs]
     assert wanted

@@ -19,7 +19,7 @@ from qnn_robustness.data.formats import image_folder, speech_commands
 from qnn_robustness.data.formats.image_folder import is_clutter
 from qnn_robustness.quantization.importing.declaration import nearest_range, wrong_outputs
 from qnn_robustness.quantization.importing.description import describe
-from qnn_robustness.quantization.integer_model.operators import lacking_operator
+from qnn_robustness.quantization.integer_model.refusal import refusal
 
 EXPERIMENTS = ("audit_white_box", "audit_black_box", "audit_minimal")
 # The samples that each attack of config/audit.yaml takes at most.
@@ -65,7 +65,7 @@ def audit(
     separated by commas) and `order` (`bgr`); without a range the one in use that is about what the input of an integer
     network can represent is taken, and [0, 1] for others. `labels` are the class folders in the order of the outputs,
     separated by commas; without it they are in alphabetical order, and those of clips in MLPerf Tiny's. `taken` are
-    names of models of the configuration beneath. An integer network with operators that the integer model lacks is
+    names of models of the configuration beneath. An integer network that the integer model cannot be made of is
     attacked without gradients.
 
     Raises UserError, with one line, for whatever does not fit.
@@ -114,7 +114,7 @@ def audit(
     else:
         image_folder.listed(Path(data), {**dataset, "split_folders": {"test": image_folder.WHOLE}})
         entry["input"] = _input(model, scaling, described.span, described.shape[-1])
-    if described.precision != "float32" and lacking_operator(model):
+    if described.precision != "float32" and refusal(model):
         _without_gradients(overlay, name)
     return overlay
 
@@ -122,7 +122,7 @@ def audit(
 def without_what_fails(overlay: dict[str, Any], failed: Collection[str], lacking: Collection[str]) -> None:
     """Leave integer precisions out that cannot be made of the audited float32 network; attack others as is possible.
 
-    `lacking` are precisions with operators that the integer model lacks: gradients are then left to float32.
+    `lacking` are precisions that the integer model cannot be made of: gradients are then left to float32.
     """
     (entry,) = overlay["models"].values()
     entry["quantized_to"] = [precision for precision in INTEGER if precision not in failed]

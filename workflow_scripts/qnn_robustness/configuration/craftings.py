@@ -78,14 +78,17 @@ class Craftings(Settings):
         return sources.module_for(source, access, self.search_kernels(source, attack), has_model)
 
     def has_integer_model(self, model: str, precision: str) -> bool:
-        """Return whether the integer model can stand for a precision: of networks made here the entry says so."""
+        """Return whether the integer model can stand for a precision: of networks made here the entry says so.
+
+        Of a file it is what happens on the first of the kernel sets.
+        """
         file = (self.model(model)["files"] or {}).get(precision)
-        if file is None:
+        if precision not in INTEGER or file is None:
             return precision in INTEGER and self.model(model)["integer_model"]
         # here, because every job reads the configuration, and few have a file to look into
-        from qnn_robustness.quantization.integer_model.operators import lacking_operator
+        from qnn_robustness.quantization.integer_model.refusal import refusal
 
-        return precision in INTEGER and lacking_operator(file) is None
+        return refusal(file, self.kernels(precision)[0]) is None
 
     def is_emulated(self, model: str, source: str, attack: str) -> bool:
         """Return whether the integer model answers an attack on a source precision of a model."""

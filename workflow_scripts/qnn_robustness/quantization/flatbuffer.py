@@ -191,6 +191,13 @@ def precision_of(graph: Graph) -> str:
             f"{graph.path}: has integer weights but computes in float32; quantize its activations as well, or give the "
             "float network that it was made from"
         )
+    if source is not graph.inputs[0]:
+        users = {operator.name for operator in graph.operators if source in operator.inputs}
+        if users == {"DEQUANTIZE"}:
+            raise UserError(
+                f"{graph.path}: rounds its input (fake quantization) but computes in float32; convert it with "
+                "optimizations = [tf.lite.Optimize.DEFAULT]"
+            )
     if source.type not in ("INT8", "INT16", "FLOAT32"):
         raise UserError(f"{graph.path}: computes in {source.type}; expected INT8, INT16 or FLOAT32")
     return source.type.lower()

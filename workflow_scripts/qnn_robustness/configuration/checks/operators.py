@@ -7,10 +7,10 @@ from qnn_robustness.configuration.configuration import Configuration
 
 
 def check_operators(configuration: Configuration) -> None:
-    """Check that the integer model has the operators of the .tflite files that are attacked or diagnosed on it.
+    """Check that the integer model can be made of the .tflite files that are attacked or diagnosed on it.
 
-    Raises UserError, with one line, for the first that it lacks, for a file that cannot be read, and for a model which
-    says that the integer model cannot stand for its networks.
+    Raises UserError, with one line, for the first of which it cannot, for a file that cannot be read, and for a model
+    which says that the integer model cannot stand for its networks.
     """
     emulated = configuration.emulated()
     for model, precision in sorted(emulated):
@@ -24,14 +24,16 @@ def check_operators(configuration: Configuration) -> None:
         model, _, precision = key.split("/")
         if (model, precision) in emulated:
             try:
-                _check_file(file)
+                _check_file(file, configuration.kernels(precision)[0])
             except UserError as error:
                 raise UserError(f"models.{model}.files.{precision}: {error}") from None
 
 
-def _check_file(file: str) -> None:
+def _check_file(file: str, kernels: str) -> None:
     # here, because every job reads the configuration, and few have a file to look into
     from qnn_robustness.quantization.flatbuffer import read_graph
-    from qnn_robustness.quantization.integer_model import operators
+    from qnn_robustness.quantization.integer_model.refusal import refusal
 
-    operators.check_operators(read_graph(file))
+    read_graph(file)
+    if reason := refusal(file, kernels):
+        raise UserError(f"{file}: {reason}")

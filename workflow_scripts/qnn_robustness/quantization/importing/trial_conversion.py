@@ -18,7 +18,7 @@ SECONDS = 600
 class Trial:
     """What was found: `output` is `logits` or `softmax`.
 
-    By integer precision: why it cannot be made or run (`failed`), what the integer model lacks (`lacking`).
+    By integer precision: why it cannot be made or run (`failed`), or the integer model be made of it (`lacking`).
     """
 
     output: str

@@ -22,7 +22,7 @@ from qnn_robustness.quantization.importing.float_file import (
     without_rescaling,
 )
 from qnn_robustness.quantization.importing.trial_conversion import Trial
-from qnn_robustness.quantization.integer_model.operators import lacking_operator
+from qnn_robustness.quantization.integer_model.model import IntegerModel
 from qnn_robustness.quantization.trial import try_out
 
 SAMPLES = 4  # that calibrate the trial: the operators of a file do not depend on their values
@@ -45,8 +45,10 @@ def _convert(path: str, wanted: str, answer: str) -> None:
         except UserError as error:
             trial.failed[precision] = str(error).removeprefix(f"{file}: ")
             continue
-        if reason := lacking_operator(str(file)):
-            trial.lacking[precision] = reason.removeprefix(f"{file}: ")
+        try:
+            IntegerModel.from_file(file, entry["kernels"][precision][0])
+        except UserError as error:
+            trial.lacking[precision] = str(error).removeprefix(f"{file}: ")
     Path(answer).write_text(json.dumps(asdict(trial)), encoding="utf-8")
 
 

@@ -125,6 +125,7 @@ class IntegerModel:
             )
         self.precision = self._input.type.lower()
         _check_kernels(graph.path, self.precision, kernels)
+        operators.check_operators(graph)  # names the operator itself, not what the converter puts around it
         self._softmax = self._take_softmax(remaining)
         self._before_softmax = self._softmax.operator.inputs[0] if self._softmax else self._output
         self._logits = _before_logistic(remaining, self._output) or self._before_softmax
@@ -213,7 +214,6 @@ class IntegerModel:
     def _layers(self, operator: Operator) -> list[Layer]:
         if operator.name not in LAYERS:
             raise operators.unsupported(self.path, operator)
-        operators.check_options(self.path, operator)
         return LAYERS[operator.name].layers(operator, self._context)
 
     def _tried(self, layer: Layer, values: Mapping[int, tf.Tensor]) -> tf.Tensor:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.quantization.flatbuffer import Graph, Operator, read_graph
+from qnn_robustness.quantization.flatbuffer import Graph, Operator
 
 # Those with a layer of their own (model.LAYERS).
 LAYERS = (
@@ -81,27 +79,8 @@ def check_operators(graph: Graph) -> None:
     for operator in graph.operators:
         if operator.name not in (*LAYERS, *BORDER) and not on_shapes(operator):
             raise unsupported(graph.path, operator)
-        check_options(graph.path, operator)
-
-
-@cache
-def lacking_operator(file: str) -> str | None:
-    """Return what the integer model lacks of a .tflite file; None where it has all, or the file cannot be read."""
-    try:
-        graph = read_graph(file)
-    except UserError:
-        return None
-    try:
-        check_operators(graph)
-    except UserError as error:
-        return str(error)
-    return None
-
-
-def check_options(path: str, operator: Operator) -> None:
-    """Raise UserError for an operator whose options the integer model does not have."""
-    if reason := _refused_options(operator):
-        raise UserError(f"{path}: {operator}: {reason}")
+        if reason := _refused_options(operator):
+            raise UserError(f"{graph.path}: {operator}: {reason}")
 
 
 def _refused_options(operator: Operator) -> str | None:

@@ -36,7 +36,7 @@ def module_for(source: str, access: str, kernels: str, has_model: bool = True) -
 
     Gradients of an integer network come from the integer model. It also answers the queries of black-box
     attacks, several times as fast as the interpreter's reference and int16 kernels; the other int8 kernels
-    are faster themselves. Where a file has operators that the integer model lacks (`has_model` is false) the
+    are faster themselves. Where the integer model cannot be made of a file (`has_model` is false) the
     interpreter answers them.
     """
     if source == VOTE:

@@ -1,0 +1,50 @@
+"""Whether the integer model can be made of a file, told without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import brightness_network
+import numpy as np
+import pytest
+from tflite_builder import Builder, add_mixed, add_unsupported
+
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.integer_model import refusal as module
+from qnn_robustness.quantization.integer_model.model import IntegerModel
+from qnn_robustness.quantization.integer_model.refusal import refusal
+
+
+@pytest.mark.parametrize("behind", [None, add_unsupported, add_mixed])
+def test_it_is_what_building_the_model_tells(tmp_path: Path, behind: Callable | None) -> None:
+    path = brightness_network.save(tmp_path / "own.tflite", behind=behind)
+    try:
+        IntegerModel.from_file(path)
+        expected = None
+    except UserError as error:
+        expected = str(error).removeprefix(f"{path}: ")
+    assert refusal(path) == expected
+    assert (expected is None) == (behind is None)
+
+
+def test_what_is_no_integer_network_is_left_to_its_import(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = (builder.tensor(np.float32, [1, 2, 2, 1]) for _ in range(2))
+    builder.operator("NEG", [source], [output], "NegOptions")
+    assert refusal(builder.save(tmp_path / "float.tflite", [source], [output])) is None
+    assert refusal(tmp_path / "none.tflite") is None
+
+
+def test_an_answer_is_found_once_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job reads the configuration anew; the file may lie elsewhere on another machine."""
+    (tmp_path / ".snakemake").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "_known", {})
+    answer = refusal(brightness_network.save(tmp_path / "own.tflite", behind=add_mixed))
+    assert answer.startswith("operator 2 (QUANTIZE): mixes types")
+    monkeypatch.setattr(module, "_known", {})
+    monkeypatch.setattr(module, "_tried", None)
+    assert refusal(brightness_network.save(tmp_path / "moved.tflite", behind=add_mixed)) == answer
+    monkeypatch.undo()
+    assert refusal(brightness_network.save(tmp_path / "own.tflite")) is None
