@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import brightness_network
@@ -234,14 +235,40 @@ def test_wrong_declarations_end_in_one_line(tmp_path: Path, changes: dict, messa
 # --- a SavedModel ---------------------------------------------------------------------------------------------
 
 
-def test_a_saved_model_is_rebuilt(tmp_path: Path) -> None:
-    brightness().export(tmp_path / "given", verbose=False)
+def exported(path: Path) -> None:
+    brightness().export(path, verbose=False)
+
+
+def saved(path: Path) -> None:
+    tf.saved_model.save(brightness(), path)
+
+
+def saved_with_a_signature(path: Path) -> None:
+    network = brightness()
+    module = tf.Module()
+    module.network = network
+    classify = tf.function(lambda image: {"scores": network(image)}, [tf.TensorSpec((None, *SHAPE), tf.float32)])
+    tf.saved_model.save(module, path, signatures={"classify": classify})
+
+
+@pytest.mark.parametrize("save", [exported, saved, saved_with_a_signature])
+def test_a_saved_model_is_rebuilt(tmp_path: Path, save: Callable[[Path], None]) -> None:
+    save(tmp_path / "given")
     network, sidecar = imported(tmp_path / "given", minimum_accuracy=1.0)
     assert sidecar["imported_sha256"] == sha256_path(tmp_path / "given")
     expected = brightness(activation=None)(TEST.samples.astype(np.float32)).numpy()
     np.testing.assert_allclose(predict(network, to_unit(TEST.samples)), expected, rtol=1e-4, atol=1e-4)
     described = describe(tmp_path / "given")
     assert (described.precision, described.shape, described.outputs, described.softmax) == ("float32", SHAPE, 2, True)
+
+
+def test_a_saved_model_with_several_functions_is_asked_for_one(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.f = tf.function(lambda x: 2 * x, [tf.TensorSpec((None, *SHAPE), tf.float32)])
+    for names, message in ((["a", "b"], "a, b"), ([], "none")):
+        tf.saved_model.save(module, tmp_path / "given", signatures=dict.fromkeys(names, module.f))
+        with pytest.raises(UserError, match=rf"given: has the signatures {message}; save it with one, or"):
+            imported(tmp_path / "given")
 
 
 class _Writer(tf.Module):

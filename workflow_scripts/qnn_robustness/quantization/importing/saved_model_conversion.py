@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.lean_keras import hide_extras
@@ -16,8 +18,10 @@ hide_extras()
 
 import tensorflow as tf  # noqa: E402
 from tensorflow.core.protobuf import saved_model_pb2  # noqa: E402
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # noqa: E402
 
 _REFUSED = re.compile("File(?!name)|PyFunc|Dataset|Iterator|Reader|Summary|Table|Send|Recv|Rpc|CustomCall|HostCompute")
+_DEFAULT = "serving_default"
 _INITIALIZER = "__saved_model_init_op"  # the signature that is run when a SavedModel is loaded
 
 
@@ -42,7 +46,18 @@ def _check(folder: str) -> None:
 
 def _convert(folder: str, target: str) -> None:
     _check(folder)
-    Path(target).write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+    loaded = tf.saved_model.load(folder)
+    # with constants for variables: of networks saved otherwise than by `export` the converter keeps them as such
+    frozen = convert_variables_to_constants_v2(_signature(folder, loaded.signatures))
+    Path(target).write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
+
+
+def _signature(folder: str, signatures: Mapping[str, Any]) -> Any:
+    """Return the function that is the network: the default one, or the only one."""
+    if _DEFAULT in signatures or len(signatures) == 1:
+        return signatures[_DEFAULT] if _DEFAULT in signatures else next(iter(signatures.values()))
+    names = ", ".join(signatures) or "none"
+    raise UserError(f"{folder}: has the signatures {names}; save it with one, or with one called {_DEFAULT}")
 
 
 if __name__ == "__main__":
