@@ -13,12 +13,27 @@ _BIAS_CODES = {np.int32: 2, np.int64: 4}
 _ACTIVATIONS = (0, 1, 2, 3)  # NONE, RELU, RELU_N1_TO_1, RELU6
 LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX", "REDUCE_MIN")
-OTHERS = ("ADD", "CONCATENATION", "MAXIMUM", "MINIMUM", "MUL", "PAD", "PADV2", "PRELU", "QUANTIZE", "SOFTMAX", "SUB")
+OTHERS = (
+    "ADD",
+    "BATCH_MATMUL",
+    "CONCATENATION",
+    "MAXIMUM",
+    "MINIMUM",
+    "MUL",
+    "PAD",
+    "PADV2",
+    "PRELU",
+    "QUANTIZE",
+    "SOFTMAX",
+    "SQUARED_DIFFERENCE",
+    "SUB",
+)
 MOVING = (
     "BATCH_TO_SPACE_ND",
     "DEPTH_TO_SPACE",
     "EXPAND_DIMS",
     "GATHER",
+    "MIRROR_PAD",
     "PACK",
     "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR",
@@ -38,11 +53,13 @@ TABLES = (
     "GELU",
     "HARD_SWISH",
     "LEAKY_RELU",
+    "LOG",
     "LOGISTIC",
     "RELU",
     "RELU6",
     "RELU_0_TO_1",
     "RELU_N1_TO_1",
+    "RSQRT",
     "TANH",
 )
 OPERATORS = (*LINEAR, *POOLS, *OTHERS, *MOVING, *TABLES)
@@ -183,8 +200,12 @@ class OperatorNetwork:
     def _shape(self) -> list[int]:
         return [1, self.height, self.width, self.channels]
 
-    def _requantized(self, scale: np.float32) -> int:
-        other = self.builder.tensor(self.dtype, self._shape(), scale, self._zero_point())
+    def _zero_point_or_0(self) -> int:
+        return self._zero_point() if self.draw(st.booleans()) else 0
+
+    def _requantized(self, scale: np.float32, zero_point: int | None = None) -> int:
+        zero_point = self._zero_point() if zero_point is None else zero_point
+        other = self.builder.tensor(self.dtype, self._shape(), scale, zero_point)
         self.builder.operator("QUANTIZE", [self.input], [other], "QuantizeOptions")
         return other
 
@@ -225,6 +246,34 @@ class OperatorNetwork:
         scale = np.float32(self.scale * other_scale * np.float32(LIMITS[self.precision][1]) * self._ratio(4))
         output = self.builder.tensor(self.dtype, self._shape(), scale, self._zero_point())
         self.builder.operator("MUL", pair, [output], "MulOptions", fusedActivationFunction=self.activation)
+        return output
+
+    def _squared_difference(self) -> int:
+        other_scale = np.float32(self.scale * self._ratio(3))
+        pair, largest = self._pair(other_scale), max(self.scale, other_scale)
+        scale = np.float32(largest * largest * np.float32(255) * self._ratio(3))
+        output = self.builder.tensor(self.dtype, self._shape(), scale, self._zero_point())
+        self.builder.operator("SQUARED_DIFFERENCE", pair, [output], "SquaredDifferenceOptions")
+        return output
+
+    def _batch_matmul(self) -> int:
+        """Matrices of the input with its own, rescaled and transposed, or with constant ones."""
+        size, depth = self._shape()[2:]
+        other_scale, adjoint = np.float32(self.scale * self._ratio(3)), self.draw(st.booleans())
+        if self.draw(st.booleans()):
+            other, columns = self._requantized(other_scale, self._zero_point_or_0()), depth if adjoint else size
+            flags = {"adjX": adjoint, "adjY": not adjoint}
+        else:
+            columns, flags = self.draw(st.integers(1, 9)), {"adjX": False, "adjY": adjoint}
+            matrix = [columns, depth] if adjoint else [depth, columns]
+            shape = [*self.draw(st.sampled_from(([], [1], [1, 1], [1, self.height]))), *matrix]
+            data = self.random.integers(*LIMITS[self.precision], shape).astype(self.dtype)
+            other = self.builder.constant(data, other_scale, zero_point=self._zero_point_or_0())
+        rows, terms = (depth, size) if flags["adjX"] else (size, depth)
+        spread = np.float32(np.sqrt(terms) * LIMITS[self.precision][1])
+        scale = np.float32(self.scale * other_scale * spread * self._ratio(3))
+        output = self.builder.tensor(self.dtype, [1, self.height, rows, columns], scale, self._zero_point())
+        self.builder.operator("BATCH_MATMUL", [self.input, other], [output], "BatchMatMulOptions", **flags)
         return output
 
     def _maximum(self) -> int:
@@ -270,12 +319,20 @@ class OperatorNetwork:
             bits = (8 if name == "LOGISTIC" else 7) if self.precision == "int8" else 15
             scale, zero_point = 2.0**-bits, -128 if (name, self.precision) == ("LOGISTIC", "int8") else 0
         output = self.builder.tensor(self.dtype, self._shape(), scale, zero_point)
+        source = self._positive() if name == "RSQRT" else self.input
         options = {
             "GELU": ("GeluOptions", {"approximate": self.draw(st.booleans())}),
             "LEAKY_RELU": ("LeakyReluOptions", {"alpha": self.draw(st.floats(0, 1))}),
         }.get(name, (None, {}))
-        self.builder.operator(name, [self.input], [output], options[0], **options[1])
+        self.builder.operator(name, [source], [output], options[0], **options[1])
         return output
+
+    def _positive(self) -> int:
+        """The absolute values of the input."""
+        zero_point = -128 if self.precision == "int8" else 0
+        absolute = self.builder.tensor(self.dtype, self._shape(), self.scale * self._ratio(1), zero_point)
+        self.builder.operator("ABS", [self.input], [absolute])
+        return absolute
 
     def _concatenation(self) -> int:
         axis = self.draw(st.integers(1, 3))
@@ -349,6 +406,12 @@ class OperatorNetwork:
         inputs = [self.input, *(self.builder.constant(np.array(constant, np.int32)) for constant in constants)]
         self.builder.operator(name, inputs, [output], table, **options)
         return output
+
+    def _mirror_pad(self) -> int:
+        mode = self.draw(st.integers(0, 1))
+        pads = [[0, 0], *([self.draw(st.integers(0, size - 1 + mode)) for _ in range(2)] for size in self._shape()[1:])]
+        shape = np.add(self._shape(), np.sum(pads, axis=1)).tolist()
+        return self._moved("MIRROR_PAD", [pads], shape, "MirrorPadOptions", mode=mode)
 
     def _transpose(self) -> int:
         order = [0, *self.draw(st.permutations([1, 2, 3]))]

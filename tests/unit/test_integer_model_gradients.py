@@ -125,6 +125,7 @@ def test_gradient_of_pairs_is_that_of_real_numbers(precision, tmp_path):
 
 MOVING = [
     ("EXPAND_DIMS", [[2]], None, {}, [1, 3, 1, 4, 2]),
+    ("MIRROR_PAD", [[[0, 0], [1, 1], [0, 2], [1, 0]]], "MirrorPadOptions", {"mode": 0}, [1, 5, 6, 3]),
     ("SLICE", [[0, 1, 0, 0], [-1, 1, -1, 2]], "SliceOptions", {}, [1, 1, 4, 2]),
     ("STRIDED_SLICE", [[0, 1], [0, 0], [1, -1]], "StridedSliceOptions", {"endMask": 3}, [1, 2, 4, 2]),
     ("TILE", [[1, 1, 1, 2]], None, {}, [1, 3, 4, 4]),
@@ -200,6 +201,55 @@ def test_gradient_of_a_choice_is_that_of_what_is_chosen(name, scale, constant, d
     x = (np.linspace(-61, 61, 16).round() / 64).astype(np.float32).reshape(shape)
     gradients = np.diagonal(_gradients(model, x).reshape(16, 16))
     np.testing.assert_allclose(gradients, derivative(x).ravel().astype(float), rtol=1e-6)
+
+
+def _products(builder: Builder, source: int) -> tuple[int, int]:
+    output = builder.tensor(np.int8, [1, 2, 3, 3], 1 / 16)
+    builder.operator("BATCH_MATMUL", [source, source], [output], "BatchMatMulOptions", adjY=True)
+    return output, 18
+
+
+def _squares(builder: Builder, source: int) -> tuple[int, int]:
+    output = builder.tensor(np.int8, [1, 2, 3, 4], 1 / 8)
+    constant = builder.constant(np.array([-30, 10, 0, 3], np.int8), 1 / 32)
+    builder.operator("SQUARED_DIFFERENCE", [constant, source], [output], "SquaredDifferenceOptions")
+    return output, 24
+
+
+def _roots(builder: Builder, source: int) -> tuple[int, int]:
+    output = builder.tensor(np.int8, [1, 2, 3, 4], 1 / 8)
+    builder.operator("RSQRT", [source], [output])
+    return output, 24
+
+
+def _logarithms(builder: Builder, source: int) -> tuple[int, int]:
+    output = builder.tensor(np.int8, [1, 2, 3, 4], 1 / 16)
+    builder.operator("LOG", [source], [output])
+    return output, 24
+
+
+@pytest.mark.parametrize(
+    ("build", "function"),
+    [
+        (_products, lambda x: tf.matmul(x, x, transpose_b=True)),
+        (_squares, lambda x: (x - np.array([-30, 10, 0, 3], np.float32) / 32) ** 2),
+        (_roots, tf.math.rsqrt),
+        (_logarithms, tf.math.log),
+    ],
+)
+def test_gradient_is_that_of_the_function_of_real_numbers(build, function, tmp_path):
+    builder = Builder()
+    source = builder.tensor(np.int8, [1, 2, 3, 4], 1 / 64)
+    output, size = build(builder, source)
+    (scale,) = builder.graph.tensors[output].quantization.scale
+    model = _flattened(builder, tmp_path / "function.tflite", source, output, size, scale)
+    x = (np.random.default_rng(0).integers(5, 90, (1, 2, 3, 4)) / 64).astype(np.float32)
+    with tf.GradientTape() as tape:
+        given = tf.constant(x)
+        tape.watch(given)
+        values = tf.reshape(function(given), [-1])
+    real = tape.jacobian(values, given).numpy()
+    np.testing.assert_allclose(_gradients(model, x), real, rtol=1e-4, atol=1e-6)
 
 
 def _resized(builder: Builder, source: int) -> tuple[int, int]:

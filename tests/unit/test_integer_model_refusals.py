@@ -248,6 +248,23 @@ def test_a_constant_shape_other_than_that_of_the_output_is_refused(sizes: list[i
         IntegerModel.from_file(path)
 
 
+@pytest.mark.parametrize(
+    ("first", "shape", "message"),
+    [
+        (True, [4, 3], "needs matrices of each sample first"),
+        (False, [2, 4, 3], "has matrices for batches of different sizes"),
+    ],
+)
+def test_matrices_that_are_not_of_each_sample_are_refused(first: bool, shape: list[int], message: str, tmp_path: Path):
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 3, 4], 0.5), builder.tensor(np.int8, [1, 3, 3], 1.0)
+    pair = [source, builder.constant(np.ones(shape, np.int8), 0.5)]
+    builder.operator("BATCH_MATMUL", pair[::-1] if first else pair, [output], "BatchMatMulOptions")
+    path = builder.save(tmp_path / "product.tflite", [source], [output])
+    with pytest.raises(UserError, match=rf"operator 0 \(BATCH_MATMUL\): {message}"):
+        IntegerModel.from_file(path)
+
+
 def test_a_mean_that_a_scale_takes_beyond_32_bits_is_refused(tmp_path: Path) -> None:
     builder = Builder()
     source, output = builder.tensor(np.int16, [1, 4, 5, 18], 0.5), builder.tensor(np.int16, [1, 4, 5, 1], 2.0**-20)

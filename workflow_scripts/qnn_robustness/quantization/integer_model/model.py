@@ -23,6 +23,7 @@ from qnn_robustness.quantization.integer_model.linear import FullyConnected
 from qnn_robustness.quantization.integer_model.moving import (
     Concatenation,
     ExpandDims,
+    MirrorPad,
     Pack,
     Pad,
     Requantize,
@@ -31,8 +32,9 @@ from qnn_robustness.quantization.integer_model.moving import (
     Transpose,
     rounding_of_floats,
 )
-from qnn_robustness.quantization.integer_model.pairs import Maximum, Minimum, Mul, Prelu
+from qnn_robustness.quantization.integer_model.pairs import Maximum, Minimum, Mul, Prelu, SquaredDifference
 from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax, ReduceMin
+from qnn_robustness.quantization.integer_model.products import BatchMatMul
 from qnn_robustness.quantization.integer_model.resizing import ResizeBilinear, ResizeNearestNeighbor
 from qnn_robustness.quantization.integer_model.sizes import sizes
 from qnn_robustness.quantization.integer_model.slicing import Gather, Slice, Split, StridedSlice, Unpack
@@ -44,6 +46,7 @@ LAYERS: dict[str, type[Layer]] = {
     "ABS": Table,
     "ADD": Add,
     "AVERAGE_POOL_2D": AveragePool2D,
+    "BATCH_MATMUL": BatchMatMul,
     "BATCH_TO_SPACE_ND": BatchToSpace,
     "CONCATENATION": Concatenation,
     "CONV_2D": Conv2D,
@@ -57,11 +60,13 @@ LAYERS: dict[str, type[Layer]] = {
     "GELU": Table,
     "HARD_SWISH": Table,
     "LEAKY_RELU": Table,
+    "LOG": Table,
     "LOGISTIC": Table,
     "MAXIMUM": Maximum,
     "MAX_POOL_2D": MaxPool2D,
     "MEAN": Mean,
     "MINIMUM": Minimum,
+    "MIRROR_PAD": MirrorPad,
     "MUL": Mul,
     "PACK": Pack,
     "PAD": Pad,
@@ -77,11 +82,13 @@ LAYERS: dict[str, type[Layer]] = {
     "RESHAPE": Reshape,
     "RESIZE_BILINEAR": ResizeBilinear,
     "RESIZE_NEAREST_NEIGHBOR": ResizeNearestNeighbor,
+    "RSQRT": Table,
     "SLICE": Slice,
     "SOFTMAX": InnerSoftmax,
     "SPACE_TO_BATCH_ND": SpaceToBatch,
     "SPACE_TO_DEPTH": SpaceToDepth,
     "SPLIT": Split,
+    "SQUARED_DIFFERENCE": SquaredDifference,
     "STRIDED_SLICE": StridedSlice,
     "SUB": Sub,
     "TANH": Table,

@@ -1,6 +1,7 @@
 """Operators that move or rescale codes.
 
-CONCATENATION, EXPAND_DIMS, PACK, PAD, PADV2, RESHAPE, TILE, TRANSPOSE, and QUANTIZE from integers or from float32.
+CONCATENATION, EXPAND_DIMS, MIRROR_PAD, PACK, PAD, PADV2, RESHAPE, TILE, TRANSPOSE, and QUANTIZE from integers or from
+float32.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from qnn_robustness.quantization.integer_model import arithmetic
 from qnn_robustness.quantization.integer_model.estimators import Gate, rounded_and_clipped
 from qnn_robustness.quantization.integer_model.layer import Context, Layer, centered_limits, constant_integers
 from qnn_robustness.quantization.tflite_model import VECTOR_FLOAT32, VECTOR_INT8, requantized_by_xnnpack
+
+_MIRRORS = {0: "REFLECT", 1: "SYMMETRIC"}
 
 
 class _Joined(Layer):
@@ -81,6 +84,19 @@ class Pad(Layer):
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         return tf.pad(values[0], self.paddings, constant_values=self.value)
+
+
+class MirrorPad(Pad):
+    """`MirrorPad`: what lies inside, mirrored at the edge or at the last value."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        mode = operator.options.get("mode", 0)
+        context.expect(mode in _MIRRORS, operator, f"has an unknown mode {mode}")
+        self.mode = _MIRRORS[mode]
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.pad(values[0], self.paddings, self.mode)
 
 
 class Reshape(Layer):

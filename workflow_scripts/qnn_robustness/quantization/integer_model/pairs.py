@@ -1,4 +1,4 @@
-"""Operators on two operands, value by value: what they share, and MAXIMUM, MINIMUM, MUL and PRELU."""
+"""Operators on two operands, value by value: what they share, and MAXIMUM, MINIMUM, MUL, PRELU and others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from qnn_robustness.quantization.flatbuffer import Operator, Tensor
 from qnn_robustness.quantization.integer_model import arithmetic
 from qnn_robustness.quantization.integer_model.estimators import Gate, rounded_and_clipped
 from qnn_robustness.quantization.integer_model.layer import Context, Layer, activation_limits, centered_limits
+
+_FINER = 7  # bits
 
 
 class Pairs(Layer):
@@ -97,6 +99,45 @@ class Minimum(Maximum):
     """The smaller one, as MAXIMUM takes the larger."""
 
     choice = staticmethod(tf.minimum)
+
+
+class SquaredDifference(Pairs):
+    """`SquaredDifference`: both operands brought to a common scale, 7 bits finer, the square scaled away."""
+
+    def __init__(self, operator: Operator, context: Context):
+        kind = operator.outputs[0].type
+        context.expect(kind == "INT8", operator, f"has no kernel for {kind}")
+        super().__init__(operator, context)
+        self.low, self.high = centered_limits(self.output)
+        scales = [np.float64(tensor.scale) for tensor in self.pair]
+        twice = 2 * max(scales)
+        self.multipliers = [arithmetic.quantize_multiplier(scale / twice) for scale in scales]
+        self.slope = twice**2 / (2.0 ** (2 * _FINER) * np.float64(self.output.scale))
+        self.scaling = arithmetic.quantize_multiplier(self.slope)
+        largest = max(map(abs, (edge for tensor in self.pair for edge in centered_limits(tensor)))) * 2**_FINER
+        reason = "squares may overflow 32 bits; this cannot be exact"
+        context.expect(largest**2 * 2.0 ** max(self.scaling[1], 0) < 2**31, operator, reason)
+
+    def combined(self, a: tf.Tensor, b: tf.Tensor, gate: Gate) -> tf.Tensor:
+        @tf.custom_gradient
+        def difference(a: tf.Tensor, b: tf.Tensor):
+            fine = [
+                arithmetic.scale_split(tf.cast(x, tf.float64) * 2**_FINER, *multiplier, "away")
+                for x, multiplier in zip((a, b), self.multipliers, strict=True)
+            ]
+
+            def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+                slopes = [multiplier * 2.0 ** (shift - 31 + _FINER) for multiplier, shift in self.multipliers]
+                return [
+                    tf.cast(upstream * sign * slope, tf.float32) for sign, slope in zip((1, -1), slopes, strict=True)
+                ]
+
+            return fine[0] - fine[1], gradient
+
+        square = difference(a, b) ** 2
+        return rounded_and_clipped(
+            square, lambda x: arithmetic.scale_split(x, *self.scaling, "away"), self.slope, self.low, self.high, gate
+        )
 
 
 class Prelu(Pairs):

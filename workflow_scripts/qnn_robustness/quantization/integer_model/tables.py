@@ -1,4 +1,5 @@
-"""Functions of single values: ABS, ELU, EXP, GELU, RELU and others that cut, LEAKY_RELU, LOGISTIC, TANH and HARD_SWISH.
+"""Functions of single values: ABS, ELU, EXP, GELU, RELU and others that cut, LEAKY_RELU, LOG, LOGISTIC,
+RSQRT, TANH and HARD_SWISH.
 
 Kernels compute them in many ways, but an activation has few codes: the interpreter is asked once for the output of
 each, from a file that holds the operator alone.
@@ -20,6 +21,8 @@ from qnn_robustness.quantization.integer_model.layer import CUTS, LIMITS, Contex
 from qnn_robustness.quantization.tflite_model import RESOLVERS
 
 Curve = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # real values -> the function there, and its derivative
+
+_SMALLEST = 1e-12  # real value of which a logarithm or a reciprocal root is taken
 
 
 def _identity(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -68,13 +71,28 @@ def _leaky(alpha: float) -> Curve:
     return curve
 
 
+def _logarithm(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Also of what is not positive, for which kernels give the least code: as of the smallest number."""
+    positive = tf.maximum(x, _SMALLEST)
+    return tf.math.log(positive), tf.where(x > 0, 1 / positive, 0.0)
+
+
+def _reciprocal_root(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Also of what is not positive, as of the smallest number."""
+    positive = tf.maximum(x, _SMALLEST)
+    value = tf.math.rsqrt(positive)
+    return value, tf.where(x > 0, -0.5 * value / positive, 0.0)
+
+
 CURVES = {
     "ABS": _absolute,
     "ELU": _elu,
     "EXP": _exponential,
     "GELU": _gelu,
     "HARD_SWISH": _hard_swish,
+    "LOG": _logarithm,
     "LOGISTIC": _logistic,
+    "RSQRT": _reciprocal_root,
     "TANH": _tanh,
 }
 BOUNDED = ("LOGISTIC", "TANH")  # their ends are those of the codes: nothing is clipped
@@ -101,6 +119,8 @@ class Table(Layer):
         """Return the output code of each input code, in order."""
         low, high = LIMITS[self.inputs[0].type]
         codes = np.arange(low, high + 1, dtype=self.inputs[0].type.lower())[None]
+        if self.operator.name == "RSQRT":  # whose kernel stops at negative values: no network that runs has them
+            codes = np.maximum(codes, codes.dtype.type(self.inputs[0].zero_point))
         interpreter = Interpreter(
             model_content=alone(self.context.path, self.operator, codes.shape),
             experimental_op_resolver_type=RESOLVERS[self.context.kernels],
