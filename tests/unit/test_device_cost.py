@@ -15,8 +15,9 @@ from tflite_builder import Builder
 
 from qnn_robustness.evaluation.cost_and_robustness import cost_and_robustness
 from qnn_robustness.evaluation.device_cost import device_cost
-from qnn_robustness.quantization.device import ALIGNMENT, Buffer, cost, lifetimes, plan
+from qnn_robustness.quantization.device import ALIGNMENT, NO_PRODUCTS, PRODUCTS, Buffer, cost, lifetimes, plan
 from qnn_robustness.quantization.flatbuffer import read_graph
+from qnn_robustness.quantization.integer_model.operators import LAYERS
 
 ROOT = Path(__file__).resolve().parents[2]
 RESNET = ROOT / "reference_models" / "cifar10_resnet8" / "pgd_adversarial"
@@ -286,3 +287,16 @@ def test_a_file_for_several_samples_costs_as_much_for_each(tmp_path):
     weights = builder.constant(np.zeros((7, 4), np.int8), 0.1)
     builder.operator("FULLY_CONNECTED", [source, weights, -1], [output], "FullyConnectedOptions")
     assert cost(builder.save(tmp_path / "three.tflite", [source], [output])).macs == 4 * 7
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_product_of_matrices_is_counted_by_hand(transposed, tmp_path):
+    builder = Builder()
+    first = builder.tensor(np.int8, [1, 2, 5, 3] if transposed else [1, 2, 3, 5], 0.5)
+    second, output = builder.tensor(np.int8, [1, 2, 5, 4], 0.5), builder.tensor(np.int8, [1, 2, 3, 4], 0.5)
+    builder.operator("BATCH_MATMUL", [first, second], [output], "BatchMatMulOptions", adjX=transposed)
+    assert cost(builder.save(tmp_path / "matrices.tflite", [first, second], [output])).macs == 2 * 3 * 4 * 5
+
+
+def test_the_work_of_every_operator_of_the_integer_model_is_known():
+    assert set(LAYERS) - NO_PRODUCTS == set(PRODUCTS)

@@ -20,6 +20,7 @@ from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read
 
 ALIGNMENT = 16  # bytes; MicroArenaBufferAlignment of TensorFlow Lite Micro
 BYTES = {"FLOAT32": 4, "INT32": 4, "INT64": 8, "INT16": 2, "INT8": 1, "UINT8": 1, "BOOL": 1}
+PRODUCTS = ("BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 # Operators that are not counted: they move, add, compare, scale or look up, about once a value.
 NO_PRODUCTS = frozenset(
     [
@@ -34,8 +35,10 @@ NO_PRODUCTS = frozenset(
         "EXP",
         "EXPAND_DIMS",
         "GATHER",
+        "GELU",
         "HARD_SWISH",
         "LEAKY_RELU",
+        "LOG",
         "LOGISTIC",
         "MAXIMUM",
         "MAX_POOL_2D",
@@ -59,6 +62,7 @@ NO_PRODUCTS = frozenset(
         "RESHAPE",
         "RESIZE_BILINEAR",
         "RESIZE_NEAREST_NEIGHBOR",
+        "RSQRT",
         "SHAPE",
         "SLICE",
         "SOFTMAX",
@@ -66,6 +70,7 @@ NO_PRODUCTS = frozenset(
         "SPACE_TO_DEPTH",
         "SPLIT",
         "SPLIT_V",
+        "SQUARED_DIFFERENCE",
         "SQUEEZE",
         "STRIDED_SLICE",
         "SUB",
@@ -122,8 +127,10 @@ def multiply_accumulates(operator: Operator) -> float:
     outputs = math.prod(operator.outputs[0].shape)
     if operator.name in NO_PRODUCTS:
         return 0
-    if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
+    if operator.name not in PRODUCTS:
         return math.nan
+    if operator.name == "BATCH_MATMUL":
+        return outputs * operator.inputs[0].shape[-2 if operator.options.get("adjX", False) else -1]
     weights = operator.inputs[1].shape
     if operator.name == "TRANSPOSE_CONV":
         return math.prod(operator.inputs[2].shape) * math.prod(weights[:3])
