@@ -188,6 +188,13 @@ def test_an_attacker_who_knows_the_density_stays_likely_where_others_do_not() ->
     assert (lead(crafted.adversarial[0, 0] / 255) < 0).all()
 
 
+def test_the_first_run_starts_from_the_clean_sample() -> None:
+    watched = rejecting(foolbox.TensorFlowModel(two_pixels, (0, 1)), DETECTOR, THRESHOLD, True)
+    crafted = attacked("detector_aware_pgd", watched, steps=1, weight=10)
+    assert not crafted.found.any()
+    assert np.abs(crafted.adversarial[0, 0].astype(int) - CLEAN).max() == 2  # one step
+
+
 def test_what_is_rejected_is_not_found() -> None:
     """Without a weight on the detector the attack is PGD: caught, but for a sample that is accepted on its way."""
     watched = rejecting(foolbox.TensorFlowModel(two_pixels, (0, 1)), DETECTOR, 1e-6, True)

@@ -37,10 +37,11 @@ def loss(logits: np.ndarray, labels: np.ndarray, weight: float) -> losses.Losses
 
 
 class DetectorAwarePGD(SurvivorsAttack):
-    """Steps along the gradient of `loss` from random points within the ball; a sample that evades is left alone.
+    """Steps along the gradient of `loss`, in the first run from the clean sample and in others from random points.
 
-    A run costs 1 + steps queries, and looking at the clean samples one. Samples that evade when clean come back as they
-    are; those that are rejected do not, since another precision or other kernels may accept them.
+    The clean sample is accepted as a rule, and noise may never be again. A sample that evades is left alone. A run costs
+    1 + steps queries, and looking at the clean samples one. Samples that evade when clean come back as they are; those
+    that are rejected do not, since another precision or other kernels may accept them.
     """
 
     def __init__(self, norm: str, *, steps: int, relative_step_size: float, restarts: int, weight: float):
@@ -51,11 +52,16 @@ class DetectorAwarePGD(SurvivorsAttack):
         return _evading(task.logits, task.labels)
 
     def search(self, network: Network, task: Task, epsilon: float) -> Outcome:
-        return in_turn(network, task, [lambda *left: self._climb(*left, epsilon)] * self.restarts)
+        def from_clean(network: Network, task: Task) -> Outcome:
+            return self._climb(network, task, task.clean, epsilon)
 
-    def _climb(self, network: Network, task: Task, epsilon: float) -> Outcome:
+        def from_noise(network: Network, task: Task) -> Outcome:
+            return self._climb(network, task, balls.random_points(self.norm, network, task.clean, epsilon), epsilon)
+
+        return in_turn(network, task, [from_clean, *[from_noise] * (self.restarts - 1)])
+
+    def _climb(self, network: Network, task: Task, points: np.ndarray, epsilon: float) -> Outcome:
         result, left = Outcome(task.clean.copy(), np.zeros(len(task), bool)), np.arange(len(task))
-        points = balls.random_points(self.norm, network, task.clean, epsilon)
         for step in range(self.steps + 1):
             labels, clean = task.labels[left], task.clean[left]
             with network.only(left):
