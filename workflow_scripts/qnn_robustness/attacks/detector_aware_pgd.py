@@ -39,9 +39,9 @@ def loss(logits: np.ndarray, labels: np.ndarray, weight: float) -> losses.Losses
 class DetectorAwarePGD(SurvivorsAttack):
     """Steps along the gradient of `loss`, in the first run from the clean sample and in others from random points.
 
-    The clean sample is accepted as a rule, and noise may never be again. A sample that evades is left alone. A run costs
-    1 + steps queries, and looking at the clean samples one. Samples that evade when clean come back as they are; those
-    that are rejected do not, since another precision or other kernels may accept them.
+    The clean sample is accepted as a rule, and noise may never be again. A sample that evades is left alone. A run
+    costs 1 + steps queries, and looking at the clean samples one. Samples that evade when clean come back as they are;
+    those that are rejected do not, since another precision or other kernels may accept them.
     """
 
     def __init__(self, norm: str, *, steps: int, relative_step_size: float, restarts: int, weight: float):
