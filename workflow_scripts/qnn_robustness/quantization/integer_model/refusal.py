@@ -6,7 +6,6 @@ It is built for it, as the jobs would build it, in a process of its own: the one
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from qnn_robustness.common.code_hash import code_hash
@@ -16,7 +15,7 @@ from qnn_robustness.quantization.flatbuffer import precision_of, read_graph
 from qnn_robustness.quantization.integer_model.operators import check_operators
 from qnn_robustness.quantization.trial import in_own_process
 
-PROCESS = "qnn_robustness.quantization.integer_model.refusal"
+PROCESS = "qnn_robustness.quantization.integer_model.refusal_process"
 SECONDS = 600
 # Of a run, in its working directory: every job reads the configuration, and is not to build the model anew.
 KEPT = Path(".snakemake/integer_models")
@@ -40,7 +39,7 @@ def refusal(file: str | Path, kernels: str = "reference") -> str | None:
         check_operators(graph)
     except UserError as error:
         return _bare(file, error)
-    key = sha256_json([sha256_file(file), kernels, code_hash(__file__)])
+    key = sha256_json([sha256_file(file), kernels, code_hash(Path(__file__).with_name("refusal_process.py"))])
     if key not in _known:
         _known[key] = _kept(file, kernels, KEPT / f"{key}.json")
     return _known[key]
@@ -66,12 +65,3 @@ def _tried(file: str | Path, kernels: str) -> str | None:
 
 def _bare(file: str | Path, error: UserError) -> str:
     return str(error).removeprefix(f"{file}: ")
-
-
-if __name__ == "__main__":
-    from qnn_robustness.quantization.integer_model.model import IntegerModel
-
-    try:
-        IntegerModel.from_file(*sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
