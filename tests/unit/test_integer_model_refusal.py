@@ -15,6 +15,8 @@ from qnn_robustness.quantization.integer_model import refusal as module
 from qnn_robustness.quantization.integer_model.model import IntegerModel
 from qnn_robustness.quantization.integer_model.refusal import refusal
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.mark.parametrize("behind", [None, add_unsupported, add_mixed])
 def test_it_is_what_building_the_model_tells(tmp_path: Path, behind: Callable | None) -> None:
@@ -48,3 +50,13 @@ def test_an_answer_is_found_once_in_a_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert refusal(brightness_network.save(tmp_path / "moved.tflite", behind=add_mixed)) == answer
     monkeypatch.undo()
     assert refusal(brightness_network.save(tmp_path / "own.tflite")) is None
+
+
+def test_what_does_not_end_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under load it may be any network: it is not to be attacked without gradients from then on."""
+    monkeypatch.setattr(module, "SECONDS", 0.01)
+    monkeypatch.setattr(module, "KEPT", tmp_path / "integer_models")
+    monkeypatch.setattr(module, "_known", {})
+    with pytest.raises(UserError, match=r"int8\.tflite: does not answer within 0\.01 s"):
+        refusal(ROOT / "reference_models" / "cifar10_resnet8" / "standard" / "int8.tflite")
+    assert not (tmp_path / "integer_models").exists()

@@ -6,6 +6,7 @@ It is built for it, as the jobs would build it, in a process of its own: the one
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 from qnn_robustness.common.code_hash import code_hash
@@ -28,6 +29,8 @@ def refusal(file: str | Path, kernels: str = "reference") -> str | None:
 
     None where it can, and for a file that is no such network, which its import tells. Answers are kept for each
     content of a file and each state of the code.
+
+    Raises UserError, with one line, when the process gives none: what crashes, or does not end, is no answer to keep.
     """
     try:
         graph = read_graph(file)
@@ -38,7 +41,7 @@ def refusal(file: str | Path, kernels: str = "reference") -> str | None:
     try:
         check_operators(graph)
     except UserError as error:
-        return _bare(file, error)
+        return str(error).removeprefix(f"{file}: ")
     key = sha256_json([sha256_file(file), kernels, code_hash(Path(__file__).with_name("refusal_process.py"))])
     if key not in _known:
         _known[key] = _kept(file, kernels, KEPT / f"{key}.json")
@@ -56,12 +59,8 @@ def _kept(file: str | Path, kernels: str, place: Path) -> str | None:
 
 
 def _tried(file: str | Path, kernels: str) -> str | None:
-    try:
-        in_own_process(file, PROCESS, kernels, what="the integer model", seconds=SECONDS)
-    except UserError as error:
-        return _bare(file, error)
-    return None
-
-
-def _bare(file: str | Path, error: UserError) -> str:
-    return str(error).removeprefix(f"{file}: ")
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        in_own_process(file, PROCESS, kernels, str(answer), what="the integer model", seconds=SECONDS)
+        reason = json.loads(answer.read_text(encoding="utf-8"))
+    return reason and reason.removeprefix(f"{file}: ")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.integer_model.model import IntegerModel
 
-if __name__ == "__main__":
+
+def _answer(path: str, kernels: str) -> str | None:
     try:
-        IntegerModel.from_file(*sys.argv[1:])
+        IntegerModel.from_file(path, kernels)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        return str(error)
+    return None
+
+
+if __name__ == "__main__":
+    Path(sys.argv[3]).write_text(json.dumps(_answer(*sys.argv[1:3])), encoding="utf-8")
