@@ -27,6 +27,11 @@ def test_wilson_agrees_with_scipy(counts):
     assert wilson(successes, samples) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
+@pytest.mark.parametrize("samples", [1, 7, 50, 200, 1000])
+def test_wilson_ends_exactly_where_all_or_none_succeed(samples):
+    assert wilson(0, samples)[0] == 0 and wilson(samples, samples)[1] == 1
+
+
 def test_wilson_without_samples_is_undefined():
     assert np.isnan(wilson(0, 0)).all()
 

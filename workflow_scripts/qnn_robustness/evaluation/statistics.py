@@ -16,7 +16,9 @@ def wilson(successes: int, samples: int, z: float = Z_95) -> tuple[float, float]
     centre = share + z * z / (2 * samples)
     half = z * np.sqrt(share * (1 - share) / samples + z * z / (4 * samples * samples))
     scale = 1 + z * z / samples
-    return max(0.0, float((centre - half) / scale)), min(1.0, float((centre + half) / scale))
+    low, high = float((centre - half) / scale), float((centre + half) / scale)
+    # exact at the ends, which rounding would miss by some 1e-18
+    return low if successes else 0.0, high if successes < samples else 1.0
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
