@@ -143,3 +143,19 @@ def convert(
         converter.inference_input_type = converter.inference_output_type = tf.as_dtype(precision)
     Path(path).write_bytes(converter.convert())
     return str(path)
+
+
+def unsigned(classes: int = 3, size: int = 8) -> bytes:
+    """Return a network that computes in UINT8, as converters did before INT8, of the converter of TensorFlow 1."""
+    v1, fake_quant = tf.compat.v1, tf.quantization.fake_quant_with_min_max_args
+    rng = np.random.default_rng(0)
+    with tf.Graph().as_default(), v1.Session() as session:
+        source = v1.placeholder(tf.float32, [1, size, size, 3])
+        kernels = fake_quant(rng.normal(0, 0.2, (3, 3, 3, 4)).astype(np.float32), -1, 1, narrow_range=True)
+        x = tf.nn.relu6(tf.nn.conv2d(fake_quant(source, 0, 1), kernels, 2, "SAME"))
+        x = tf.reshape(fake_quant(x, 0, 6), [1, size * size])
+        weights = fake_quant(rng.normal(0, 0.2, (size * size, classes)).astype(np.float32), -1, 1, narrow_range=True)
+        output = tf.nn.softmax(fake_quant(tf.matmul(x, weights), -10, 10))
+        converter = v1.lite.TFLiteConverter.from_session(session, [source], [output])
+        converter.inference_type, converter.quantized_input_stats = tf.uint8, {source.op.name: (0, 255)}
+        return converter.convert()

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import brightness_network
+import converted_networks
 import numpy as np
 import pytest
 from tflite_builder import Builder, add_mixed, add_unsupported
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.quantization.flatbuffer import precision_of, read_graph
 from qnn_robustness.quantization.integer_model import refusal as module
 from qnn_robustness.quantization.integer_model.model import IntegerModel
 from qnn_robustness.quantization.integer_model.refusal import refusal
+from qnn_robustness.quantization.tflite_model import TFLiteModel
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +31,15 @@ def test_it_is_what_building_the_model_tells(tmp_path: Path, behind: Callable | 
         expected = str(error).removeprefix(f"{path}: ")
     assert refusal(path) == expected
     assert (expected is None) == (behind is None)
+
+
+def test_an_unsigned_network_is_an_int8_one_without_an_integer_model(tmp_path: Path) -> None:
+    path = tmp_path / "unsigned.tflite"
+    path.write_bytes(converted_networks.unsigned())
+    assert precision_of(read_graph(path)) == "int8"
+    assert refusal(path) == "computes in UINT8; the integer model does in INT8 or INT16"
+    scores = TFLiteModel(path, "reference").predict(np.zeros((2, 8, 8, 3), np.float32))
+    assert scores.shape == (2, 3) and np.allclose(scores.sum(axis=1), 1, atol=0.02)
 
 
 def test_what_is_no_integer_network_is_left_to_its_import(tmp_path: Path) -> None:

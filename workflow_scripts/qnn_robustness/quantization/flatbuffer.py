@@ -175,6 +175,8 @@ class _Builder(flatbuffers.Builder):
 def precision_of(graph: Graph) -> str:
     """Return `int8`, `int16` or `float32`: the type in which the network computes, whatever the type of its ends.
 
+    UINT8, in which earlier converters quantized, counts as `int8`: the same steps, shifted by 128.
+
     Raises UserError when the network has more than one input or output, or computes in another type.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
@@ -198,9 +200,9 @@ def precision_of(graph: Graph) -> str:
                 f"{graph.path}: rounds its input (fake quantization) but computes in float32; convert it with "
                 "optimizations = [tf.lite.Optimize.DEFAULT]"
             )
-    if source.type not in ("INT8", "INT16", "FLOAT32"):
-        raise UserError(f"{graph.path}: computes in {source.type}; expected INT8, INT16 or FLOAT32")
-    return source.type.lower()
+    if source.type not in ("INT8", "UINT8", "INT16", "FLOAT32"):
+        raise UserError(f"{graph.path}: computes in {source.type}; expected INT8, UINT8, INT16 or FLOAT32")
+    return "int8" if source.type == "UINT8" else source.type.lower()
 
 
 def flat_shape(shape: Sequence[int]) -> tuple[int, ...]:

@@ -171,6 +171,8 @@ class IntegerModel:
         source, target = graph.inputs[0], graph.outputs[0]
         if source.type in _CONVERTED:
             takers = [operator for operator in remaining if source in operator.inputs]
+            if source.type == "UINT8" and all(taker.name != "QUANTIZE" for taker in takers):
+                raise UserError(f"{graph.path}: computes in UINT8; the integer model does in INT8 or INT16")
             if len(takers) != 1 or takers[0].name != "QUANTIZE" or not _convert(source, takers[0].outputs[0]):
                 raise UserError(
                     f"{graph.path}: the {source.type} input is not converted first; the integer model needs one "
