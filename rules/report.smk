@@ -4,6 +4,8 @@ from qnn_robustness.configuration import reports
 TABLES = [
     "headline",
     "clean_accuracy",
+    "class_accuracy",
+    "class_balance",
     "robust_accuracy",
     "attacks",
     "worst_case",

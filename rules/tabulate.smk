@@ -18,6 +18,9 @@ rule tabulate_experiment:
 
 
 RECORDS = [path for experiment in C.experiments for path in records_of(experiment)]
+CLEAN_RECORDS = [clean_file(*point) for point in C.clean_evaluations()]
+CLEAN_MODELS = list(dict.fromkeys(point[0] for point in C.clean_evaluations()))
+SUMMARIES = [f"results/data/{dataset}/summary.json" for dataset in dict.fromkeys(map(C.dataset_of, CLEAN_MODELS))]
 # Targets under the same attack; white-box against transferred samples; attacks against each other.
 PAIRED_TABLES = {"paired_tests": "target", "paired_sources": "source", "paired_attacks": "attack"}
 # Each table with the function of evaluation.tables that makes it, its inputs and its arguments.
@@ -27,7 +30,13 @@ MADE_TABLES = {
         {"tables": expand("results/tables/experiments/{experiment}.csv", experiment=C.experiments)},
         {},
     ),
-    "clean_accuracy": ("clean_accuracy", {"records": [clean_file(*point) for point in C.clean_evaluations()]}, {}),
+    "clean_accuracy": ("clean_accuracy", {"records": CLEAN_RECORDS}, {}),
+    "class_accuracy": (
+        "class_accuracy",
+        {"records": CLEAN_RECORDS, "summaries": SUMMARIES},
+        {"datasets": {model: C.dataset_of(model) for model in CLEAN_MODELS}},
+    ),
+    "class_balance": ("class_balance", {"summaries": SUMMARIES}, {}),
     "worst_case": ("worst_case", {"records": RECORDS, "detections": detections()}, {}),
     "defenses": ("defenses", {"records": RECORDS, "detections": detections()}, {}),
     **{

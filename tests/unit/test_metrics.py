@@ -10,8 +10,9 @@ import pytest
 
 from qnn_robustness.common.distances import distance
 from qnn_robustness.data.splits import Split
-from qnn_robustness.evaluation import metrics
+from qnn_robustness.evaluation import metrics, tables
 from qnn_robustness.evaluation.records import adversarial_records, clean_records
+from qnn_robustness.evaluation.statistics import wilson
 from qnn_robustness.evaluation.worst_case import WORST_CASE, defenses, worst_case
 
 LABELS = np.array([0, 0, 1, 1, 0])
@@ -198,8 +199,39 @@ def test_a_third_setting_with_fewer_samples_takes_none_from_the_other_two(record
     assert table.set_index(["first", "second"])["samples"].to_dict() == {("a", "b"): 4, ("a", "c"): 1, ("b", "c"): 1}
 
 
+def test_classes_count_alike_in_the_balanced_accuracy(clean):
+    """Two of three are right in the first class, both in the second."""
+    table = metrics.clean_accuracy(network(clean))
+    assert table["accuracy"].tolist() == [0.8]
+    assert table["balanced_accuracy"].tolist() == pytest.approx([(2 / 3 + 1) / 2])
+
+
+def test_each_class_has_an_accuracy_of_its_own(clean):
+    table = metrics.class_accuracy(network(clean), {"m": ["cat", "dog"]})
+    assert table[["model", "kernels", "class", "samples"]].to_numpy().tolist() == [
+        ["m", "reference", "cat", 3],
+        ["m", "reference", "dog", 2],
+    ]
+    assert table["accuracy"].tolist() == pytest.approx([2 / 3, 1])
+    assert table.loc[1, ["ci_low", "ci_high"]].tolist() == pytest.approx(wilson(2, 2))
+
+
+def test_tables_of_classes_take_names_and_counts_from_the_summaries(clean, tmp_path):
+    network(clean).to_parquet(tmp_path / "clean.parquet")
+    splits = {"train": {"cat": 7, "dog": 5}, "test": {"cat": 3, "dog": 2}}
+    summary = {"dataset": "pets", "classes": ["cat", "dog"], "samples_per_class": splits}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    inputs = {"records": [tmp_path / "clean.parquet"], "summaries": [tmp_path / "summary.json"]}
+    assert tables.class_balance(inputs).to_numpy().tolist() == [["pets", "cat", 7, 3], ["pets", "dog", 5, 2]]
+    assert tables.class_accuracy(inputs, {"m": "pets"})["class"].tolist() == ["cat", "dog"]
+
+
+def network(clean: pd.DataFrame) -> pd.DataFrame:
+    return clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
+
+
 def test_the_headline_shows_percentages_with_intervals(records, clean):
-    clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
+    clean = network(clean)
     table = metrics.headline(metrics.clean_accuracy(clean), worst_case(records), {"int8": "reference"})
     assert table.columns.tolist()[-4:] == ["clean samples", "clean", "attacked samples", "Linf 20/255"]
     assert table[["clean samples", "attacked samples"]].to_numpy().tolist() == [[5, 5]]
@@ -208,7 +240,7 @@ def test_the_headline_shows_percentages_with_intervals(records, clean):
 
 
 def test_the_headline_says_what_every_attack_leaves_of_the_samples_that_it_met(records, clean):
-    clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
+    clean = network(clean)
     costly = survived(records, [False] * 5, attack="costly").iloc[:2]
     table = metrics.headline(
         metrics.clean_accuracy(clean), worst_case(pd.concat([records, costly])), {"int8": "reference"}
@@ -221,7 +253,7 @@ def test_a_run_without_budgets_has_an_empty_worst_case_and_a_headline_all_the_sa
     worst_case(minimal).to_csv(tmp_path / "worst.csv", index=False)
     worst = pd.read_csv(tmp_path / "worst.csv")
     assert worst.columns.tolist() == WORST_CASE
-    clean = clean.assign(model="m", training="standard", preprocessor="none", precision="int8")
+    clean = network(clean)
     table = metrics.headline(metrics.clean_accuracy(clean), worst, {"int8": "reference"})
     assert table.columns.tolist()[-2:] == ["clean", "attacked samples"]
     assert len(table) == 1

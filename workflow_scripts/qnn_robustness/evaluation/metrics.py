@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -24,6 +25,7 @@ ATTACK = [
     "through",
 ]
 SETTING = [*ATTACK, "preprocessor", "seed"]
+NETWORK = ["model", "training", "preprocessor", "precision", "kernels"]
 PAIRED = ["model", "training", "source", "target", "attack", "norm", "budget", "preprocessor", "seed"]
 PAIR = [
     "first", "second", "samples", "first_accuracy", "second_accuracy", "difference", "ci_low", "ci_high", "p_value",
@@ -74,14 +76,30 @@ def _rates(group: pd.DataFrame) -> dict[str, float]:
 
 
 def clean_accuracy(records: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracy with Wilson's interval and the share of ties for each network, precision and kernel set."""
-    keys = ["model", "training", "preprocessor", "precision", "kernels"]
+    """Return accuracy with Wilson's interval and the share of ties for each network, precision and kernel set.
+
+    `balanced_accuracy` is the mean of the accuracies of the classes that have samples.
+    """
     rows = []
-    for key, group in records.groupby(keys, sort=False, observed=True):
-        low, high = wilson(int(group["correct"].sum()), len(group))
-        rates = {"samples": len(group), "accuracy": group["correct"].mean(), "ci_low": low, "ci_high": high}
-        rows.append({**dict(zip(keys, key, strict=True)), **rates, "ties": group["tie"].mean()})
+    for key, group in records.groupby(NETWORK, sort=False, observed=True):
+        balanced = {"balanced_accuracy": group.groupby("label")["correct"].mean().mean()}
+        rows.append({**dict(zip(NETWORK, key, strict=True)), **_rate(group), "ties": group["tie"].mean(), **balanced})
     return pd.DataFrame(rows)
+
+
+def class_accuracy(records: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Return the clean accuracy of each class with Wilson's interval; `classes` names those of each model in order."""
+    rows = []
+    for key, network in records.groupby(NETWORK, sort=False, observed=True):
+        for label, group in network.groupby("label"):
+            names = {**dict(zip(NETWORK, key, strict=True)), "class": classes[key[0]][label]}
+            rows.append({**names, **_rate(group)})
+    return pd.DataFrame(rows)
+
+
+def _rate(group: pd.DataFrame) -> dict[str, float]:
+    low, high = wilson(int(group["correct"].sum()), len(group))
+    return {"samples": len(group), "accuracy": group["correct"].mean(), "ci_low": low, "ci_high": high}
 
 
 def paired_tests(records: pd.DataFrame, reported_kernels: dict[str, str], compared: str = "target") -> pd.DataFrame:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +20,10 @@ def _records(paths: Iterable[str]) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(path) for path in dict.fromkeys(paths)], ignore_index=True)
 
 
+def _summaries(inputs: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    return [json.loads(Path(path).read_text(encoding="utf-8")) for path in inputs["summaries"]]
+
+
 def _defended(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     """Return the records of attacks on networks, behind a preprocessor or not, and on those watched by a detector."""
     records = _records(inputs["records"])
@@ -28,6 +35,23 @@ def _defended(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
 def clean_accuracy(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     """Return the clean accuracy of every network, preprocessor, precision and kernel set."""
     return metrics.clean_accuracy(_records(inputs["records"]))
+
+
+def class_accuracy(inputs: Mapping[str, list[str]], datasets: Mapping[str, str]) -> pd.DataFrame:
+    """Return the clean accuracy of every network on each class; `datasets` says which data each model classifies."""
+    classes = {summary["dataset"]: summary["classes"] for summary in _summaries(inputs)}
+    return metrics.class_accuracy(_records(inputs["records"]), {m: classes[data] for m, data in datasets.items()})
+
+
+def class_balance(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return how many samples of each class the splits of each data set have."""
+    rows = [
+        {"dataset": summary["dataset"], "class": name}
+        | {split: counts[name] for split, counts in summary["samples_per_class"].items()}
+        for summary in _summaries(inputs)
+        for name in summary["classes"]
+    ]
+    return pd.DataFrame(rows)
 
 
 def robust_accuracy(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
