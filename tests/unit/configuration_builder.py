@@ -77,7 +77,8 @@ def two_classes(attack: dict[str, Any]) -> Callable[[dict], None]:
         values["datasets"]["vww"] = {"source": "vww", "format": "image_folder", "image_shape": [96, 96, 3]}
         values["models"]["person"] = {"dataset": "vww", "architecture": "small_cnn"}
         values["attacks"]["few"] = {"norm": "linf", "budgets": ["8/255"], **attack}
-        values["experiments"]["not_run"] = {"models": ["small", "person"], "attacks": ["few"]}
+        values["experiments"]["few"] = {"models": ["small", "person"], "attacks": ["few"]}
+        values["run"] = ["few"]
 
     return apply
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -99,6 +100,24 @@ def test_a_model_given_by_files_has_what_is_given_and_what_follows_from_float32(
     configuration = loaded(values)
     assert configuration.precisions("own") == ("float32", "int16", "int8")
     assert configuration.notes() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values["attacks"]["jump"].update(search_kernels="builtin"),
+        lambda values: values["attacks"]["jump"].update(through="bits"),
+        lambda values: values["experiments"]["decision"].update(trainings=["pretrained"]),
+    ],
+)
+def test_an_overlay_may_leave_experiments_that_are_not_run_without_what_they_need(change: Callable) -> None:
+    """An experiment of config.yaml is no business of a user who runs another one."""
+    values = copy.deepcopy(VALID)
+    values["experiments"]["decision"]["preprocessors"] = ["none"]
+    change(values)
+    with pytest.raises(UserError, match=r"^(attacks\.jump|experiments\.decision)\."):
+        loaded(copy.deepcopy(values))
+    loaded({**values, "run": ["white_box"]})
 
 
 @pytest.mark.parametrize(

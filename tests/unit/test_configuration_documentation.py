@@ -60,8 +60,18 @@ def test_a_change_of_the_schema_is_noticed_in_the_page_of_attacks() -> None:
 
 @pytest.mark.parametrize("package", ["training", "defenses"])
 def test_every_defense_has_a_section(package: str) -> None:
-    sections = (ROOT / "docs" / "defenses.md").read_text(encoding="utf-8").splitlines()
-    assert [name for name in registry.names(package) if f"### {name}" not in sections] == []
+    page = ROOT / "docs" / "defenses.md"
+    sections = page.read_text(encoding="utf-8").splitlines()
+    missing = [name for name in registry.names(package) if f"### {name}" not in sections]
+    assert not missing, f"{page} lacks the headings: {', '.join(f'### {name}' for name in missing)}"
+
+
+def test_an_attack_without_a_section_is_told_where_it_belongs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = tmp_path / "attacks.md"
+    page.write_text(documentation.ATTACKS.read_text(encoding="utf-8").replace("parameters:zoo", "parameters:zo"))
+    monkeypatch.setattr(documentation, "ATTACKS", page)
+    with pytest.raises(UserError, match=r"attacks\.md: the page lacks the marks <!-- parameters:zoo -->"):
+        documentation.attacks(SCHEMA)
 
 
 def test_every_key_of_the_schema_is_in_the_documentation() -> None:

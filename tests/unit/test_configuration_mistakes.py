@@ -25,6 +25,19 @@ from qnn_robustness.configuration.checks.files import check_files
 
 FOLDER = {"format": "image_folder", "image_shape": [8, 8, 1], "path": "folder/of/images"}
 MISTAKES = {
+    "name in capitals": (
+        change("attacks.Spsa-Linf", {"method": "pgd", "norm": "linf", "budgets": ["1/255"]}),
+        r"^attacks: 'Spsa-Linf' is not as expected: lower-case letters, digits and _, a letter first$",
+    ),
+    "nothing to run": (change("run", []), r"^run: \[\] is too short; expected at least 1$"),
+    "shape without channels": (
+        change("datasets.digits.image_shape", [8, 8]),
+        r"^datasets\.digits\.image_shape: \[8, 8\] is too short; expected at least 3$",
+    ),
+    "checksum of another kind": (
+        change("datasets.own", {"format": "image_folder", "archive": "a.zip", "checksum": "sha1:abc"}),
+        r"^datasets\.own\.checksum: 'sha1:abc' is not as expected: sha256: or md5: and 64 or 32 lower-case hex digits$",
+    ),
     "neither architecture nor files": (
         remove("models.small.architecture"),
         r"^models\.small: needs either an architect",
@@ -197,6 +210,7 @@ MISTAKES = {
             change("trainings.hardened.shift", 0),
             change("preprocessors.median", {"method": "median_smoothing"}),
             change("experiments.decision.preprocessors", ["none", "bits", "median"]),
+            change("run", ["decision"]),
         ),
         r"^experiments\.decision\.preprocessors: 'median', which is for images, but the samples of '.*' are features",
     ),
@@ -208,6 +222,7 @@ MISTAKES = {
             change("preprocessors.median", {"method": "median_smoothing"}),
             change("detectors", {"squeezing": {"squeezers": ["median"]}}),
             change("experiments.decision.detectors", ["squeezing"]),
+            change("run", ["decision"]),
         ),
         r"^experiments\.decision\.detectors: 'squeezing' asks 'median', which is for images, but the samples of",
     ),
@@ -424,7 +439,7 @@ MISTAKES = {
     ),
     "AutoAttack on two classes": (
         two_classes({"method": "autoattack"}),
-        r"^experiments\.not_run\.attacks: 'few' does not fit 'person' \(data set 'vww'\): autoattack needs at least 4 "
+        r"^experiments\.few\.attacks: 'few' does not fit 'person' \(data set 'vww'\): autoattack needs at least 4 "
         r"classes, the network has 2; use autoattack_few_classes$",
     ),
     "difference of logits ratio on two classes": (

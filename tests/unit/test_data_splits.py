@@ -141,7 +141,7 @@ TRAIN, TEST = pool_of([0, 1, 2] * 5), pool_of([0, 1, 2])
         (
             source_of(TRAIN, TEST),
             {"validation_samples": 16},
-            "validation: 16 samples wanted, but there are 15 train",
+            "validation_samples: 16 wanted, but there are 15 train",
         ),
         (
             source_of(TRAIN, TEST),
@@ -168,7 +168,7 @@ TRAIN, TEST = pool_of([0, 1, 2] * 5), pool_of([0, 1, 2])
         (
             source_of(test=TEST),
             {"validation_samples": 2},
-            "validation: 2 samples wanted, but there are 0 train",
+            "validation_samples: 2 wanted, but there are 0 train",
         ),
         (source_of(TRAIN), {}, "names no folder for 'test'"),
         (source_of(whole=TRAIN), {"test_fraction": 0}, "test_fraction: is 0;"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -110,6 +111,7 @@ def test_the_closest_word_is_named():
     assert did_you_mean("zzz", ["pgd", "fgsm"]) == "known: fgsm, pgd"
 
 
+INTERRUPTED = "interrupted; the same command goes on from here"
 SCRIPT = """
 import types
 from qnn_robustness.common import job
@@ -123,13 +125,14 @@ raise {error}
 
 
 @pytest.mark.parametrize(
-    ("error", "line", "in_log"),
+    ("error", "status", "line", "in_log"),
     [
-        ("UserError('a: b;\\nc')", "error: a: b; c\n", "error: a: b; c"),
-        ("ValueError('odd')", "ValueError: odd\n", "Traceback"),
+        ("UserError('a: b;\\nc')", 1, "error: a: b; c\n", "error: a: b; c"),
+        ("ValueError('odd')", 1, "ValueError: odd\n", "Traceback"),
+        ("KeyboardInterrupt", -signal.SIGINT, f"{INTERRUPTED}\n", INTERRUPTED),
     ],
 )
-def test_a_job_ends_in_one_line_and_logs_the_rest(tmp_path, error, line, in_log):
+def test_a_job_ends_in_one_line_and_logs_the_rest(tmp_path, error, status, line, in_log):
     script, log = tmp_path / "script.py", tmp_path / "job.log"
     script.write_text(SCRIPT.format(log=str(log), error=error))
     done = subprocess.run(
@@ -139,10 +142,11 @@ def test_a_job_ends_in_one_line_and_logs_the_rest(tmp_path, error, line, in_log)
         check=False,
         env={**os.environ, "PYTHONPATH": str(LIBRARY)},
     )
-    assert done.returncode == 1
+    assert done.returncode == status
     assert done.stderr == line
     assert done.stdout == ""
     content = log.read_text()
+    assert ("Traceback" in content) == (in_log == "Traceback")
     assert "threads 3" in content
     assert "from a child process" in content
     assert in_log in content

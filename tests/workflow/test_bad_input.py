@@ -119,7 +119,9 @@ def test_a_bad_archive_ends_in_one_line(workflow: Workflow, good: Path, tmp_path
     errors = {line for line in result.output.splitlines() if line.startswith("error: ")}
     reason = "no such file" if content is None else "wrong checksum"
     assert len(errors) == 1
-    assert f"{ARCHIVE}: cannot be had from anywhere: {bad / ARCHIVE} ({reason}" in errors.pop()
+    line = errors.pop()
+    assert f"{ARCHIVE}: cannot be had from anywhere: {bad / ARCHIVE} ({reason}" in line
+    assert ("correct the data set's checksum" in line) == (content is not None)
     assert "Traceback" not in result.output
     assert workflow.products() == before
 

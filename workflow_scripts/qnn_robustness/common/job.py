@@ -22,8 +22,8 @@ def start(snakemake: Any) -> None:
     """Set up a script run by Snakemake: log, thread counts, and errors that end in one clear line.
 
     All output of the job, that of libraries in C++ too, goes to `snakemake.log[0]`. An uncaught UserError is
-    one line there and on the terminal; any other exception leaves its traceback in the log. The exit status
-    is 1 in both cases. Call it before numpy or TensorFlow are imported.
+    one line there and on the terminal, and so is an interruption; any other exception leaves its traceback in the
+    log. The exit status is 1, or that of the interruption. Call it before numpy or TensorFlow are imported.
     """
     for name in THREAD_VARIABLES:
         os.environ[name] = str(snakemake.threads)
@@ -41,6 +41,9 @@ def start(snakemake: Any) -> None:
     def report(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if isinstance(error, UserError):
             line = f"error: {error}"
+            print(line, file=sys.stderr)
+        elif issubclass(kind, KeyboardInterrupt):
+            line = "interrupted; the same command goes on from here"
             print(line, file=sys.stderr)
         else:
             traceback.print_exception(kind, error, trace, file=sys.stderr)

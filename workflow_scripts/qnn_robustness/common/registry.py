@@ -33,5 +33,12 @@ def module_name(package: str, name: str) -> str:
 
 
 def load(package: str, name: str) -> ModuleType:
-    """Import and return an entry's module."""
-    return importlib.import_module(module_name(package, name))
+    """Import and return an entry's module.
+
+    Raises UserError when there is no such entry, or when its file imports what is not there.
+    """
+    module = module_name(package, name)
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"{module.replace('.', '/')}.py: cannot be imported: {error}") from error

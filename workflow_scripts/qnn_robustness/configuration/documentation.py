@@ -79,9 +79,11 @@ def attacks(schema: Schema) -> str:
     sound, paper = (
         yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "config/paper.yaml")
     )
-    return attack_documentation.filled(
-        ATTACKS.read_text(encoding="utf-8"), schema, _on_cifar10(sound), _on_cifar10(paper)
-    )
+    text = ATTACKS.read_text(encoding="utf-8")
+    try:
+        return attack_documentation.filled(text, schema, _on_cifar10(sound), _on_cifar10(paper))
+    except UserError as error:
+        raise UserError(f"{ATTACKS}: {error}") from None
 
 
 def _on_cifar10(values: dict[str, Any]) -> dict[str, Any]:

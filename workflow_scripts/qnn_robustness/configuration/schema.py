@@ -15,6 +15,11 @@ import yaml
 from qnn_robustness.common.errors import UserError, did_you_mean
 
 Schema = dict[str, Any]
+PATTERNS = {
+    "^[a-z][a-z0-9_]*$": "lower-case letters, digits and _, a letter first",
+    "^[a-z][a-z0-9_]*/[a-z][a-z0-9_]*$": "<model>/<training>",
+    "^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})$": "sha256: or md5: and 64 or 32 lower-case hex digits",
+}
 TYPES = {"array": "list", "object": "mapping", "boolean": "true or false"}  # as the documentation calls them
 
 
@@ -127,4 +132,8 @@ def _line(error: jsonschema.ValidationError, where: str) -> str:
         return f"{place}: {found!r} is out of range; expected {limits[rule]} {error.validator_value}"
     if rule == "anyOf":  # distances are the only alternatives of the schema
         return f"{place}: {found!r} is no distance; expected a positive number or a fraction such as 8/255"
+    if rule in ("minItems", "minProperties"):
+        return f"{place}: {found!r} is too short; expected at least {error.validator_value}"
+    if rule == "pattern" and error.validator_value in PATTERNS:
+        return f"{place}: {found!r} is not as expected: {PATTERNS[error.validator_value]}"
     return f"{place}: {error.message}"

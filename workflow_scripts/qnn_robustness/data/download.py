@@ -21,6 +21,7 @@ from qnn_robustness.data.mirrors import MIRROR_VARIABLE, mirrors_from_environmen
 
 RETRIES = 2
 TIMEOUT_SECONDS = 30
+WRONG_CHECKSUM = "wrong checksum"
 
 _CHECKSUM = re.compile(r"(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -66,9 +67,10 @@ def download(
                 print(f"{archive}: no checksum is known; pin it: sha256:{sha256_file(destination)}")
             return
     tried = "; ".join(failures) or "no mirror and no address is known"
-    raise UserError(
-        f"{archive}: cannot be had from anywhere: {tried}; put the file into a folder and set {MIRROR_VARIABLE} to it"
-    )
+    remedy = f"put the file into a folder and set {MIRROR_VARIABLE} to it"
+    if WRONG_CHECKSUM in tried:
+        remedy = f"put the right file into a folder and set {MIRROR_VARIABLE} to it, or correct the data set's checksum"
+    raise UserError(f"{archive}: cannot be had from anywhere: {tried}; {remedy}")
 
 
 def _fetch(place: str, checksum: str | None, destination: Path) -> None:
@@ -94,7 +96,7 @@ def _copy(source: Path, checksum: str | None, partial: Path) -> None:
         with partial.open("rb") as stream:
             found = hashlib.file_digest(stream, algorithm).hexdigest()
         if found != expected:
-            raise _Unavailable(f"wrong checksum: {algorithm} {found}, expected {expected}")
+            raise _Unavailable(f"{WRONG_CHECKSUM}: {algorithm} {found}, expected {expected}")
 
 
 def _fetch_url(url: str, checksum: str | None, destination: Path, partial: Path) -> None:
@@ -129,5 +131,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.ConnectionError):
         return "unreachable"
     if "hash" in str(error):
-        return "wrong checksum"
+        return WRONG_CHECKSUM
     return str(error)

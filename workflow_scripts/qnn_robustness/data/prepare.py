@@ -148,7 +148,7 @@ def _stratified(
             "set some test images aside, or calibration_samples: 0"
         )
     if count > len(labels):
-        raise UserError(f"{split}: {count} samples wanted, but there are {len(labels)} {origin} samples to draw from")
+        raise UserError(f"{split}_samples: {count} wanted, but there are {len(labels)} {origin} samples to draw from")
     # raw_random of a bit generator keeps its stream for ever; the draws of numpy's Generator may change
     ranks = np.random.PCG64([seed, _STREAMS[split]]).random_raw(len(labels))
     chosen = []

@@ -13,6 +13,7 @@ from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.distance import parse_distance
 
+ACCESSES = ("white_box", "score", "decision")
 # The settings that an attack with a warm start takes from the attack it begins at, if that has them.
 FROM_WARM_START = ("budgets", "lattice", "samples", "seeds")
 
@@ -56,6 +57,7 @@ def _take_from_warm_start(name: str, attacks: dict[str, dict[str, Any]], given: 
 
 def _check_attack(entry: dict[str, Any], where: str) -> None:
     method = registry.load("attacks", entry["method"])
+    _check_module(method, f"qnn_robustness/attacks/{entry['method']}.py")
     if entry["norm"] not in method.NORMS:
         raise UserError(f"{where}.norm: {entry['method']} has no '{entry['norm']}'; known: {', '.join(method.NORMS)}")
     _check_kind(entry, method, where)
@@ -65,6 +67,16 @@ def _check_attack(entry: dict[str, Any], where: str) -> None:
         _check_budget(budget, entry, f"{where}.budgets.{position}")
         if parse_distance(budget) in map(parse_distance, budgets[:position]):
             raise UserError(f"{where}.budgets.{position}: {budget} is there already, written otherwise; remove one")
+
+
+def _check_module(method: ModuleType, file: str) -> None:
+    """Check what an attack says of itself: by it the attack is served and judged."""
+    if method.ACCESS not in ACCESSES:
+        raise UserError(f"{file}: ACCESS is '{method.ACCESS}'; expected {', '.join(ACCESSES)}")
+    if isinstance(method.NORMS, str) or not isinstance(method.NORMS, Collection):
+        raise UserError(f"{file}: NORMS is {method.NORMS!r}; expected a tuple of norms, or a dictionary by norm")
+    if not isinstance(method.BUDGETED, bool):
+        raise UserError(f"{file}: BUDGETED is {method.BUDGETED!r}; expected True or False")
 
 
 def _check_detector(entry: dict[str, Any], detectors: Collection[str], where: str) -> None:

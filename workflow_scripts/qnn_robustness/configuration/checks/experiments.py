@@ -17,6 +17,7 @@ from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 
 
 def check_experiments(configuration: Configuration) -> None:
+    """Check that what is named in experiments and in `run` exists."""
     values = configuration.values
     if NO_PREPROCESSOR in values["preprocessors"]:
         raise UserError(f"preprocessors.{NO_PREPROCESSOR}: stands for samples as they are; give it another name")
@@ -29,6 +30,15 @@ def check_experiments(configuration: Configuration) -> None:
         for axis, words in known.items():
             for word in entry[axis]:
                 check_known(word, words, f"{where}.{axis}", axis.removesuffix("s"))
+
+
+def check_run(configuration: Configuration) -> None:
+    """Check that the parts of each experiment that is run fit together, and that something is left of it.
+
+    Others are not asked: an overlay for one experiment may leave them without what they need.
+    """
+    for name, entry in configuration.experiments.items():
+        where = f"experiments.{name}"
         if entry["detectors"] and set(entry["targets"]) == {VOTE}:
             raise UserError(f"{where}.targets: a vote has no detector; add a precision, or leave out detectors")
         for attack in entry["attacks"]:
@@ -37,19 +47,12 @@ def check_experiments(configuration: Configuration) -> None:
             _check_source(configuration, attack, source, where)
         for model in entry["models"]:
             _check_trainings(configuration, model, entry, where)
-        for attack, model in product(entry["attacks"], entry["models"]):
-            check_classes(configuration, attack, model, f"{where}.attacks")
-        for model in entry["models"]:
             check_features(configuration, model, entry, where)
             check_validation(configuration, model, entry, where)
             check_shapes(configuration, model, entry, where)
-
-
-def check_run(configuration: Configuration) -> None:
-    """Check that something is left of each experiment that is run, and that there are samples enough for it."""
-    for name, entry in configuration.experiments.items():
         for attack, model in product(entry["attacks"], entry["models"]):
-            check_samples(configuration, attack, model, f"experiments.{name}.attacks")
+            check_classes(configuration, attack, model, f"{where}.attacks")
+            check_samples(configuration, attack, model, f"{where}.attacks")
         if not configuration.evaluations(name):
             raise UserError(
                 f"experiments.{name}: nothing is left of it: no model has both a source "

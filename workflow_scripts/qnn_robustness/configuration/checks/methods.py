@@ -6,6 +6,7 @@ from typing import Any
 
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.contracts import check_contract
 from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.distance import parse_distance
 from qnn_robustness.configuration.schema import Schema, checked, definition
@@ -17,10 +18,12 @@ PACKAGES = {"trainings": "training", "attacks": "attacks", "preprocessors": "def
 def complete_method(schema: Schema, section: str, entry: dict[str, Any], where: str) -> None:
     """Check the method of an entry and its parameters, and fill in the defaults of these."""
     parameters = f"{section.removesuffix('s')}_parameters"
-    check_known(entry["method"], registry.names(PACKAGES[section]), f"{where}.method", "method")
-    if entry["method"] not in schema["$defs"][parameters]:
-        raise UserError(f"schemas/config.schema.yaml: $defs.{parameters} lacks the method '{entry['method']}'")
-    rule = definition(schema, parameters, entry["method"])
+    method = entry["method"]
+    check_known(method, registry.names(PACKAGES[section]), f"{where}.method", "method")
+    if method not in schema["$defs"][parameters]:
+        raise UserError(f"{where}.method: schemas/config.schema.yaml lacks '{method}' under $defs.{parameters}")
+    rule = definition(schema, parameters, method)
+    check_contract(PACKAGES[section], method, rule["properties"])
     entry["parameters"] = checked(entry["parameters"], rule, f"{where}.parameters")
     for name, part in rule["properties"].items():
         if part.get("$ref") == "#/$defs/distance":

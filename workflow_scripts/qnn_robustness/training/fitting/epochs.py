@@ -52,6 +52,8 @@ def run_epochs(
     """
     state = _State(network, optimizer, monitor, -1 if lowest else 1)
     state.restore(resume.load())
+    if state.history:
+        print(f"going on after epoch {len(state.history)} of {epochs}", flush=True)
     for epoch in (bar := progress(range(len(state.history), epochs), "epochs", unit="epoch")):
         if patience is not None and state.epochs_since_best() >= patience:
             break
