@@ -39,7 +39,8 @@ def test_an_unsigned_network_is_an_int8_one_without_an_integer_model(tmp_path: P
     assert precision_of(read_graph(path)) == "int8"
     assert refusal(path) == "computes in UINT8; the integer model does in INT8 or INT16"
     scores = TFLiteModel(path, "reference").predict(np.zeros((2, 8, 8, 3), np.float32))
-    assert scores.shape == (2, 3) and np.allclose(scores.sum(axis=1), 1, atol=0.02)
+    assert scores.shape == (2, 3)
+    assert np.allclose(scores.sum(axis=1), 1, atol=0.02)
 
 
 def test_what_is_no_integer_network_is_left_to_its_import(tmp_path: Path) -> None:

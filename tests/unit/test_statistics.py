@@ -29,7 +29,8 @@ def test_wilson_agrees_with_scipy(counts):
 
 @pytest.mark.parametrize("samples", [1, 7, 50, 200, 1000])
 def test_wilson_ends_exactly_where_all_or_none_succeed(samples):
-    assert wilson(0, samples)[0] == 0 and wilson(samples, samples)[1] == 1
+    assert wilson(0, samples)[0] == 0
+    assert wilson(samples, samples)[1] == 1
 
 
 def test_wilson_without_samples_is_undefined():

@@ -1,4 +1,4 @@
-"""What the module of a method has to have, read from its source: a new one fails when it is planned, not when it is used.
+"""What the module of a method has to have, read from its source, so that a new one fails when it is planned.
 
 Sources are parsed and not imported, as trainings would bring TensorFlow along.
 """
