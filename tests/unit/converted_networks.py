@@ -87,6 +87,15 @@ def spread(size: int = 12, classes: int = 4, width: int = 8) -> keras.Model:
     return keras.Model(source, layers.Dense(classes)(layers.GlobalAveragePooling1D()(x)))
 
 
+def normalized(size: int = 12, classes: int = 4, width: int = 8) -> keras.Model:
+    """Normalisation of each sample by itself, slopes of what is negative, and functions that are spelled out."""
+    x = source = layers.Input((size, size, 3))
+    x = layers.PReLU(shared_axes=[1, 2])(layers.LayerNormalization()(layers.Conv2D(width, 3)(x)))
+    x = layers.PReLU()(layers.GroupNormalization(2)(layers.Conv2D(width, 3, 2)(x)))
+    x = layers.Activation("selu")(layers.Conv2D(width, 1)(layers.Activation("softsign")(x)))
+    return keras.Model(source, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
+
+
 def _conv(x: object, filters: int, kernel: int, stride: int = 1, activation: str | None = "relu") -> object:
     x = layers.Conv2D(filters, kernel, stride, "same", use_bias=False)(x)
     x = layers.BatchNormalization()(x)
@@ -100,6 +109,7 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "various": various,
     "rearranged": rearranged,
     "spread": spread,
+    "normalized": normalized,
 }
 
 

@@ -12,11 +12,14 @@ LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
 _BIAS_CODES = {np.int32: 2, np.int64: 4}
 _ACTIVATIONS = (0, 1, 2, 3)  # NONE, RELU, RELU_N1_TO_1, RELU6
 LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX", "REDUCE_MIN")
+POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "SUM")
+COMPARISONS = ("EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL")
 OTHERS = (
     "ADD",
     "BATCH_MATMUL",
     "CONCATENATION",
+    "DIV",
+    "FILL",
     "MAXIMUM",
     "MINIMUM",
     "MUL",
@@ -24,6 +27,8 @@ OTHERS = (
     "PADV2",
     "PRELU",
     "QUANTIZE",
+    "SELECT",
+    "SELECT_V2",
     "SOFTMAX",
     "SQUARED_DIFFERENCE",
     "SUB",
@@ -37,6 +42,7 @@ MOVING = (
     "PACK",
     "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR",
+    "REVERSE_V2",
     "SLICE",
     "SPACE_TO_BATCH_ND",
     "SPACE_TO_DEPTH",
@@ -60,9 +66,13 @@ TABLES = (
     "RELU_0_TO_1",
     "RELU_N1_TO_1",
     "RSQRT",
+    "SQRT",
     "TANH",
 )
-OPERATORS = (*LINEAR, *POOLS, *OTHERS, *MOVING, *TABLES)
+# In float32, between DEQUANTIZE and QUANTIZE, where the converter leaves them.
+FLOATS = ("CEIL", "COS", "ELU", "FLOOR", "NEG", "POW", "ROUND", "SIGN", "SIN", "SQUARE")
+IN_FLOAT32 = tuple(f"{name} in float32" for name in FLOATS)
+OPERATORS = (*LINEAR, *POOLS, *COMPARISONS, *OTHERS, *MOVING, *TABLES, *IN_FLOAT32)
 
 
 class OperatorNetwork:
@@ -81,8 +91,15 @@ class OperatorNetwork:
         shape = [1, self.height, self.width, self.channels]
         self.input = self.builder.tensor(self.dtype, shape, self.scale, self.zero_point)
         self.activation = draw(st.sampled_from(_ACTIVATIONS))
-        output = self._table(operator) if operator in TABLES else getattr(self, f"_{operator.lower()}")()
-        self.builder.save(path, [self.input], [output])
+        self.builder.save(path, [self.input], [self._output(operator)])
+
+    def _output(self, operator: str) -> int:
+        name = operator.removesuffix(" in float32")
+        groups = ((TABLES, self._table), (COMPARISONS, self._compared), (IN_FLOAT32, self._in_float32))
+        for group, drawn in groups:
+            if operator in group:
+                return drawn(name)
+        return getattr(self, f"_{operator.lower()}")()
 
     def _scale(self) -> float:
         exponent = self.draw(st.floats(-9, -2))
@@ -226,12 +243,12 @@ class OperatorNetwork:
         return self.draw(st.permutations([self.input, other]))
 
     def _add(self) -> int:
-        return self._sum("ADD", potScaleInt16=False)
+        return self._added("ADD", potScaleInt16=False)
 
     def _sub(self) -> int:
-        return self._sum("SUB", potScaleInt16=False)
+        return self._added("SUB", potScaleInt16=False)
 
-    def _sum(self, name: str, **options: object) -> int:
+    def _added(self, name: str, **options: object) -> int:
         other_scale = np.float32(self.scale * self._ratio(3))
         pair = self._pair(other_scale)
         scale = np.float32(max(self.scale, other_scale) * self._ratio(2))
@@ -255,6 +272,92 @@ class OperatorNetwork:
         output = self.builder.tensor(self.dtype, self._shape(), scale, self._zero_point())
         self.builder.operator("SQUARED_DIFFERENCE", pair, [output], "SquaredDifferenceOptions")
         return output
+
+    def _div(self) -> int:
+        """A quotient of the input, or a constant, and what is never 0: another constant, or something above 0."""
+        low, high = LIMITS[self.precision]
+        divisor_scale, zero_point = np.float32(self.scale * self._ratio(3)), self._zero_point()
+        if self.draw(st.booleans()):
+            codes = self.random.integers(low, high, self.draw(st.sampled_from(([self.channels], [], self._shape()))))
+            codes = np.asarray(codes + (codes >= zero_point)).astype(self.dtype)
+            divisor = self.builder.constant(codes, divisor_scale, zero_point=zero_point)
+        else:
+            zero_point = min(zero_point, high - 1)
+            wide = self._requantized(divisor_scale, zero_point)
+            least = self.builder.constant(np.array(zero_point + 1, self.dtype), divisor_scale, zero_point=zero_point)
+            divisor = self.builder.tensor(self.dtype, self._shape(), divisor_scale, zero_point)
+            self.builder.operator("MAXIMUM", [wide, least], [divisor], "MaximumMinimumOptions")
+        scale = np.float32(self.scale / divisor_scale / 16 * self._ratio(3))
+        output = self.builder.tensor(self.dtype, self._shape(), scale, self._zero_point())
+        options = {"fusedActivationFunction": self.activation}
+        self.builder.operator("DIV", [self.input, divisor], [output], "DivOptions", **options)
+        return output
+
+    def _compared(self, name: str) -> int:
+        """One of two operands, whichever a comparison of two says, of the same scale or not."""
+        equal = self.draw(st.booleans())
+        pair = self._pair(self.scale if equal else np.float32(self.scale * self._ratio(3)))
+        return self._selected("SELECT_V2", self._condition(name, pair))
+
+    def _condition(self, name: str, pair: list[int]) -> int:
+        condition = self.builder.tensor(np.bool_, self._shape())
+        self.builder.operator(name, pair, [condition], f"{name.title().replace('_', '')}Options")
+        return condition
+
+    def _selected(self, name: str, condition: int) -> int:
+        constant = [] if name == "SELECT" else self.draw(st.sampled_from(([self.channels], [], self._shape())))
+        data = np.asarray(self.random.integers(*LIMITS[self.precision], constant)).astype(self.dtype)
+        if name == "SELECT":
+            data = np.broadcast_to(data, self._shape())
+            other = self._requantized(self.scale, self.zero_point)
+        else:
+            other = self.builder.constant(data, self.scale, zero_point=self.zero_point)
+        output = self.builder.tensor(self.dtype, self._shape(), self.scale, self.zero_point)
+        operands = self.draw(st.permutations([self.input, other]))
+        self.builder.operator(name, [condition, *operands], [output], f"{name.title().replace('_', '')}Options")
+        return output
+
+    def _select(self) -> int:
+        pair = [self.input, self._requantized(np.float32(self.scale * self._ratio(1)))]
+        return self._selected("SELECT", self._condition("GREATER", pair))
+
+    def _select_v2(self) -> int:
+        """A condition on fewer values than there are to choose from."""
+        means = self.builder.tensor(self.dtype, [1, 1, 1, self.channels], self.scale, self.zero_point)
+        axes = self.builder.constant(np.array([1, 2], np.int32))
+        self.builder.operator("MEAN", [self.input, axes], [means], "ReducerOptions", keepDims=True)
+        maxima = self.builder.tensor(self.dtype, [1, 1, 1, self.channels], self.scale, self.zero_point)
+        self.builder.operator("REDUCE_MAX", [self.input, axes], [maxima], "ReducerOptions", keepDims=True)
+        condition = self.builder.tensor(np.bool_, [1, 1, 1, self.channels])
+        self.builder.operator("LESS", [means, maxima], [condition], "LessOptions")
+        return self._selected("SELECT_V2", condition)
+
+    def _fill(self) -> int:
+        """As many constants as the input has values, beside it."""
+        data = np.array(self.random.integers(*LIMITS[self.precision]), self.dtype)
+        value = self.builder.constant(data, self.scale, zero_point=self.zero_point)
+        filled = self.builder.tensor(self.dtype, self._shape(), self.scale, self.zero_point)
+        self.builder.operator(
+            "FILL", [self.builder.shape_of_batch(self.input, self._shape()[1:]), value], [filled], "FillOptions"
+        )
+        output = self.builder.tensor(self.dtype, [*self._shape()[:3], 2 * self.channels], self.scale, self.zero_point)
+        self.builder.operator("CONCATENATION", [self.input, filled], [output], "ConcatenationOptions", axis=3)
+        return output
+
+    def _in_float32(self, name: str) -> int:
+        reals, results = (self.builder.tensor(np.float32, self._shape()) for _ in range(2))
+        self.builder.operator("DEQUANTIZE", [self.input], [reals])
+        table = {"NEG": "NegOptions", "SQUARE": "SquareOptions", "POW": "PowOptions"}.get(name)
+        exponents = [self.builder.constant(np.array(self.draw(st.sampled_from((2.0, 3.0))), np.float32))]
+        self.builder.operator(name, [reals, *(exponents if name == "POW" else [])], [results], table)
+        scale, zero_point = np.float32(self.scale * self._ratio(4)), self._zero_point()
+        output = self.builder.tensor(self.dtype, self._shape(), scale, zero_point)
+        self.builder.operator("QUANTIZE", [results], [output])
+        return output
+
+    def _reverse_v2(self) -> int:
+        axis = self.draw(st.integers(1, 3))
+        return self._moved("REVERSE_V2", [[self.draw(st.sampled_from((axis, axis - 4)))]], self._shape(), None)
 
     def _batch_matmul(self) -> int:
         """Matrices of the input with its own, rescaled and transposed, or with constant ones."""
@@ -319,7 +422,7 @@ class OperatorNetwork:
             bits = (8 if name == "LOGISTIC" else 7) if self.precision == "int8" else 15
             scale, zero_point = 2.0**-bits, -128 if (name, self.precision) == ("LOGISTIC", "int8") else 0
         output = self.builder.tensor(self.dtype, self._shape(), scale, zero_point)
-        source = self._positive() if name == "RSQRT" else self.input
+        source = self._positive() if name in ("RSQRT", "SQRT") else self.input
         options = {
             "GELU": ("GeluOptions", {"approximate": self.draw(st.booleans())}),
             "LEAKY_RELU": ("LeakyReluOptions", {"alpha": self.draw(st.floats(0, 1))}),
@@ -365,6 +468,11 @@ class OperatorNetwork:
 
     def _mean(self) -> int:
         return self._reduced("MEAN", np.float32(self.scale * self._ratio(2)), self._zero_point())
+
+    def _sum(self) -> int:
+        same = self.draw(st.booleans())
+        codes = (self.scale, self.zero_point) if same else (self.scale * self._ratio(6), self._zero_point())
+        return self._reduced("SUM", *codes)
 
     def _reduce_max(self) -> int:
         return self._reduced("REDUCE_MAX", self.scale, self.zero_point)

@@ -143,7 +143,9 @@ def test_a_file_is_looked_into_where_the_integer_model_stands_for_it(
     if not emulated:
         assert configuration.source_module("own", "int8", attack).endswith(".sources.tflite_file")
         return check_operators(configuration)
-    line = r"^models\.own\.files\.int(8|16): .*own\.tflite: operator 1 \(NEG\): is not supported; supported: ABS, "
+    line = (
+        r"^models\.own\.files\.int(8|16): .*own\.tflite: operator 1 \(LOG_SOFTMAX\): is not supported; supported: ABS, "
+    )
     with pytest.raises(UserError, match=line):
         check_operators(configuration)
 

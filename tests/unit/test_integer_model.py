@@ -37,6 +37,7 @@ VARIANTS = [
     ("rearranged", "int16", None, False),
     ("spread", "int8", None, False),
     ("spread", "int16", None, False),
+    ("normalized", "int8", None, False),
 ]
 
 

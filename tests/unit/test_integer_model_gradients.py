@@ -354,3 +354,58 @@ def test_a_softmax_within_the_network_has_the_gradient_of_the_real_one(tmp_path,
     real = codes * np.float32(0.05)
     expected = 2 * share * (real[:, None] - (real[:, None] * share).sum(-1, keepdims=True))
     np.testing.assert_allclose(_gradients(IntegerModel.from_file(path, kernels), x), expected, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "derivative"),
+    [
+        ("COS", lambda x: -np.sin(x)),
+        ("ELU", lambda x: np.exp(np.minimum(x, 0))),
+        ("FLOOR", np.ones_like),
+        ("NEG", lambda x: -np.ones_like(x)),
+        ("SIGN", lambda x: np.abs(x) <= 1),
+        ("SIN", np.cos),
+        ("SQUARE", lambda x: 2 * x),
+    ],
+)
+def test_gradient_of_a_function_in_float32_is_that_of_real_numbers(name, derivative, tmp_path):
+    builder, shape, scale = Builder(), [1, 1, 1, 9], 1 / 32
+    source, output = builder.tensor(np.int8, shape, scale), builder.tensor(np.int8, shape, 1 / 16)
+    reals = [builder.tensor(np.float32, shape) for _ in range(2)]
+    builder.operator("DEQUANTIZE", [source], reals[:1])
+    builder.operator(name, reals[:1], reals[1:])
+    builder.operator("QUANTIZE", reals[1:], [output])
+    flat = builder.tensor(np.int8, [1, 9], 1 / 16)
+    builder.operator("RESHAPE", [output, builder.constant(np.array([-1, 9], np.int32))], [flat])
+    model = IntegerModel.from_file(builder.save(tmp_path / "function.tflite", [source], [flat]), "xnnpack")
+    x = np.arange(-60, 61, 15, dtype=np.float32).reshape(1, 1, 1, 9) / 32
+    gradient = np.diagonal(_gradients(model, x)[:, 0, 0, 0])
+    np.testing.assert_allclose(gradient, derivative(x[0, 0, 0]), atol=1e-5)
+    assert list(model.activations(np.zeros((1, 1, 1, 9), np.int8))) == ["0 DEQUANTIZE", "3 RESHAPE"]
+
+
+def test_gradient_of_a_quotient_is_that_of_real_numbers(tmp_path):
+    builder, shape = Builder(), [1, 1, 1, 3]
+    source, output = builder.tensor(np.int8, shape, 1 / 64), builder.tensor(np.int8, shape, 1 / 64)
+    builder.operator(
+        "DIV", [source, builder.constant(np.array([64, -32, 100], np.int8), 1 / 64)], [output], "DivOptions"
+    )
+    model = _flattened(builder, tmp_path / "quotient.tflite", source, output, 3, 1 / 64)
+    gradient = np.diagonal(_gradients(model, np.full((1, 1, 1, 3), 0.25, np.float32))[:, 0, 0, 0])
+    np.testing.assert_allclose(gradient, [1, -2, 0.64], rtol=1e-5)
+
+
+def test_gradient_goes_to_the_operand_that_a_comparison_chooses(tmp_path):
+    """x where it is above a quarter, otherwise a constant."""
+    builder, shape = Builder(), [1, 1, 1, 4]
+    source, output = builder.tensor(np.int8, shape, 1 / 64), builder.tensor(np.int8, shape, 1 / 64)
+    condition = builder.tensor(np.bool_, shape)
+    bound, other = (builder.constant(np.array(code, np.int8), 1 / 64) for code in (16, -5))
+    builder.operator("GREATER", [source, bound], [condition], "GreaterOptions")
+    builder.operator("SELECT_V2", [condition, source, other], [output], "SelectV2Options")
+    model = _flattened(builder, tmp_path / "chosen.tflite", source, output, 4, 1 / 64)
+    x = np.array([-0.5, 0.25, 0.375, 1], np.float32).reshape(1, 1, 1, 4)
+    np.testing.assert_array_equal(model.logits(x)[0] * 64, [-5, -5, 24, 64])
+    np.testing.assert_allclose(_gradients(model, x)[:, 0, 0, 0], np.diag([0, 0, 1, 1]), atol=1e-6)
+    chosen = model.activations(np.array([[[[1, 16, 17, 99]]]], np.int8))["0 GREATER"]
+    np.testing.assert_array_equal(chosen, [[[[False, False, True, True]]]])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from operator_networks import LINEAR, OPERATORS, OperatorNetwork, codes
+from operator_networks import COMPARISONS, LINEAR, OPERATORS, OperatorNetwork, codes
 from tflite_builder import Builder
 
 from qnn_robustness.common.errors import UserError
@@ -54,16 +54,21 @@ def _compare(path: str, precision: str, seed: int, lacking: Sequence[str] = ()) 
 
 # TFLite has no such kernels.
 LACKING_INT16 = (
+    *COMPARISONS,
     "DEPTH_TO_SPACE",
+    "DIV",
     "ELU",
     "HARD_SWISH",
     "PRELU",
     "RELU_0_TO_1",
     "RELU_N1_TO_1",
+    "SELECT",
+    "SELECT_V2",
     "SPACE_TO_DEPTH",
+    "SQRT",
     "SQUARED_DIFFERENCE",
 )
-LACKING_OF_REFERENCE = ("ELU",)
+LACKING_OF_REFERENCE = ("CEIL in float32", "ELU", "ELU in float32", "ROUND in float32", "SUM")
 CASES = [
     (operator, precision)
     for operator in OPERATORS

@@ -16,7 +16,7 @@ from qnn_robustness.quantization.integer_model.model import LAYERS, IntegerModel
 
 def test_unsupported_operator_is_named_with_its_position(tmp_path):
     path = save_unsupported(tmp_path / "unsupported.tflite")
-    with pytest.raises(UserError, match=r"unsupported\.tflite: operator 1 \(NEG\): is not supported"):
+    with pytest.raises(UserError, match=r"unsupported\.tflite: operator 1 \(LOG_SOFTMAX\): is not supported"):
         IntegerModel.from_file(path)
 
 
@@ -286,6 +286,44 @@ def test_codes_that_a_scale_takes_beyond_32_bits_are_refused(tmp_path: Path) -> 
 
 def test_what_is_told_without_tensorflow_is_what_the_model_has():
     assert set(LAYERS) == set(operators.LAYERS)
+
+
+def _in_float32(path: Path, *names: str, last: str = "QUANTIZE") -> str:
+    """Functions in float32 between DEQUANTIZE and an operator that takes it back to int8."""
+    builder, shape = Builder(), [1, 2, 2, 1]
+    source, output = builder.tensor(np.int8, shape, 0.1), builder.tensor(np.int8, shape, 0.1)
+    reals = [builder.tensor(np.float32, shape) for _ in range(len(names) + 1)]
+    builder.operator("DEQUANTIZE", [source], reals[:1])
+    for place, name in enumerate(names):
+        builder.operator(name, [reals[place]], [reals[place + 1]])
+    builder.operator(last, [reals[-1]], [output])
+    return builder.save(path, [source], [output])
+
+
+@pytest.mark.parametrize(
+    ("names", "kernels", "message"),
+    [
+        (["RSQRT"], "reference", r"operator 0 \(DEQUANTIZE\): is not supported in this place"),
+        (["NEG", "LOG_SOFTMAX"], "reference", r"operator 2 \(LOG_SOFTMAX\): is not supported; supported: ABS, "),
+        (["ELU"], "builtin", r"operator 1 \(ELU\): is computed in another way for the last values of a batch; this "),
+    ],
+)
+def test_what_is_not_made_value_by_value_in_float32_is_named(tmp_path, names, kernels, message):
+    path = _in_float32(tmp_path / "island.tflite", *names)
+    with pytest.raises(UserError, match=message):
+        IntegerModel.from_file(path, kernels)
+
+
+def test_a_sum_is_refused_on_kernels_that_sum_wrong(tmp_path):
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 2, 2, 3], 0.1), builder.tensor(np.int8, [1, 3], 0.4)
+    builder.operator("SUM", [source, builder.constant(np.array([1, 2], np.int32))], [output], "ReducerOptions")
+    path = builder.save(tmp_path / "sum.tflite", [source], [output])
+    line = (
+        r"operator 0 \(SUM\): is summed wrong by the interpreter's reference kernels; choose kernels builtin or xnnpack"
+    )
+    with pytest.raises(UserError, match=line):
+        IntegerModel.from_file(path, "reference")
 
 
 def test_float_network_is_refused(tmp_path):

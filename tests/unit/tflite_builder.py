@@ -10,6 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 _TYPES = {
+    np.dtype(np.bool_): schema.TensorType.BOOL,
     np.dtype(np.float16): schema.TensorType.FLOAT16,
     np.dtype(np.float32): schema.TensorType.FLOAT32,
     np.dtype(np.uint8): schema.TensorType.UINT8,
@@ -112,9 +113,9 @@ class Builder:
 
 
 def add_unsupported(builder: Builder, source: int, shape: Sequence[int], scale: float) -> int:
-    """Add NEG, which the integer model does not have, of int8 codes. Return its output."""
-    output = builder.tensor(np.int8, shape, scale, 0)
-    builder.operator("NEG", [source], [output], "NegOptions")
+    """Add LOG_SOFTMAX, which the integer model does not have, of int8 codes. Return its output."""
+    output = builder.tensor(np.int8, shape, 1 / 16, 127)  # the only scale that the kernel takes
+    builder.operator("LOG_SOFTMAX", [source], [output], "LogSoftmaxOptions")
     return output
 
 
@@ -130,7 +131,7 @@ def add_mixed(builder: Builder, source: int, shape: Sequence[int], scale: float)
 
 
 def save_unsupported(path: Path) -> str:
-    """Write an int8 network whose second operator, NEG, the integer model does not have; return its path."""
+    """Write an int8 network whose second operator, LOG_SOFTMAX, the integer model does not have; return its path."""
     builder, shape = Builder(), [1, 2, 2, 1]
     first, second = (builder.tensor(np.int8, shape, 0.1, 0) for _ in range(2))
     options = {"filterHeight": 1, "filterWidth": 1, "strideH": 1, "strideW": 1}

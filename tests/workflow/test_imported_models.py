@@ -80,7 +80,7 @@ def test_an_operator_that_cannot_be_emulated_ends_in_one_line_before_any_job(
     change["models"]["own"]["files"]["int8"] = save_unsupported(tmp_path / "own.tflite")
     result = repository.quick("--cores", "1", change=change)
     assert result.status != 0
-    place = f"models.own.files.int8: {tmp_path / 'own.tflite'}: operator 1 (NEG)"
+    place = f"models.own.files.int8: {tmp_path / 'own.tflite'}: operator 1 (LOG_SOFTMAX)"
     assert result.output.splitlines()[-1].startswith(f"error: configuration: {place}: is not supported; supported: ABS")
 
 

@@ -144,18 +144,32 @@ def with_scaling(path: str | Path, scaling: InputScaling) -> bytes:
     return _packed(model)
 
 
-def alone(path: str | Path, operator: Operator, shape: Sequence[int]) -> bytes:
-    """Return a .tflite file with one operator of another, from its first input to its first output of another shape."""
+def alone(path: str | Path, operators: Sequence[Operator], inputs: Sequence[Tensor], shape: Sequence[int]) -> bytes:
+    """Return a .tflite file with operators of another, one feeding the next, up to the first output of the last.
+
+    It takes `inputs`, which may be constants there; these and all activations get one shape.
+    """
     model = _read_model(path)
     graph = model.subgraphs[0]
-    record = graph.operators[operator.position]
-    graph.tensors = [graph.tensors[tensor.index] for tensor in (operator.inputs[0], operator.outputs[0])]
-    for tensor in graph.tensors:
-        tensor.shape, tensor.shapeSignature, tensor.buffer = list(shape), None, 0
-    model.operatorCodes, record.opcodeIndex = [model.operatorCodes[record.opcodeIndex]], 0
-    record.inputs, record.outputs = [0], [1]
-    graph.operators, graph.inputs, graph.outputs = [record], [0], [1]
-    model.buffers, model.metadata, model.metadataBuffer, model.signatureDefs = [schema.BufferT()], None, None, None
+    tensors = {t.index: t for t in inputs} | {t.index: t for o in operators for t in (*o.inputs, o.outputs[0]) if t}
+    constant = tensors.keys() - {tensor.index for tensor in inputs}
+    buffers, numbers = [schema.BufferT()], {index: number for number, index in enumerate(tensors)}
+    for index, tensor in tensors.items():
+        record = graph.tensors[index]
+        if tensor.data is None or index not in constant:
+            record.shape, record.shapeSignature, record.buffer = list(shape), None, 0
+        else:
+            buffers.append(model.buffers[record.buffer])
+            record.buffer = len(buffers) - 1
+    records = [graph.operators[operator.position] for operator in operators]
+    model.operatorCodes = [model.operatorCodes[record.opcodeIndex] for record in records]
+    for code, (record, operator) in enumerate(zip(records, operators, strict=True)):
+        record.opcodeIndex = code
+        record.inputs = [numbers[tensor.index] for tensor in operator.inputs if tensor]
+        record.outputs = [numbers[operator.outputs[0].index]]
+    graph.tensors, graph.operators = [graph.tensors[index] for index in tensors], records
+    graph.inputs, graph.outputs = [numbers[tensor.index] for tensor in inputs], records[-1].outputs
+    model.buffers, model.metadata, model.metadataBuffer, model.signatureDefs = buffers, None, None, None
     return _packed(model)
 
 

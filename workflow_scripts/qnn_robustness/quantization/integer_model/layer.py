@@ -63,7 +63,8 @@ class Layer(ABC):
         self.inputs = [tensor for tensor in operands if tensor.data is None]
         context.expect(bool(self.inputs), operator, "lacks an input that is an activation")
         self.output = operator.outputs[place]
-        for tensor in [*operands, self.output]:
+        coded = self.coded()
+        for tensor in coded:
             context.expect(
                 tensor.type in LIMITS and len(tensor.scales) == 1,
                 operator,
@@ -71,11 +72,11 @@ class Layer(ABC):
                 "INT8 and INT16 activations with one scale",
             )
         context.expect(
-            all(tensor.type == self.output.type for tensor in operands),
+            all(tensor.type == coded[0].type for tensor in coded),
             operator,
             "mixes types; input and output must have the same integer type",
         )
-        self.is_int8 = self.output.type == "INT8"
+        self.is_int8 = coded[0].type == "INT8"
 
     @classmethod
     def layers(cls, operator: Operator, context: Context) -> list[Layer]:
@@ -104,6 +105,10 @@ class Layer(ABC):
     def operands(operator: Operator) -> tuple[Tensor | None, ...]:
         """The inputs that hold activations, or constants in their place; the others say what is done with them."""
         return operator.inputs[:1]
+
+    def coded(self) -> list[Tensor]:
+        """The operands and the output that hold codes: all of them, but where an operator has truth values."""
+        return [*self.operands(self.operator), self.output]
 
     @abstractmethod
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:

@@ -16,24 +16,28 @@ from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, flat
 from qnn_robustness.quantization.integer_model import operators
 from qnn_robustness.quantization.integer_model.addition import Add, Sub
 from qnn_robustness.quantization.integer_model.arithmetic import variable
+from qnn_robustness.quantization.integer_model.choices import Comparison, Div, Select
 from qnn_robustness.quantization.integer_model.convolutions import Conv2D, DepthwiseConv2D, TransposeConv
 from qnn_robustness.quantization.integer_model.estimators import Gate, gate_named, rounded_and_clipped, unclipped
+from qnn_robustness.quantization.integer_model.islands import FloatFunctions, Island, with_islands
 from qnn_robustness.quantization.integer_model.layer import LIMITS, Context, Layer, centered_limits
 from qnn_robustness.quantization.integer_model.linear import FullyConnected
 from qnn_robustness.quantization.integer_model.moving import (
     Concatenation,
     ExpandDims,
+    Fill,
     MirrorPad,
     Pack,
     Pad,
     Requantize,
     Reshape,
+    Reverse,
     Tile,
     Transpose,
     rounding_of_floats,
 )
 from qnn_robustness.quantization.integer_model.pairs import Maximum, Minimum, Mul, Prelu, SquaredDifference
-from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax, ReduceMin
+from qnn_robustness.quantization.integer_model.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax, ReduceMin, Sum
 from qnn_robustness.quantization.integer_model.products import BatchMatMul
 from qnn_robustness.quantization.integer_model.resizing import ResizeBilinear, ResizeNearestNeighbor
 from qnn_robustness.quantization.integer_model.sizes import sizes
@@ -52,14 +56,21 @@ LAYERS: dict[str, type[Layer]] = {
     "CONV_2D": Conv2D,
     "DEPTHWISE_CONV_2D": DepthwiseConv2D,
     "DEPTH_TO_SPACE": DepthToSpace,
+    "DIV": Div,
     "ELU": Table,
+    "EQUAL": Comparison,
     "EXP": Table,
     "EXPAND_DIMS": ExpandDims,
+    "FILL": Fill,
     "FULLY_CONNECTED": FullyConnected,
     "GATHER": Gather,
     "GELU": Table,
+    "GREATER": Comparison,
+    "GREATER_EQUAL": Comparison,
     "HARD_SWISH": Table,
     "LEAKY_RELU": Table,
+    "LESS": Comparison,
+    "LESS_EQUAL": Comparison,
     "LOG": Table,
     "LOGISTIC": Table,
     "MAXIMUM": Maximum,
@@ -68,6 +79,7 @@ LAYERS: dict[str, type[Layer]] = {
     "MINIMUM": Minimum,
     "MIRROR_PAD": MirrorPad,
     "MUL": Mul,
+    "NOT_EQUAL": Comparison,
     "PACK": Pack,
     "PAD": Pad,
     "PADV2": Pad,
@@ -82,15 +94,20 @@ LAYERS: dict[str, type[Layer]] = {
     "RESHAPE": Reshape,
     "RESIZE_BILINEAR": ResizeBilinear,
     "RESIZE_NEAREST_NEIGHBOR": ResizeNearestNeighbor,
+    "REVERSE_V2": Reverse,
     "RSQRT": Table,
+    "SELECT": Select,
+    "SELECT_V2": Select,
     "SLICE": Slice,
     "SOFTMAX": InnerSoftmax,
     "SPACE_TO_BATCH_ND": SpaceToBatch,
     "SPACE_TO_DEPTH": SpaceToDepth,
     "SPLIT": Split,
+    "SQRT": Table,
     "SQUARED_DIFFERENCE": SquaredDifference,
     "STRIDED_SLICE": StridedSlice,
     "SUB": Sub,
+    "SUM": Sum,
     "TANH": Table,
     "TILE": Tile,
     "TRANSPOSE": Transpose,
@@ -199,7 +216,7 @@ class IntegerModel:
         """Build each layer and run it once: in a damaged file shapes do not fit, or layers read what is not there."""
         layers, values = [], {self._input.index: tf.zeros((_TRIED, *self._input.shape[1:]))}
         known: dict[int, Tensor] = {}
-        for operator in (_with_known_shapes(operator, known) for operator in remaining):
+        for operator in (self._with_known_shapes(operator, known) for operator in with_islands(remaining)):
             if operators.on_shapes(operator):
                 known[operator.outputs[0].index] = replace(operator.outputs[0], data=sizes(operator))
                 continue
@@ -220,7 +237,20 @@ class IntegerModel:
             raise UserError(f"{self.path}: gives {rows} outputs for {_TRIED} samples; convert the model again")
         return layers
 
+    def _with_known_shapes(self, operator: Operator, known: Mapping[int, Tensor]) -> Operator:
+        """Return an operator whose inputs have the shapes, and are the sizes, that were found and a file may lack."""
+        if (
+            operator.name == "TRANSPOSE_CONV"
+        ):  # whose output has as many samples as there are, whatever was found for one
+            known = {index: tensor for index, tensor in known.items() if tensor.data is None}
+        inputs = tuple(tensor and known.get(tensor.index, tensor) for tensor in operator.inputs)
+        if operator.name == "FILL":  # which has as many samples as the input
+            inputs = (self._input, *inputs)
+        return replace(operator, inputs=inputs)
+
     def _layers(self, operator: Operator) -> list[Layer]:
+        if isinstance(operator, Island):
+            return [FloatFunctions(operator, self._context)]
         if operator.name not in LAYERS:
             raise operators.unsupported(self.path, operator)
         return LAYERS[operator.name].layers(operator, self._context)
@@ -273,14 +303,13 @@ class IntegerModel:
         """Return the integer output of each layer for codes [N, H, W, C], in order.
 
         Keys are the names of the layers: `position operator` of the file, such as `3 ADD`, and for a further output of
-        the operator its place, such as `3 SPLIT 1`. The values are int8 or int16.
+        the operator its place, such as `3 SPLIT 1`. The values are int8 or int16, those of a comparison bool.
         """
         self._check_codes(q)
         values = self._all_activations(self._centered(q))
         result = {}
         for layer in self.layers:
-            codes = values[layer.output.index].numpy() + layer.output.zero_point
-            result[layer.name] = codes.astype(layer.output.type.lower())
+            result[layer.name] = _stored(values[layer.output.index].numpy(), layer.output)
         if self._softmax:
             logits = values[self._logits.index].numpy().astype(np.int64) + self._logits.zero_point
             name = f"{self._softmax.operator.position} SOFTMAX"
@@ -335,11 +364,11 @@ class IntegerModel:
         return np.concatenate(parts).astype(np.int64)
 
 
-def _with_known_shapes(operator: Operator, known: Mapping[int, Tensor]) -> Operator:
-    """Return an operator whose inputs have the shapes, and are the sizes, that were found and that a file may lack."""
-    if operator.name == "TRANSPOSE_CONV":  # whose output has as many samples as there are, whatever was found for one
-        known = {index: tensor for index, tensor in known.items() if tensor.data is None}
-    return replace(operator, inputs=tuple(tensor and known.get(tensor.index, tensor) for tensor in operator.inputs))
+def _stored(centered: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """Return values as the file's tensor has them."""
+    if tensor.type == "BOOL":
+        return centered.astype(np.bool_)
+    return (centered + tensor.zero_point).astype(tensor.type.lower())
 
 
 def _before_logistic(operators_left: list[Operator], output: Tensor) -> Tensor | None:

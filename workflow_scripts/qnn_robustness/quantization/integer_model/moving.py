@@ -1,7 +1,7 @@
 """Operators that move or rescale codes.
 
-CONCATENATION, EXPAND_DIMS, MIRROR_PAD, PACK, PAD, PADV2, RESHAPE, TILE, TRANSPOSE, and QUANTIZE from integers or from
-float32.
+CONCATENATION, EXPAND_DIMS, FILL, MIRROR_PAD, PACK, PAD, PADV2, RESHAPE, REVERSE_V2, TILE, TRANSPOSE, and QUANTIZE from
+integers or from float32.
 """
 
 from __future__ import annotations
@@ -174,6 +174,44 @@ class Transpose(Layer):
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         return tf.transpose(values[0], self.order)
+
+
+class Reverse(Layer):
+    """`Reverse` of axes other than the batch."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        self.expect_kept_codes()
+        axes, rank = constant_integers(operator, context, 1, "axes"), len(self.inputs[0].shape)
+        fits = all(-rank <= axis < rank for axis in axes)
+        context.expect(fits, operator, f"has axes {axes} for shape {self.inputs[0].shape}")
+        self.axes = [axis % rank for axis in axes]
+        context.expect(0 not in self.axes, operator, "reverses the batch")
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.reverse(values[0], self.axes)
+
+
+class Fill(Layer):
+    """`Fill`: one constant for as many samples as the network's input has, which is put before the inputs."""
+
+    def __init__(self, operator: Operator, context: Context):
+        super().__init__(operator, context)
+        sizes, value = constant_integers(operator, context, 1, "sizes"), operator.inputs[2]
+        known = value is not None and value.data is not None and value.data.size == 1
+        context.expect(known, operator, "needs one constant to fill with")
+        kept = (value.scale, value.zero_point) == (self.output.scale, self.output.zero_point)
+        context.expect(value.type == self.output.type and kept, operator, "changes the scale, which its kernel ignores")
+        samples = max(self.inputs[0].shape[0], 1)
+        context.expect(sizes[0] % samples == 0, operator, f"fills {sizes[0]} rows for {samples} samples")
+        self.value, self.rows, self.sizes = (
+            float(np.ravel(value.data)[0]) - value.zero_point,
+            sizes[0] // samples,
+            sizes,
+        )
+
+    def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
+        return tf.fill([tf.shape(values[0])[0] * self.rows, *self.sizes[1:]], self.value)
 
 
 class Requantize(Layer):

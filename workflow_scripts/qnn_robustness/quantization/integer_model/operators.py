@@ -16,14 +16,21 @@ LAYERS = (
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
     "DEPTH_TO_SPACE",
+    "DIV",
     "ELU",
+    "EQUAL",
     "EXP",
     "EXPAND_DIMS",
+    "FILL",
     "FULLY_CONNECTED",
     "GATHER",
     "GELU",
+    "GREATER",
+    "GREATER_EQUAL",
     "HARD_SWISH",
     "LEAKY_RELU",
+    "LESS",
+    "LESS_EQUAL",
     "LOG",
     "LOGISTIC",
     "MAXIMUM",
@@ -32,6 +39,7 @@ LAYERS = (
     "MINIMUM",
     "MIRROR_PAD",
     "MUL",
+    "NOT_EQUAL",
     "PACK",
     "PAD",
     "PADV2",
@@ -46,15 +54,20 @@ LAYERS = (
     "RESHAPE",
     "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR",
+    "REVERSE_V2",
     "RSQRT",
+    "SELECT",
+    "SELECT_V2",
     "SLICE",
     "SOFTMAX",
     "SPACE_TO_BATCH_ND",
     "SPACE_TO_DEPTH",
     "SPLIT",
+    "SQRT",
     "SQUARED_DIFFERENCE",
     "STRIDED_SLICE",
     "SUB",
+    "SUM",
     "TANH",
     "TILE",
     "TRANSPOSE",
@@ -63,7 +76,9 @@ LAYERS = (
 )
 SHAPE = ("GATHER", "PACK", "REDUCE_PROD", "SHAPE", "STRIDED_SLICE")
 BORDER = ("QUANTIZE", "DEQUANTIZE")
-SUPPORTED = tuple(sorted({*LAYERS, *SHAPE, *BORDER}))
+# Those in float32 between DEQUANTIZE and QUANTIZE.
+FLOATS = ("CEIL", "COS", "ELU", "FLOOR", "NEG", "POW", "ROUND", "SIGN", "SIN", "SQUARE")
+SUPPORTED = tuple(sorted({*LAYERS, *SHAPE, *BORDER, *FLOATS}))
 ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}  # those fused into an operator, by their codes
 
 
@@ -71,6 +86,11 @@ def on_shapes(operator: Operator) -> bool:
     """Whether an operator works on shapes, which a RESHAPE reads, and on no activations."""
     types = {tensor.type for tensor in operator.inputs if tensor is not None}
     return operator.name == "SHAPE" or (operator.name in (*SHAPE, "CONCATENATION") and types <= {"INT32", "INT64"})
+
+
+def on_floats(operator: Operator) -> bool:
+    """Whether an operator is a function of float32 values that may stand between DEQUANTIZE and QUANTIZE."""
+    return operator.name in FLOATS and operator.outputs[0].type == "FLOAT32"
 
 
 def unsupported(path: str, operator: Operator) -> UserError:
@@ -82,7 +102,7 @@ def unsupported(path: str, operator: Operator) -> UserError:
 def check_operators(graph: Graph) -> None:
     """Raise UserError for the first operator that the integer model has in no place, or not with its options."""
     for operator in graph.operators:
-        if operator.name not in (*LAYERS, *BORDER) and not on_shapes(operator):
+        if operator.name not in (*LAYERS, *BORDER) and not on_shapes(operator) and not on_floats(operator):
             raise unsupported(graph.path, operator)
         if reason := _refused_options(operator):
             raise UserError(f"{graph.path}: {operator}: {reason}")

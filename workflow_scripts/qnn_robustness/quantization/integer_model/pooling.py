@@ -1,4 +1,4 @@
-"""AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, REDUCE_MAX and REDUCE_MIN."""
+"""AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, REDUCE_MAX, REDUCE_MIN and SUM."""
 
 from __future__ import annotations
 
@@ -139,16 +139,25 @@ class Mean(_Reduction):
         super().__init__(operator, context)
         shape = self.inputs[0].shape
         self.count = int(np.prod([shape[axis] for axis in self.axes]))
+        self.divisor = self._divisor()
         self.low, self.high = centered_limits(self.output)
         self.bound = self.count * max(map(abs, centered_limits(self.inputs[0])))
         self._expect_32_bits(shift=0)
         self.sum_dtype = tf.float32 if self.bound < EXACT_FLOAT32 else tf.float64
         if self.is_int8 and context.kernels == "xnnpack":
             self.rounding = self._xnnpack()
-        elif self.is_int8 and context.kernels == "builtin" and self.keep and len(shape) == 4 and self.axes == [1, 2]:
+        elif self._is_optimized():
             self.rounding = self._optimized()
         else:
             self.rounding = self._folded()
+
+    def _divisor(self) -> int:
+        """What a sum is divided by."""
+        return self.count
+
+    def _is_optimized(self) -> bool:
+        images = len(self.inputs[0].shape) == 4 and self.axes == [1, 2] and self.keep
+        return self.is_int8 and self.context.kernels == "builtin" and images
 
     def _expect_32_bits(self, shift: int) -> None:
         fits = self.bound * 2.0 ** max(shift, 0) < 2**31
@@ -159,8 +168,8 @@ class Mean(_Reduction):
         multiplier, shift = arithmetic.quantize_multiplier(
             np.float64(self.inputs[0].scale) / np.float64(self.output.scale)
         )
-        extra = min(self.count.bit_length() - 1, 32, 31 + shift)
-        multiplier, shift = (multiplier << extra) // self.count, shift - extra
+        extra = min(self.divisor.bit_length() - 1, 32, 31 + shift)
+        multiplier, shift = (multiplier << extra) // self.divisor, shift - extra
         self._expect_32_bits(shift)
         return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64), multiplier, shift, "away")
 
@@ -188,7 +197,7 @@ class Mean(_Reduction):
     def _xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """float32 arithmetic on the sum of codes; the zero points are one float32 offset; half to even."""
         source, output = self.inputs[0], self.output
-        scale = np.float32(source.scale / output.scale) * np.float32(np.float32(1) / np.float32(self.count))
+        scale = np.float32(source.scale / output.scale) * np.float32(np.float32(1) / np.float32(self.divisor))
         offset = np.float32(output.zero_point) - np.float32(source.zero_point * self.count) * scale
         origin = float(self.count * source.zero_point)
         scale, offset = arithmetic.variable(scale), arithmetic.variable(offset)
@@ -201,5 +210,27 @@ class Mean(_Reduction):
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         total = tf.reduce_sum(tf.cast(values[0], self.sum_dtype), self.axes, keepdims=self.keep)
-        slope = np.float32(self.inputs[0].scale / self.output.scale / self.count)
+        slope = np.float32(self.inputs[0].scale / self.output.scale / self.divisor)
         return rounded_and_clipped(total, self.rounding, slope, self.low, self.high, gate)
+
+
+class Sum(Mean):
+    """`QuantizedMeanOrSum` without the division, or XNNPACK's reduction."""
+
+    def __init__(self, operator: Operator, context: Context):
+        wrong = "is summed wrong by the interpreter's reference kernels; choose kernels builtin or xnnpack"
+        context.expect(context.kernels != "reference", operator, wrong)
+        super().__init__(operator, context)
+        if not self.is_int8:
+            self.rounding = self._float()
+
+    def _divisor(self) -> int:
+        return 1
+
+    def _float(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The sum of int16 codes times the quotient of the scales, in float32."""
+        slope = arithmetic.variable(self.inputs[0].scale / self.output.scale)
+        return lambda x: arithmetic.half_away(tf.cast(x, tf.float32) * slope)
+
+    def _is_optimized(self) -> bool:
+        return False

@@ -1,5 +1,5 @@
 """Functions of single values: ABS, ELU, EXP, GELU, RELU and others that cut, LEAKY_RELU, LOG, LOGISTIC,
-RSQRT, TANH and HARD_SWISH.
+RSQRT, SQRT, TANH and HARD_SWISH.
 
 Kernels compute them in many ways, but an activation has few codes: the interpreter is asked once for the output of
 each, from a file that holds the operator alone.
@@ -12,17 +12,16 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
-from qnn_robustness.quantization.flatbuffer import Operator, alone
+from qnn_robustness.quantization.flatbuffer import Operator
 from qnn_robustness.quantization.integer_model import arithmetic
+from qnn_robustness.quantization.integer_model.answers import answers, every_code
 from qnn_robustness.quantization.integer_model.estimators import Gate
-from qnn_robustness.quantization.integer_model.layer import CUTS, LIMITS, Context, Layer, centered_limits, limits_under
-from qnn_robustness.quantization.tflite_model import RESOLVERS
+from qnn_robustness.quantization.integer_model.layer import CUTS, Context, Layer, centered_limits, limits_under
 
 Curve = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # real values -> the function there, and its derivative
 
-_SMALLEST = 1e-12  # real value of which a logarithm or a reciprocal root is taken
+_SMALLEST = 1e-12  # real value of which a logarithm or a root is taken
 
 
 def _identity(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -84,6 +83,12 @@ def _reciprocal_root(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return value, tf.where(x > 0, -0.5 * value / positive, 0.0)
 
 
+def _root(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Also of what is not positive, as of the smallest number."""
+    value = tf.sqrt(tf.maximum(x, _SMALLEST))
+    return value, tf.where(x > 0, 0.5 / value, 0.0)
+
+
 CURVES = {
     "ABS": _absolute,
     "ELU": _elu,
@@ -93,6 +98,7 @@ CURVES = {
     "LOG": _logarithm,
     "LOGISTIC": _logistic,
     "RSQRT": _reciprocal_root,
+    "SQRT": _root,
     "TANH": _tanh,
 }
 BOUNDED = ("LOGISTIC", "TANH")  # their ends are those of the codes: nothing is clipped
@@ -117,18 +123,13 @@ class Table(Layer):
 
     def _outputs(self) -> np.ndarray:
         """Return the output code of each input code, in order."""
-        low, high = LIMITS[self.inputs[0].type]
-        codes = np.arange(low, high + 1, dtype=self.inputs[0].type.lower())[None]
-        if self.operator.name == "RSQRT":  # whose kernel stops at negative values: no network that runs has them
+        codes = every_code(self.inputs[0])
+        if self.operator.name in (
+            "RSQRT",
+            "SQRT",
+        ):  # whose kernels stop at negative values: no network that runs has them
             codes = np.maximum(codes, codes.dtype.type(self.inputs[0].zero_point))
-        interpreter = Interpreter(
-            model_content=alone(self.context.path, self.operator, codes.shape),
-            experimental_op_resolver_type=RESOLVERS[self.context.kernels],
-        )
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], codes)
-        interpreter.invoke()
-        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+        return answers(self.context, [self.operator], {self.inputs[0]: codes})
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         @tf.custom_gradient
