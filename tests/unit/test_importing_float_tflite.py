@@ -70,7 +70,7 @@ def test_an_operator_that_is_not_rebuilt_is_named(tmp_path: Path) -> None:
     builder = Builder()
     source, output = (builder.tensor(np.float32, [1, *brightness_network.SHAPE]) for _ in range(2))
     flat, size = builder.tensor(np.float32, [1, 48]), builder.constant(np.array([-1, 48], np.int32))
-    builder.operator("FLOOR", [source], [output])
+    builder.operator("FLOOR", [source], [output])  # which has no gradient
     builder.operator("RESHAPE", [output, size], [flat], "ReshapeOptions", newShape=[-1, 48])
     path = builder.save(tmp_path / "float.tflite", [source], [flat])
     with pytest.raises(UserError, match=r"operator 0 \(FLOOR\): is not supported; .*; give the \.keras file instead"):
@@ -103,15 +103,86 @@ def test_constants_come_back(tmp_path: Path, name: str, first: bool) -> None:
     np.testing.assert_allclose(rebuild(path)(x), expected.reshape(-1, 12), rtol=1e-6)
 
 
-def test_a_constant_for_each_value_is_refused(tmp_path: Path) -> None:
+def test_a_constant_for_each_value_comes_back(tmp_path: Path) -> None:
     builder = Builder()
     source, output = (builder.tensor(np.float32, [1, 2, 2, 3]) for _ in range(2))
     flat, size = builder.tensor(np.float32, [1, 12]), builder.constant(np.array([-1, 12], np.int32))
-    other = builder.constant(np.ones((1, 2, 2, 3), np.float32))
-    builder.operator("MUL", [source, other], [output], "MulOptions")
+    constant = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
+    builder.operator("MUL", [source, builder.constant(constant)], [output], "MulOptions")
     builder.operator("RESHAPE", [output, size], [flat], "ReshapeOptions", newShape=[-1, 12])
     path = builder.save(tmp_path / "float.tflite", [source], [flat])
-    with pytest.raises(UserError, match=r"operator 0 \(MUL\): has a constant that is not one number"):
+    x = random_inputs((2, 2, 3))
+    rebuild(path).save(tmp_path / "again.keras")
+    again = load_keras_file(tmp_path / "again.keras")
+    np.testing.assert_allclose(again(x), (x * constant).reshape(-1, 12), rtol=1e-6)
+
+
+LAYERS = {
+    "convolutions transposed": lambda: [
+        keras.layers.Conv2DTranspose(4, 3, 2, padding="same", activation="relu"),
+        keras.layers.Conv2DTranspose(5, (2, 4), (1, 3), padding="valid"),
+        keras.layers.Conv2DTranspose(3, 2, 3, use_bias=False),
+    ],
+    "slopes of what is negative": lambda: [keras.layers.PReLU(shared_axes=[1, 2]), keras.layers.PReLU()],
+    "cut above": lambda: [keras.layers.ReLU(max_value=2.0), keras.layers.ReLU(threshold=0.3)],
+    "normalized": lambda: [keras.layers.UnitNormalization(), keras.layers.RMSNormalization()],
+    "attention": lambda: [
+        keras.layers.Reshape((16, 6)),
+        Twice(keras.layers.MultiHeadAttention(2, 3)),
+        Twice(keras.layers.Attention()),
+    ],
+    "functions": lambda: [
+        keras.ops.square,
+        keras.ops.sin,
+        keras.ops.exp,
+        keras.ops.log,
+        keras.ops.cos,
+        keras.ops.negative,
+    ],
+    "moved": lambda: [
+        lambda x: keras.ops.flip(x, axis=2),
+        lambda x: keras.ops.tile(x, (1, 2, 1, 1)),
+        lambda x: keras.ops.take(x, np.array([1, 0, 1]), axis=3),
+    ],
+}
+
+
+class Twice:
+    """A layer that is given the same value twice."""
+
+    def __init__(self, layer: keras.layers.Layer):
+        self.layer = layer
+
+    def __call__(self, value: Any) -> Any:
+        return self.layer(value, value) if "Multi" in type(self.layer).__name__ else self.layer([value, value])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_come_back(tmp_path: Path, name: str) -> None:
+    value = image = keras.Input((4, 4, 3))
+    value = keras.layers.Conv2D(6, 3, padding="same")(value)
+    for layer in LAYERS[name]():
+        value = layer(value)
+    network = randomize(keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(value))))
+    path = tmp_path / "float.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+    samples = random_inputs(network.input_shape[1:])
+    rebuild(path).save(tmp_path / "again.keras")
+    expected = TFLiteModel(path, "reference").run(samples)
+    again = load_keras_file(tmp_path / "again.keras")
+    np.testing.assert_allclose(again(samples), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_transposed_convolution_of_another_size_is_named(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.float32, [1, 4, 4, 2]), builder.tensor(np.float32, [1, 10, 9, 3])
+    weights = builder.constant(np.ones((3, 3, 3, 2), np.float32))
+    inputs = [builder.shape_of_batch(source, [10, 9, 3]), weights, source]
+    builder.operator("TRANSPOSE_CONV", inputs, [output], "TransposeConvOptions", padding=1, strideH=2, strideW=2)
+    flat = builder.tensor(np.float32, [1, 270])
+    builder.operator("RESHAPE", [output, builder.constant(np.array([-1, 270], np.int32))], [flat])
+    path = builder.save(tmp_path / "float.tflite", [source], [flat])
+    with pytest.raises(UserError, match=r"\(TRANSPOSE_CONV\): gives images of \(10, 9\), where its stride and window"):
         rebuild(path)
 
 

@@ -13,6 +13,7 @@ from keras import layers
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read_graph
+from qnn_robustness.quantization.importing import float_functions
 from qnn_robustness.quantization.importing.float_blocks import Blocks, in_blocks, on_blocks, whole
 from qnn_robustness.quantization.integer_model.operators import on_shapes
 from qnn_robustness.quantization.tflite_model import TFLiteModel
@@ -82,7 +83,7 @@ def _built(graph: Graph) -> keras.Model:
         try:
             if operator.name not in _BUILDERS:
                 raise _Unsupported(f"is not supported; supported: {', '.join(sorted(_BUILDERS))}")
-            if any(t is not None and t.type not in ("FLOAT32", "INT32", "INT64") for t in operator.inputs):
+            if any(t is not None and t.type not in ("BOOL", "FLOAT32", "INT32", "INT64") for t in operator.inputs):
                 raise _Unsupported("mixes float32 with integers")
             inputs = [values[t.index] for t in operator.inputs if t is not None and t.index in values]
             if not inputs:
@@ -167,6 +168,26 @@ def _conv(operator: Operator, value: Any) -> Any:
     return _with_weights(layer, value, kernel, _bias(operator, kernel.shape[3]))
 
 
+def _transpose_conv(operator: Operator, value: Any) -> Any:
+    kernel = _constant(operator, 1).transpose(1, 2, 0, 3)
+    layer = layers.Conv2DTranspose(
+        kernel.shape[2], kernel.shape[:2], activation=_activation(operator), **_window(operator)
+    )
+    has_bias = len(operator.inputs) > 3 and operator.inputs[3] is not None
+    bias = _constant(operator, 3) if has_bias else np.zeros(kernel.shape[2], np.float32)
+    result = _with_weights(layer, value, kernel, bias)
+    output = operator.outputs[0]
+    if not output.open and result.shape[1:] != output.shape[1:]:
+        raise _Unsupported(f"gives images of {output.shape[1:3]}, where its stride and window give {result.shape[1:3]}")
+    return result
+
+
+def _prelu(operator: Operator, value: Any) -> Any:
+    slopes = _constant(operator, 1)
+    slopes = slopes.reshape(*[1] * (len(value.shape) - 1 - slopes.ndim), *slopes.shape)
+    return _with_weights(layers.PReLU(shared_axes=[i + 1 for i, n in enumerate(slopes.shape) if n == 1]), value, slopes)
+
+
 def _depthwise(operator: Operator, value: Any) -> Any:
     weights, channels = _constant(operator, 1), value.shape[-1]
     kernel = weights.reshape(*weights.shape[1:3], channels, -1)
@@ -188,8 +209,11 @@ def _dense(operator: Operator, value: Any) -> Any:
     return _with_weights(layer, value, weights.T, _bias(operator, weights.shape[0]))
 
 
-def _pair(kind: type[layers.Layer], affine: Affine) -> Callable[..., Any]:
-    """Return the builder of an operator on two operands; `affine` says what one does to the other as a constant."""
+def _pair(kind: type[layers.Layer], affine: Affine, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the builder of an operator on two operands; `affine` says what one does to the other as a constant.
+
+    `function` is the same on arrays, for constants that are neither one number nor one for each channel.
+    """
 
     def build(operator: Operator, *values: Any) -> Any:
         if len(values) == 2:
@@ -199,7 +223,7 @@ def _pair(kind: type[layers.Layer], affine: Affine) -> Callable[..., Any]:
         channels = value.shape[-1]
         for_channels = constant.shape[-1:] == (channels,) and constant.size == channels
         if not 1 < len(value.shape) < 5 or not (for_channels or constant.size == 1):
-            raise _Unsupported("has a constant that is not one number, or one for each channel")
+            return _activated(operator, float_functions.applied(function, operator, values))
         factor, offset = (np.broadcast_to(part, channels) for part in affine(constant.ravel(), position == 0))
         layer, shape = layers.DepthwiseConv2D(1, activation=_activation(operator)), value.shape[1:]
         weights = factor.reshape(1, 1, channels, 1), offset
@@ -211,11 +235,9 @@ def _pair(kind: type[layers.Layer], affine: Affine) -> Callable[..., Any]:
     return build
 
 
-def _choice(kind: type[layers.Layer]) -> Callable[..., Any]:
+def _function(function: Callable[..., Any]) -> Callable[..., Any]:
     def build(operator: Operator, *values: Any) -> Any:
-        if len(values) != 2:
-            raise _Unsupported("compares with a constant")
-        return kind()(list(values))
+        return _activated(operator, float_functions.applied(function, operator, values))
 
     return build
 
@@ -312,27 +334,28 @@ def _reshape(operator: Operator, value: Any) -> Any:
 
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
-    "ABS": lambda _, value: keras.ops.abs(value),
-    "ADD": _pair(layers.Add, lambda constant, _: (1.0, constant)),
+    **{name: _function(function) for name, function in float_functions.FUNCTIONS.items()},
+    "ADD": _pair(layers.Add, lambda constant, _: (1.0, constant), keras.ops.add),
     "AVERAGE_POOL_2D": _pool(layers.AveragePooling2D),
+    "BATCH_MATMUL": float_functions.product,
     "BATCH_TO_SPACE_ND": _outside_blocks,
     "CONCATENATION": _concatenation,
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
-    "EXP": lambda _, value: layers.Activation("exponential")(value),
     "EXPAND_DIMS": _reshape,
     "FULLY_CONNECTED": _dense,
+    "GATHER": float_functions.gathered,
     "GELU": lambda operator, value: keras.ops.gelu(value, bool(operator.options.get("approximate"))),
     "HARD_SWISH": lambda _, value: layers.Activation("hard_swish")(value),
     "LEAKY_RELU": _leaky,
     "LOGISTIC": lambda _, value: layers.Activation("sigmoid")(value),
-    "MAXIMUM": _choice(layers.Maximum),
     "MAX_POOL_2D": _pool(layers.MaxPooling2D),
     "MEAN": _reduced(keras.ops.mean, layers.GlobalAveragePooling2D),
-    "MINIMUM": _choice(layers.Minimum),
-    "MUL": _pair(layers.Multiply, lambda constant, _: (constant, 0.0)),
+    "MUL": _pair(layers.Multiply, lambda constant, _: (constant, 0.0), keras.ops.multiply),
+    "PACK": float_functions.packed,
     "PAD": _pad,
     "PADV2": _pad,
+    "PRELU": _prelu,
     "REDUCE_MAX": _reduced(keras.ops.max, layers.GlobalMaxPooling2D),
     "REDUCE_MIN": _reduced(keras.ops.min),
     "RELU": lambda _, value: layers.ReLU()(value),
@@ -340,11 +363,22 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "RESHAPE": _reshape,
     "RESIZE_BILINEAR": _resized("bilinear"),
     "RESIZE_NEAREST_NEIGHBOR": _resized("nearest"),
+    "REVERSE_V2": float_functions.reversed_axes,
+    "SLICE": float_functions.taken,
     "SPACE_TO_BATCH_ND": _to_blocks,
     "SOFTMAX": lambda _, value: layers.Softmax()(value),
     "SPLIT": _split,
+    "SQUEEZE": _reshape,
     "STRIDED_SLICE": _cropped,
-    "SUB": _pair(layers.Subtract, lambda constant, first: (-1.0, constant) if first else (1.0, -constant)),
+    "SUB": _pair(
+        layers.Subtract,
+        lambda constant, first: (-1.0, constant) if first else (1.0, -constant),
+        keras.ops.subtract,
+    ),
+    "SUM": _reduced(keras.ops.sum),
     "TANH": lambda _, value: layers.Activation("tanh")(value),
+    "TILE": float_functions.tiled,
     "TRANSPOSE": _transpose,
+    "TRANSPOSE_CONV": _transpose_conv,
+    "UNPACK": float_functions.unpacked,
 }
