@@ -96,6 +96,14 @@ def normalized(size: int = 12, classes: int = 4, width: int = 8) -> keras.Model:
     return keras.Model(source, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
 
 
+def recurrent(size: int = 6, classes: int = 4, width: int = 4) -> keras.Model:
+    """Rows read as steps in both directions by a layer that is unrolled, and what it gives by another."""
+    x = source = layers.Input((size, size, 3))
+    x = layers.Reshape((size, size * width))(layers.Conv2D(width, 3, padding="same", activation="relu")(x))
+    x = layers.Bidirectional(layers.SimpleRNN(width, unroll=True, return_sequences=True))(x)
+    return keras.Model(source, layers.Dense(classes)(layers.LSTM(width, unroll=True)(x)))
+
+
 def _conv(x: object, filters: int, kernel: int, stride: int = 1, activation: str | None = "relu") -> object:
     x = layers.Conv2D(filters, kernel, stride, "same", use_bias=False)(x)
     x = layers.BatchNormalization()(x)
@@ -110,6 +118,7 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "rearranged": rearranged,
     "spread": spread,
     "normalized": normalized,
+    "recurrent": recurrent,
 }
 
 

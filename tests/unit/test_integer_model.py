@@ -38,6 +38,7 @@ VARIANTS = [
     ("spread", "int8", None, False),
     ("spread", "int16", None, False),
     ("normalized", "int8", None, False),
+    ("recurrent", "int8", None, False),
 ]
 
 

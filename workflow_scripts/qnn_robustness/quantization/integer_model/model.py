@@ -44,6 +44,7 @@ from qnn_robustness.quantization.integer_model.sizes import sizes
 from qnn_robustness.quantization.integer_model.slicing import Gather, Slice, Split, StridedSlice, Unpack
 from qnn_robustness.quantization.integer_model.softmax import InnerSoftmax, Softmax
 from qnn_robustness.quantization.integer_model.spacing import BatchToSpace, DepthToSpace, SpaceToBatch, SpaceToDepth
+from qnn_robustness.quantization.integer_model.steps import with_samples_in_front
 from qnn_robustness.quantization.integer_model.tables import Table
 
 LAYERS: dict[str, type[Layer]] = {
@@ -216,7 +217,8 @@ class IntegerModel:
         """Build each layer and run it once: in a damaged file shapes do not fit, or layers read what is not there."""
         layers, values = [], {self._input.index: tf.zeros((_TRIED, *self._input.shape[1:]))}
         known: dict[int, Tensor] = {}
-        for operator in (self._with_known_shapes(operator, known) for operator in with_islands(remaining)):
+        joined = with_samples_in_front(with_islands(remaining))
+        for operator in (self._with_known_shapes(operator, known) for operator in joined):
             if operators.on_shapes(operator):
                 known[operator.outputs[0].index] = replace(operator.outputs[0], data=sizes(operator))
                 continue

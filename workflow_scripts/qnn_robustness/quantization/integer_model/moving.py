@@ -177,11 +177,10 @@ class Transpose(Layer):
 
 
 class Reverse(Layer):
-    """`Reverse` of axes other than the batch."""
+    """`Reverse` of axes other than the batch. Codes stay as they are, also where the output has another scale."""
 
     def __init__(self, operator: Operator, context: Context):
         super().__init__(operator, context)
-        self.expect_kept_codes()
         axes, rank = constant_integers(operator, context, 1, "axes"), len(self.inputs[0].shape)
         fits = all(-rank <= axis < rank for axis in axes)
         context.expect(fits, operator, f"has axes {axes} for shape {self.inputs[0].shape}")
@@ -189,7 +188,7 @@ class Reverse(Layer):
         context.expect(0 not in self.axes, operator, "reverses the batch")
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
-        return tf.reverse(values[0], self.axes)
+        return tf.reverse(values[0], self.axes) + float(self.inputs[0].zero_point - self.output.zero_point)
 
 
 class Fill(Layer):
