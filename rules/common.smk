@@ -13,7 +13,7 @@ from qnn_robustness.common.files import sha256_folder, sha256_path
 from qnn_robustness.common.registry import module_name
 from qnn_robustness.common.vote import MEMBERS, VOTE
 from qnn_robustness.configuration.checks.files import check_files, missing_archives
-from qnn_robustness.configuration.checks.operators import check_operators
+from qnn_robustness.configuration.checks.integer_models import check_integer_models
 from qnn_robustness.configuration.loading import load
 from qnn_robustness.evaluation.records import target_module
 
@@ -21,7 +21,7 @@ try:
     C = load(config, ROOT / "schemas" / "config.schema.yaml")
     check_files(C)
     if workflow.is_main_process:
-        check_operators(C)
+        check_integer_models(C)
 except UserError as error:
     sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
 

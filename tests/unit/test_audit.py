@@ -17,7 +17,7 @@ from tflite_builder import add_mixed, add_unsupported
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.audit import MOST_SAMPLES, audit, name_of, without_what_fails
-from qnn_robustness.configuration.checks.operators import check_operators
+from qnn_robustness.configuration.checks.integer_models import check_integer_models
 from qnn_robustness.data.formats import speech_commands
 
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_made_of_a_float_network_is_left_out(tmp_path: Path, fold
     assert {e.attack for name in smallest for e in configuration.evaluations(name)} >= {"audit_fmn_l2"}
     overlay["experiments"]["audit_white_box"]["sources"] = ["float32", "int8"]
     with pytest.raises(UserError, match=r"models\.own\.integer_model: is false, but its int8 network is attacked with"):
-        check_operators(loaded("audit.yaml", overlay))
+        check_integer_models(loaded("audit.yaml", overlay))
 
 
 def test_too_few_images_are_one_line(network: str, folder: Path) -> None:

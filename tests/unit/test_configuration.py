@@ -22,7 +22,7 @@ from tflite_builder import save_unsupported
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.checks.files import missing_archives
-from qnn_robustness.configuration.checks.operators import check_operators
+from qnn_robustness.configuration.checks.integer_models import check_integer_models
 from qnn_robustness.configuration.distance import parse_distance
 from qnn_robustness.data.mirrors import MIRROR_VARIABLE
 from qnn_robustness.data.registry import number_of_classes
@@ -142,12 +142,12 @@ def test_a_file_is_looked_into_where_the_integer_model_stands_for_it(
     configuration = loaded(values)
     if not emulated:
         assert configuration.source_module("own", "int8", attack).endswith(".sources.tflite_file")
-        return check_operators(configuration)
+        return check_integer_models(configuration)
     line = (
         r"^models\.own\.files\.int(8|16): .*own\.tflite: operator 1 \(LOG_SOFTMAX\): is not supported; supported: ABS, "
     )
     with pytest.raises(UserError, match=line):
-        check_operators(configuration)
+        check_integer_models(configuration)
 
 
 def test_an_archive_that_is_nowhere_is_named_before_its_jobs_fail(

@@ -6,7 +6,7 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.configuration import Configuration
 
 
-def check_operators(configuration: Configuration) -> None:
+def check_integer_models(configuration: Configuration) -> None:
     """Check that the integer model can be made of the .tflite files that are attacked or diagnosed on it.
 
     Raises UserError, with one line, for the first of which it cannot, for a file that cannot be read, and for a model
