@@ -13,9 +13,9 @@ load on the machine disturbs little. They depend on `samples`: attacks here work
 them flatter ART. Without a peer (ART has no standard AutoAttack, and its GeoDA fails on NumPy 2) its columns are empty.
 Rows of attacks that are not asked for are kept.
 
-`queries` are the mean ones of a sample, `share_of_throughput` what they would take at the pace of the bare network by
-the time the attack takes: one call for all samples, its gradient for attacks that need it (those that ask for
-predictions too come out above their due). With as many queries as ART an attack can be no faster than the network.
+`queries` are the mean ones of a sample, `share_of_throughput` what the attack's calls of the network would take by
+themselves by the time the attack takes: of the bare network, in batches of the same sizes, gradients and predictions
+each at their own pace. With as many queries as ART an attack can be no faster than the network.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +64,7 @@ COLUMNS = [
     "peer_success", "median_distortion", "peer_median_distortion", "queries", "share_of_throughput",
 ]  # fmt: skip
 LARGEST_BATCH = 64
-PACE_CALLS = 10  # of the bare network, of which the fastest counts
+PACE_CALLS, PACE_INPUTS = 10, 1024  # of the bare network in batches of one size, at most; their median counts
 UNROUNDED = View(on_lattice=False, clean=np.empty((0, 32, 32, 3), np.float32))
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -139,17 +140,20 @@ class Subject:
     predict: Predict
     estimator: Any
     seen: list[int]  # inputs that the estimator has asked about
+    calls: list[tuple[str, int]]  # of `model`: `predict` or `gradient`, and the number of inputs
     gradient: Predict | None = None
 
-    def pace(self, inputs: np.ndarray, access: str) -> float:
-        """Return the seconds that the bare network takes for an input, or its gradient, of one call for `inputs`."""
-        call = self.gradient if access == "white_box" else self.predict
-        times = []
-        for _ in range(PACE_CALLS):
-            began = time.process_time()
-            call(inputs)
-            times.append(time.process_time() - began)
-        return min(times) / len(inputs)
+    def seconds_of(self, calls: list[tuple[str, int]], inputs: np.ndarray) -> float:
+        """Return the seconds that the bare network takes for calls, each of a kind (a method here) and a batch size."""
+        total = 0.0
+        for (kind, size), count in Counter(calls).items():
+            batch, times = np.resize(inputs, (size, *inputs.shape[1:])), []
+            for _ in range(min(PACE_CALLS, max(2, PACE_INPUTS // size))):
+                began = time.process_time()
+                getattr(self, kind)(batch)
+                times.append(time.process_time() - began)
+            total += count * float(np.median(times))
+        return total
 
 
 def float32() -> Subject:
@@ -159,7 +163,7 @@ def float32() -> Subject:
     def network(inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         return compiled(tf.convert_to_tensor(inputs, tf.float32))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3), tf.float32)])
     def gradient(inputs: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
@@ -174,18 +178,20 @@ def float32() -> Subject:
         lambda inputs: compiled(tf.constant(inputs)).numpy(),
         estimator,
         counted(estimator),
+        recorded(model),
         lambda inputs: gradient(tf.constant(inputs)).numpy(),
     )
 
 
 def int8() -> Subject:
     model = tflite_file.load(NETWORKS / "int8.tflite", "xnnpack", UNROUNDED)
+    interpreted = model._model
 
     def predict(inputs: np.ndarray) -> np.ndarray:
-        return model(inputs.astype(np.float32))
+        return interpreted(inputs.astype(np.float32))
 
     estimator = BlackBoxClassifierNeuralNetwork(predict, (32, 32, 3), 10, clip_values=(0, 1), channels_first=False)
-    return Subject("int8", model, predict, estimator, counted(estimator))
+    return Subject("int8", model, predict, estimator, counted(estimator), recorded(model))
 
 
 def counted(estimator: Any) -> list[int]:
@@ -198,6 +204,23 @@ def counted(estimator: Any) -> list[int]:
 
     estimator.predict = predict
     return seen
+
+
+def recorded(model: Model) -> list[tuple[str, int]]:
+    """Return a list to which each call of the network within `model` adds its kind and its number of inputs."""
+    calls = []
+
+    def recording(kind: str, function: Callable) -> Callable:
+        def call(inputs: Any) -> Any:
+            calls.append((kind, len(inputs)))
+            return function(inputs)
+
+        return call
+
+    model._model = recording("predict", model._model)
+    if hasattr(model, "_slope"):
+        model._slope = recording("gradient", model._slope)
+    return calls
 
 
 def configured(case: Case) -> dict[str, Any]:
@@ -245,13 +268,13 @@ def measured(case: Case, subject: Subject, samples: np.ndarray, labels: np.ndarr
         judged(points, time.process_time() - began, "peer_")
         if case.like_peer:
             setting = replace(setting, query_budget=sum(subject.seen) // len(labels))
-    pace = subject.pace(clean, setting.method.ACCESS)
+    subject.calls.clear()
     began = time.process_time()
     crafted = craft(setting, subject.model, samples, labels)
     seconds = time.process_time() - began
+    row["share_of_throughput"] = subject.seconds_of(subject.calls, clean) / seconds
     judged(crafted.adversarial[0, 0], seconds, "")
     row["queries"] = crafted.queries.mean()
-    row["share_of_throughput"] = crafted.queries.sum() * pace / seconds
     if case.peer is not None:
         row["speedup"] = row["peer_seconds_per_sample"] / row["seconds_per_sample"]
     return row
