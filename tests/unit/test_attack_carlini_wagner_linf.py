@@ -8,6 +8,7 @@ from attack_models import Linear, aimed, linear, perturbed
 from scipy.optimize import linprog
 
 from qnn_robustness.attacks import carlini_wagner_linf
+from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.queries import QueryCounter
 from qnn_robustness.common.distances import distance
 
@@ -136,3 +137,15 @@ def test_a_tie_is_no_success_and_is_pushed_on() -> None:
     samples = np.full((1, 1, 1, 1), 0.4, np.float32)
     found = perturbed(attack(), model, samples, np.array([0]))
     assert model(tf.constant(found)).numpy().argmax() == 1
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_the_slopes_of_the_margin_are_its_derivative_where_scores_tie_as_well(targeted: bool) -> None:
+    import eagerpy as ep
+    import tensorflow as tf
+
+    logits = np.random.default_rng(0).normal(size=(40, 5)).round(1).astype(np.float32)
+    logits[:20, 1] = logits[:20, 3] = logits[:20].max(axis=1)
+    goal = Goal(np.arange(40) % 5, targeted)
+    _, expected = ep.value_and_grad(lambda scores: goal.margin(scores).sum(), ep.astensor(tf.constant(logits)))
+    np.testing.assert_array_equal(goal.slopes(logits), expected.numpy())

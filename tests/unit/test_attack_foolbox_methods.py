@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 import yaml
 from attack_models import Linear, aimed, linear, perturbed
-from attack_oracles import crafted_in_batches
+from attack_oracles import crafted_in_batches, rectified
+from foolbox.attacks.base import Attack
 from scipy.optimize import minimize
 
 from qnn_robustness.attacks import (
@@ -215,6 +216,48 @@ def test_elastic_net_reaches_the_optimum_of_its_own_objective(problem: Linear) -
     assert (predictions(model, found) != problem.labels).all()
     assert (ratio >= 1 - 1e-4).all()
     assert (ratio <= 1.03).all()
+
+
+@pytest.mark.parametrize(("abort_early", "confidence", "targeted"), [(False, 0.5, False), (True, 0.0, True)])
+def test_carlini_wagner_finds_the_samples_of_foolbox(abort_early: bool, confidence: float, targeted: bool) -> None:
+    """Which looks at a point before each step, and so at that of the last of them with one step more."""
+    shared = dict(binary_search_steps=10, confidence=confidence, abort_early=abort_early)
+    ours = carlini_wagner.build("l2", steps=12, step_size=0.05, initial_constant=0.01, **shared)
+    theirs = foolbox.attacks.L2CarliniWagnerAttack(steps=13, stepsize=0.05, initial_const=0.01, **shared)
+    check_the_samples_of_foolbox(ours, theirs, targeted)
+
+
+@pytest.mark.parametrize(
+    ("abort_early", "decision_rule", "targeted"), [(False, "EN", False), (False, "L1", True), (True, "L1", False)]
+)
+def test_elastic_net_finds_the_samples_of_foolbox(abort_early: bool, decision_rule: str, targeted: bool) -> None:
+    shared = dict(binary_search_steps=5, confidence=0.0, abort_early=abort_early)
+    shared |= dict(steps=20, regularization=0.02, decision_rule=decision_rule)
+    ours = elastic_net.build("l1", initial_step_size=0.05, initial_constant=0.01, **shared)
+    theirs = foolbox.attacks.EADAttack(initial_stepsize=0.05, initial_const=0.01, **shared)
+    check_the_samples_of_foolbox(ours, theirs, targeted)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_pgd_finds_the_samples_of_foolbox(norm: str, targeted: bool) -> None:
+    shared = dict(steps=10, rel_stepsize=0.3, random_start=True)
+    name = {"linf": "LinfProjectedGradientDescentAttack", "l2": "L2ProjectedGradientDescentAttack"}[norm]
+    check_the_samples_of_foolbox(pgd.NORMS[norm](**shared), getattr(foolbox.attacks, name)(**shared), targeted, 0.05)
+
+
+def check_the_samples_of_foolbox(ours: Attack, theirs: Attack, targeted: bool, budget: float | None = None) -> None:
+    network = rectified(3)
+    model, goal = network.model(), foolbox.Misclassification(tensor(network.labels))
+    if targeted:
+        goal = aimed(model, (network.labels + 1) % 4)
+    found = []
+    for attack in (ours, theirs):
+        with SampleStreams(1, range(len(network.labels)), network.samples.shape[1:]).serving_eagerpy():
+            _, points, success = attack(model, tensor(network.samples), goal, epsilons=budget)
+        found.append(np.where(success.numpy()[:, None, None, None], points.numpy(), network.samples))
+    assert (found[0] != network.samples).any()
+    np.testing.assert_allclose(*found, atol=1e-5)
 
 
 def opposite_corners(problem: Linear) -> np.ndarray:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import eagerpy as ep
 import numpy as np
 from foolbox.attacks.base import Attack
 from foolbox.distances import linf
 
-from qnn_robustness.attacks.crafting import adam, balls
+from qnn_robustness.attacks.crafting import adam, balls, hinge
 from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
-from qnn_robustness.attacks.crafting.goals import Goal, margins
+from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.network import Network
 
 ACCESS = "white_box"
@@ -88,8 +87,11 @@ class LinfCarliniWagner(ArrayAttack):
         active = np.arange(len(clean))
         for step in range(1, self.steps + 1):
             with network.only(active):
-                missed, gradient = self._slope(network, points[active], goal.only(active), constants[active])
+                logits, gradient = hinge.pushed(
+                    network, points[active], goal.only(active), constants[active], self.confidence
+                )
             perturbation = points[active] - clean[active]
+            missed = hinge.misses(goal.only(active), logits, self.confidence)
             success = ~missed & (balls.lengths("linf", perturbation) <= thresholds[active])
             found[active[success]] = True
             active, gradient = active[~success], gradient[~success]
@@ -103,22 +105,6 @@ class LinfCarliniWagner(ArrayAttack):
             moved = points[active] - balls.column(rates[active], direction) * direction
             points[active] = np.clip(moved, 0.0, 1.0).astype(np.float32)
         return points, found
-
-    def _slope(
-        self, network: Network, inputs: np.ndarray, goal: Goal, constants: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return who misses the goal (with the confidence), and the gradient of c * f."""
-
-        def misses(scores: np.ndarray) -> np.ndarray:
-            # a tie misses the goal with a margin of 0: it must be pushed on, as the positive part would not
-            return ~goal.reached(scores) | (margins(goal, scores) > -self.confidence)
-
-        def loss(scores: ep.Tensor) -> ep.Tensor:
-            weights = constants * misses(scores.numpy())
-            return (ep.from_numpy(scores, weights) * goal.margin(scores)).sum()
-
-        logits, gradient = network.gradient(inputs, loss)
-        return misses(logits), gradient
 
 
 def build(norm: str, **parameters: Any) -> Attack:

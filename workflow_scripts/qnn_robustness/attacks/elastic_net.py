@@ -1,43 +1,65 @@
-"""EAD, the elastic-net attack (Chen et al. 2018, algorithm 1) (Foolbox)."""
+"""EAD, the elastic-net attack (Chen et al. 2018, algorithm 1)."""
 
 from __future__ import annotations
 
-from foolbox.attacks import EADAttack
-from foolbox.attacks.base import Attack
+from dataclasses import dataclass
+from typing import Any
 
-from qnn_robustness.attacks.crafting.clean_failures import CleanFailures
+import numpy as np
+from foolbox.attacks.base import Attack
+from foolbox.distances import l1
+
+from qnn_robustness.attacks.crafting.constant_search import Best, ConstantSearch, Patience, squares
+from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.network import Network
 
 ACCESS = "white_box"
 BUDGETED = False
 
 
-class ElasticNet(CleanFailures, EADAttack):
-    """The attack, whose failures come back clean."""
+@dataclass(kw_only=True, repr=False, eq=False)
+class ElasticNet(ConstantSearch):
+    """Minimises |d|_2^2 + beta |d|_1 + c * max(margin + confidence, 0) by accelerated shrinkage and thresholding.
+
+    `regularization` is beta, the weight of the L1 term in equation 7. The step size falls with the square root of the
+    steps left. The best sample is that of the least `decision_rule`: EN, the distance above, or L1.
+    """
+
+    distance = l1
+
+    initial_step_size: float
+    regularization: float
+    decision_rule: str
+
+    def descend(self, network: Network, clean: np.ndarray, goal: Goal, constants: np.ndarray, best: Best) -> np.ndarray:
+        points = ahead = clean
+        patience, found = Patience(self.steps), np.zeros(len(clean), bool)
+        for step in range(self.steps):
+            rate = self.initial_step_size * (1 - step / self.steps) ** 0.5
+            logits, gradient = self.pushed(network, ahead, goal, constants)
+            if self.abort_early and patience.ends(step, self.losses(goal, logits, constants, ahead - clean)):
+                break
+            before, points = points, self._shrunk(ahead - rate * (gradient + 2 * (ahead - clean)), clean)
+            ahead = points + step / (step + 3) * (points - before)
+            reached = self.reached(goal, network.logits(points))
+            found |= reached
+            best.note(points, self._lengths(points - clean), reached)
+        return found
+
+    def _shrunk(self, points: np.ndarray, clean: np.ndarray) -> np.ndarray:
+        """Return the points moved by beta towards the clean samples, to these where that is nearer; in the box."""
+        moves = points - clean
+        shrunk = np.clip(points - np.copysign(np.float32(self.regularization), moves), 0, 1)
+        return np.where(np.abs(moves) > self.regularization, shrunk, clean)
+
+    def _lengths(self, moves: np.ndarray) -> np.ndarray:
+        absolute = np.abs(moves).reshape(len(moves), -1).sum(axis=1)
+        return absolute if self.decision_rule == "L1" else self.regularization * absolute + squares(moves)
 
 
 NORMS = {"l1": ElasticNet}
 
 
-def build(
-    norm: str,
-    *,
-    binary_search_steps: int,
-    steps: int,
-    initial_step_size: float,
-    confidence: float,
-    initial_constant: float,
-    regularization: float,
-    decision_rule: str,
-    abort_early: bool,
-) -> Attack:
-    """Return the attack; `regularization` is the weight beta of the L1 term in equation 7."""
-    return NORMS[norm](
-        binary_search_steps=binary_search_steps,
-        steps=steps,
-        initial_stepsize=initial_step_size,
-        confidence=confidence,
-        initial_const=initial_constant,
-        regularization=regularization,
-        decision_rule=decision_rule,
-        abort_early=abort_early,
-    )
+def build(norm: str, **parameters: Any) -> Attack:
+    """Return the attack."""
+    return NORMS[norm](**parameters)

@@ -53,6 +53,14 @@ class Goal:
         rest = (logits - self._mask(logits, np.inf)).max(axis=-1)
         return rest - self.own(logits) if self.targeted else self.own(logits) - rest
 
+    def slopes(self, logits: np.ndarray) -> np.ndarray:
+        """Return the derivative of `margin` by the logits, float32 [N, K]; the classes of a tie have equal parts."""
+        own = np.eye(logits.shape[1], dtype=np.float32)[self.classes]
+        rest = np.where(own > 0, -np.inf, logits)
+        rivals = (rest == rest.max(axis=1, keepdims=True)).astype(np.float32)
+        rivals /= rivals.sum(axis=1, keepdims=True)
+        return rivals - own if self.targeted else own - rivals
+
     def _mask(self, logits: ep.Tensor, value: float) -> ep.Tensor:
         return ep.onehot_like(logits, ep.from_numpy(logits, self.classes), value=value)
 
