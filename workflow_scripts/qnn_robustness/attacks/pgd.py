@@ -8,7 +8,6 @@ import eagerpy as ep
 import numpy as np
 from foolbox.attacks import L2ProjectedGradientDescentAttack, LinfProjectedGradientDescentAttack
 from foolbox.attacks.base import Attack, FixedEpsilonAttack, get_criterion
-from foolbox.criteria import Misclassification, TargetedMisclassification
 from foolbox.distances import Distance
 from foolbox.models import Model
 
@@ -31,7 +30,7 @@ class _FromPoints:
     def get_random_start(self, x0: ep.Tensor, epsilon: float) -> ep.Tensor:
         if self.starting_points is None:
             return super().get_random_start(x0, epsilon)
-        return ep.astensor(self.starting_points)
+        return ep.from_numpy(x0, ep.astensor(self.starting_points).numpy())
 
 
 class LinfPGD(_FromPoints, Descent, LinfProjectedGradientDescentAttack):
@@ -64,11 +63,9 @@ class Restarted(FixedEpsilonAttack):
         points, left = given["inputs"].copy(), np.arange(len(tensor))
         for number in range(self.runs):
             rest = goal.only(left)
-            wanted = TargetedMisclassification if rest.targeted else Misclassification
             arguments = {name: ep.from_numpy(tensor, values[left]).raw for name, values in given.items()}
             with network.only(left):
-                classes = wanted(ep.from_numpy(tensor, rest.classes).raw)
-                found = self.attack.run(model, criterion=classes, epsilon=epsilon, **arguments)
+                found = self.attack.run(model, criterion=rest.criterion(), epsilon=epsilon, **arguments)
                 found = ep.astensor(found).numpy()
                 reached = rest.reached(network.logits(found))
             kept = reached | (number == 0)

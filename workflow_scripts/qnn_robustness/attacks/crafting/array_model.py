@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import eagerpy as ep
 import numpy as np
 from foolbox.models import Model
+from foolbox.types import Bounds
 
 # Inputs in one call when a sample asks several at once, and values of all of them: enough to be fast, small in memory.
 ROWS, VALUES = 2048, 2**24
@@ -19,6 +20,10 @@ class ArrayModel:
 
     def __init__(self, model: Model, like: ep.Tensor):
         self.model, self.like = model, like
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.model.bounds
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """Return the scores (float32 [N, K]) of inputs [N, ...]."""

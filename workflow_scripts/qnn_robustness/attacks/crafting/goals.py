@@ -32,6 +32,10 @@ class Goal:
             raise ValueError(f"expected one class for each of {samples} samples, got {goal.classes.shape}")
         return goal
 
+    def criterion(self) -> Criterion:
+        """Return the goal as a Foolbox criterion on arrays."""
+        return (TargetedMisclassification if self.targeted else Misclassification)(self.classes)
+
     def only(self, positions: np.ndarray) -> Goal:
         """Return the goal of some of the samples."""
         return Goal(self.classes[positions], self.targeted)
