@@ -1,71 +1,69 @@
-"""DeepFool (Moosavi-Dezfooli et al. 2016, algorithm 2): steps to the nearest linearised boundary (Foolbox)."""
+"""DeepFool (Moosavi-Dezfooli et al. 2016, algorithm 2): steps to the nearest linearised boundary."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-import eagerpy as ep
 import numpy as np
-from foolbox.attacks import L2DeepFoolAttack, LinfDeepFoolAttack
-from foolbox.attacks.base import Attack, get_criterion
-from foolbox.criteria import Misclassification
-from foolbox.models import Model
+from foolbox.attacks.base import Attack
+from foolbox.distances import Distance
+
+from qnn_robustness.attacks.crafting import balls
+from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
+from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.crafting.planes import nearest_plane
+from qnn_robustness.attacks.crafting.survivors import DISTANCES
 
 ACCESS = "white_box"
+NORMS = balls.NORMS
 BUDGETED = False
 
-STABILISER = 1e-4  # what Foolbox adds to each distance, in the unit of the norm
-NUDGE = 3e-6  # what is added here, an L2 distance: past curved boundaries by more than rounding errors of the logits
+TIED = 1e-4  # the length of a step off a boundary, in the unit of the norm
+NUDGE = 3e-6  # an L2 distance that is added to other steps: past curved boundaries by more than rounding of the logits
+TINY = 1e-8
 
 
-class _FromLabel:
-    """Leaves the class of the label. Foolbox leaves the class with the greatest logit, of two that tie the later one.
+class DeepFool(ArrayAttack):
+    """Steps to the nearest of the linearised boundaries to all other classes until the class of the label is left.
 
-    A sample whose label is the earlier one would then be moved away from the boundary on which it lies. What Foolbox
-    adds to each step is more than many distances in Linf: it is kept for ties alone, and the others get less.
+    All steps together are lengthened by the share `overshoot`. Each step goes a `NUDGE` past the boundary; a sample
+    whose logits tie lies on it and takes a step of the length `TIED`.
     """
 
-    def run(self, model: Model, inputs: Any, criterion: Any, **kwargs: Any) -> Any:
-        """Return perturbed inputs [N, ...]. Raises ValueError for criteria other than misclassification."""
-        criterion = get_criterion(criterion)
-        if not isinstance(criterion, Misclassification):
-            raise ValueError(f"expected the criterion Misclassification, got {criterion!r}")
-        self._labels = criterion.labels
-        self._nudge = self.nudge_for(math.prod(ep.astensor(inputs).shape[1:]))
-        return super().run(model, inputs, criterion, **kwargs)
+    def __init__(self, norm: str, *, steps: int, overshoot: float):
+        self.norm, self.steps, self.overshoot = norm, steps, overshoot
 
-    def get_perturbations(self, distances: ep.Tensor, grads: ep.Tensor) -> ep.Tensor:
-        exact = distances - STABILISER
-        steps = super().get_perturbations(ep.where(exact > 0, exact + self._nudge, distances), grads)
-        return ep.where(steps.abs() < np.inf, steps, 0.0)  # not a number where the gradient is none
+    @property
+    def distance(self) -> Distance:
+        return DISTANCES[self.norm]
 
-    def _get_loss_fn(self, model: Model, classes: ep.Tensor) -> Callable:
-        labels, order = ep.astensor(self._labels).numpy()[:, None], classes.numpy()
-        others = order[order != labels].reshape(len(order), -1)
-        return super()._get_loss_fn(model, ep.from_numpy(classes, np.concatenate([labels, others], axis=1)))
+    def search(self, network: Network, clean: np.ndarray, goal: Goal) -> np.ndarray:
+        """Return the perturbed inputs. Raises ValueError for criteria other than misclassification."""
+        if goal.targeted:
+            raise ValueError("expected the criterion Misclassification, got a target")
+        points, moves, left = clean.copy(), np.zeros_like(clean), np.arange(len(clean))
+        for _ in range(self.steps):
+            with network.only(left):
+                logits = network.logits(points[left])
+            left = left[~goal.only(left).reached(logits)]
+            if not len(left):
+                break
+            with network.only(left):
+                moves[left] += self._step(network, points[left], goal.classes[left], logits.shape[1])
+            points[left] = np.clip(clean[left] + (1 + self.overshoot) * moves[left], 0, 1)
+        return points
 
-
-class L2DeepFool(_FromLabel, L2DeepFoolAttack):
-    """The attack for the L2 distance."""
-
-    @staticmethod
-    def nudge_for(_: int) -> float:
-        return NUDGE
-
-
-class LinfDeepFool(_FromLabel, LinfDeepFoolAttack):
-    """The attack for the Linf distance."""
-
-    @staticmethod
-    def nudge_for(size: int) -> float:
-        return NUDGE / math.sqrt(size)
-
-
-NORMS = {"linf": LinfDeepFool, "l2": L2DeepFool}
+    def _step(self, network: Network, points: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+        """Return the steps [N, H, W, C] past the nearest boundaries."""
+        gaps, normals = nearest_plane(self.norm, network, points, labels, classes)
+        lengths = balls.dual_lengths(self.norm, normals) + TINY
+        nudge = NUDGE / math.sqrt(normals.shape[1]) if self.norm == "linf" else NUDGE
+        far = np.where(gaps > 0, gaps / lengths + nudge, TIED).astype(np.float32)[:, None]
+        steps = far * (np.sign(normals) if self.norm == "linf" else normals / lengths[:, None])
+        return steps.reshape(points.shape)
 
 
 def build(norm: str, *, steps: int, overshoot: float) -> Attack:
     """Return the attack on the logits, over all classes."""
-    return NORMS[norm](steps=steps, candidates=None, overshoot=overshoot, loss="logits")
+    return DeepFool(norm, steps=steps, overshoot=overshoot)

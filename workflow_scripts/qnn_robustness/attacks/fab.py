@@ -16,6 +16,7 @@ from foolbox.models import Model
 from qnn_robustness.attacks.crafting import balls
 from qnn_robustness.attacks.crafting.losses import margin, ranked_class
 from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.crafting.planes import nearest_plane, plane
 from qnn_robustness.attacks.crafting.survivors import DISTANCES, Outcome, Task, begin
 from qnn_robustness.attacks.crafting.unit_box import in_unit_box
 
@@ -132,18 +133,12 @@ class FAB(MinimizationAttack):
 
         `other` is the target, or the class whose linearised boundary is nearest.
         """
-        shape, count = part.clean.shape, part.logits.shape[1]
-        if targets is not None:
-            gaps, normals = _plane(network, points.reshape(shape), part.labels, targets)
-            return np.where(gaps == 0, np.float32(TIE), gaps), normals
-        shifts = range(1, count)
-        planes = [
-            _plane(network, points.reshape(shape), part.labels, (part.labels + shift) % count) for shift in shifts
-        ]
-        gaps, normals = (np.stack(values) for values in zip(*planes, strict=True))
-        lengths = np.stack([balls.dual_lengths(self.norm, normal) for normal in normals])
-        nearest = (np.abs(gaps) / np.maximum(lengths, balls.TINY)).argmin(axis=0), np.arange(len(points))
-        return np.where(gaps[nearest] == 0, np.float32(TIE), gaps[nearest]), normals[nearest]
+        images = points.reshape(part.clean.shape)
+        if targets is None:
+            gaps, normals = nearest_plane(self.norm, network, images, part.labels, part.logits.shape[1])
+        else:
+            gaps, normals = plane(network, images, part.labels, targets)
+        return np.where(gaps == 0, np.float32(TIE), gaps), normals
 
     def _stepped(
         self, points: np.ndarray, clean: np.ndarray, gaps: np.ndarray, normals: np.ndarray, least: np.ndarray
@@ -211,21 +206,6 @@ class _Found:
         chosen = rows[better]
         self.points[chosen] = points[better].reshape(len(chosen), *self.points.shape[1:])
         self.logits[chosen], self.distances[chosen] = logits[better], distances[better]
-
-
-def _plane(
-    network: Network, points: np.ndarray, labels: np.ndarray, others: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return z_label - z_other [R], what is missing, and the gradient of z_other - z_label, [R, D]."""
-    rows = np.arange(len(labels))
-
-    def difference(logits: np.ndarray) -> np.ndarray:
-        weights = np.zeros_like(logits)
-        weights[rows, others], weights[rows, labels] = 1, -1
-        return weights
-
-    logits, normals = network.slope(points, difference)
-    return logits[rows, labels] - logits[rows, others], normals.reshape(len(labels), -1)
 
 
 def build(
