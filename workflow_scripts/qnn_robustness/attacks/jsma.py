@@ -116,10 +116,10 @@ def _of_logits(network: Network, inputs: np.ndarray, aim: Goal) -> tuple[np.ndar
     """Return logits [N, K] and the gradients [N, D] of the aim's logit and of the sum of the others."""
     count = len(inputs)
 
-    def loss(logits: ep.Tensor) -> ep.Tensor:
-        return aim.own(logits[:count]).sum() + logits[count:].sum()
+    def slopes(logits: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.eye(logits.shape[1])[aim.classes], np.ones_like(logits[count:])])
 
-    logits, gradient = network.gradient(np.concatenate([inputs, inputs]), loss)
+    logits, gradient = network.slope(np.concatenate([inputs, inputs]), slopes)
     own, total = gradient.reshape(2, count, -1).astype(np.float64)
     return logits[:count], own, total - own
 
@@ -131,23 +131,45 @@ def best_pairs(gains: np.ndarray, losses: np.ndarray, is_open: np.ndarray) -> tu
     second result tells which samples have an admissible pair.
 
     A value with larger gain and larger loss can replace another one in any pair, so the best pair lies among
-    the values that at most one other surpasses in both: a handful of D, found by sorting.
+    the values that at most one other surpasses in both: a handful of D, found by sorting those which two good
+    values do not surpass already.
     """
     gains, losses = np.where(is_open, gains, -np.inf), np.where(is_open, losses, -np.inf)
+    places = _places(~_surpassed(gains, losses))
+    gains, losses = _at(gains, places), _at(losses, places)
     order = np.argsort(-gains, axis=1, kind="stable")
     sorted_losses = np.take_along_axis(losses, order, axis=1)
     first = np.maximum.accumulate(sorted_losses, axis=1)
     second = np.maximum.accumulate(np.minimum(sorted_losses, _shifted(first)), axis=1)
-    candidate = sorted_losses > _shifted(second)
-    width = max(2, int(candidate.sum(axis=1).max(initial=0)))
-    chosen = np.take_along_axis(order, np.argsort(~candidate, axis=1, kind="stable")[:, :width], axis=1)
-    unused = np.arange(width) >= candidate.sum(axis=1, keepdims=True)
-    gains, losses = np.take_along_axis(gains, chosen, axis=1), np.take_along_axis(losses, chosen, axis=1)
-    gains[unused], losses[unused] = -np.inf, -np.inf
-    groups = np.array_split(np.arange(len(gains)), -(-len(gains) * width**2 // PAIRS) or 1)
+    best_places = _places(sorted_losses > _shifted(second))
+    chosen = np.where(best_places < 0, -1, np.take_along_axis(order, best_places, axis=1))
+    gains, losses, chosen = _at(gains, chosen), _at(losses, chosen), np.take_along_axis(places, chosen, axis=1)
+    groups = np.array_split(np.arange(len(gains)), -(-len(gains) * chosen.shape[1] ** 2 // PAIRS) or 1)
     parts = [_best_of_candidates(gains[group], losses[group]) for group in groups]
     positions, best = (np.concatenate(part) for part in zip(*parts, strict=True))
     return np.sort(np.take_along_axis(chosen, positions, axis=1), axis=1), best > 0
+
+
+def _surpassed(gains: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Return which values [N, D] both of the two whose lesser of gain and loss is largest surpass in both."""
+    rows, lesser = np.arange(len(gains)), np.minimum(gains, losses)
+    first = lesser.argmax(axis=1)
+    lesser[rows, first] = -np.inf
+    two = rows[:, None], np.stack([first, lesser.argmax(axis=1)], axis=1)
+    return (gains < gains[two].min(axis=1, keepdims=True)) & (losses < losses[two].min(axis=1, keepdims=True))
+
+
+def _places(mask: np.ndarray) -> np.ndarray:
+    """Return where each row of [N, D] is true, in order, int64 [N, 2 or more]; -1 in the places that are left."""
+    counts, (rows, columns) = mask.sum(axis=1), np.nonzero(mask)
+    result = np.full((len(mask), max(2, counts.max(initial=0))), -1)
+    result[rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)] = columns
+    return result
+
+
+def _at(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the values [N, D] at the places [N, R], minus infinity at those that are -1."""
+    return np.where(places < 0, -np.inf, np.take_along_axis(values, places, axis=1))
 
 
 def _best_of_candidates(gains: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
