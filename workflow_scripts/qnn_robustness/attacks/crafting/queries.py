@@ -106,8 +106,11 @@ class QueryCounter(Model):
 
     def _remember(self, parts: list[np.ndarray], within: list[np.ndarray], outputs: np.ndarray) -> None:
         for part, counts, logits in zip(parts, within, np.split(outputs, len(parts)), strict=True):
-            far = distance(self.norm, part, self.samples[self.active])
-            fooled = logits.argmax(axis=1) != self.labels[self.active]
-            better = fooled & (far < self.best_distance[self.active]) & counts
-            rows = self.active[better]
-            self.best[rows], self.best_distance[rows] = part[better], far[better]
+            fooled = np.flatnonzero((logits.argmax(axis=1) != self.labels[self.active]) & counts)
+            if not len(fooled):
+                continue
+            rows = self.active[fooled]
+            far = distance(self.norm, part[fooled], self.samples[rows])
+            better = far < self.best_distance[rows]
+            rows = rows[better]
+            self.best[rows], self.best_distance[rows] = part[fooled[better]], far[better]
