@@ -15,6 +15,7 @@ PUBLISHED = {
     "ds_cnn": ((49, 10, 1), 12, 24_908),
     "mobilenet_v1_cifar": ((32, 32, 3), 10, None),
     "vgg_cifar": ((32, 32, 3), 10, None),
+    "svhn_cnn": ((32, 32, 3), 10, None),
 }
 
 
@@ -50,6 +51,7 @@ SMALLEST = {
     "coffee_cnn": (140, 140, 3),
     "ds_cnn": (49, 10, 1),
     "vgg_cifar": (8, 8, 3),
+    "svhn_cnn": (8, 8, 3),
 }
 
 
