@@ -19,9 +19,10 @@ from qnn_robustness.quantization.integer_model import arithmetic
 from qnn_robustness.quantization.integer_model.answers import answers, every_code
 from qnn_robustness.quantization.integer_model.estimators import Gate
 from qnn_robustness.quantization.integer_model.layer import Context, Layer, centered_limits
-from qnn_robustness.quantization.integer_model.moving import rounding_of_floats
+from qnn_robustness.quantization.integer_model.moving import in_vectors, rounding_of_floats
 from qnn_robustness.quantization.integer_model.operators import on_floats
 from qnn_robustness.quantization.integer_model.tables import CURVES, Curve
+from qnn_robustness.quantization.tflite_model import VECTOR_FLOAT32
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,16 +130,25 @@ class FloatFunctions(Layer):
             reason = "is computed in another way for the last values of a batch; this cannot be exact"
             context.expect(not by_place, part, reason)
         self.curves = [_curve(part) for part in inner[1:]]
-        results = answers(context, inner, {source: every_code(source)})
+        codes = every_code(source)
+        results = answers(context, inner, {source: codes})
         context.expect(bool(np.isfinite(results).all()), inner[-1], "gives values that are not finite")
         self.results, self.first = arithmetic.variable(results), centered_limits(source)[0]
+        self.last_results, self.in_head = self.results, np.ones(source.shape[1:], bool)
+        if context.kernels == "builtin":
+            # Its DEQUANTIZE multiplies the codes that fill no vector in another order, the last ones of a sample.
+            few = np.split(codes, range(VECTOR_FLOAT32 - 1, len(codes), VECTOR_FLOAT32 - 1))
+            last = np.concatenate([answers(context, inner, {source: part}) for part in few])
+            self.last_results, self.in_head = arithmetic.variable(last), in_vectors(source, VECTOR_FLOAT32)
         self.low, self.high = centered_limits(self.output)
         self.rounding = rounding_of_floats(self.output, context.kernels)
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         @tf.custom_gradient
         def apply(x: tf.Tensor):
-            real = tf.gather(tf.stop_gradient(self.results), tf.cast(x, tf.int32) - self.first)
+            places = tf.cast(x, tf.int32) - self.first
+            tables = (tf.gather(tf.stop_gradient(table), places) for table in (self.results, self.last_results))
+            real = tf.where(self.in_head, *tables)
             unclipped = self.rounding(real)
 
             def gradient(upstream: tf.Tensor) -> tf.Tensor:

@@ -237,7 +237,7 @@ class Requantize(Layer):
 
         if not self.is_int8 or self.context.kernels == "reference":
             return lambda x: rounded(x, "away")
-        in_head = _in_vectors(self.output, VECTOR_INT8)
+        in_head = in_vectors(self.output, VECTOR_INT8)
         return lambda x: tf.where(in_head, rounded(x, "up"), rounded(x, "away"))
 
     def _xnnpack(self) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -260,7 +260,7 @@ def rounding_of_floats(output: Tensor, kernels: str | None) -> Callable[[tf.Tens
         return lambda x: arithmetic.half_away(x / scale)
     if kernels == "xnnpack":
         return lambda x: tf.round(x * reciprocal)
-    in_head, wide = _in_vectors(output, VECTOR_FLOAT32), arithmetic.variable(output.scale, np.float64)
+    in_head, wide = in_vectors(output, VECTOR_FLOAT32), arithmetic.variable(output.scale, np.float64)
     return lambda x: tf.where(
         in_head,
         tf.round(x * reciprocal),
@@ -268,7 +268,7 @@ def rounding_of_floats(output: Tensor, kernels: str | None) -> Callable[[tf.Tens
     )
 
 
-def _in_vectors(tensor: Tensor, width: int) -> np.ndarray:
+def in_vectors(tensor: Tensor, width: int) -> np.ndarray:
     """Which codes of one sample a vectorised kernel takes; a scalar loop rounds the last ones in another way.
 
     The kernel counts the codes of a whole batch, so TFLiteModel runs such files sample by sample.
