@@ -134,7 +134,7 @@ class FloatFunctions(Layer):
         results = answers(context, inner, {source: codes})
         context.expect(bool(np.isfinite(results).all()), inner[-1], "gives values that are not finite")
         self.results, self.first = arithmetic.variable(results), centered_limits(source)[0]
-        self.last_results, self.in_head = self.results, np.ones(source.shape[1:], bool)
+        self.in_head = None  # on kernels that take all codes alike
         if context.kernels == "builtin":
             # Its DEQUANTIZE multiplies the codes that fill no vector in another order, the last ones of a sample.
             few = np.split(codes, range(VECTOR_FLOAT32 - 1, len(codes), VECTOR_FLOAT32 - 1))
@@ -147,8 +147,9 @@ class FloatFunctions(Layer):
         @tf.custom_gradient
         def apply(x: tf.Tensor):
             places = tf.cast(x, tf.int32) - self.first
-            tables = (tf.gather(tf.stop_gradient(table), places) for table in (self.results, self.last_results))
-            real = tf.where(self.in_head, *tables)
+            real = tf.gather(tf.stop_gradient(self.results), places)
+            if self.in_head is not None:
+                real = tf.where(self.in_head, real, tf.gather(tf.stop_gradient(self.last_results), places))
             unclipped = self.rounding(real)
 
             def gradient(upstream: tf.Tensor) -> tf.Tensor:

@@ -101,6 +101,7 @@ CURVES = {
     "SQRT": _root,
     "TANH": _tanh,
 }
+OF_POSITIVE = ("RSQRT", "SQRT")  # their kernels stop at negative values: no network that runs has them
 BOUNDED = ("LOGISTIC", "TANH")  # their ends are those of the codes: nothing is clipped
 
 
@@ -124,10 +125,7 @@ class Table(Layer):
     def _outputs(self) -> np.ndarray:
         """Return the output code of each input code, in order."""
         codes = every_code(self.inputs[0])
-        if self.operator.name in (
-            "RSQRT",
-            "SQRT",
-        ):  # whose kernels stop at negative values: no network that runs has them
+        if self.operator.name in OF_POSITIVE:
             codes = np.maximum(codes, codes.dtype.type(self.inputs[0].zero_point))
         return answers(self.context, [self.operator], {self.inputs[0]: codes})
 
