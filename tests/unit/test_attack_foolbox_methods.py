@@ -246,6 +246,32 @@ def test_pgd_finds_the_samples_of_foolbox(norm: str, targeted: bool) -> None:
     check_the_samples_of_foolbox(pgd.NORMS[norm](**shared), getattr(foolbox.attacks, name)(**shared), targeted, 0.05)
 
 
+@pytest.mark.parametrize("targeted", [False, True])
+def test_ddn_finds_the_samples_of_foolbox(targeted: bool) -> None:
+    ours = ddn.build("l2", steps=30, initial_radius=0.3, gamma=0.05)
+    theirs = foolbox.attacks.DDNAttack(steps=30, init_epsilon=0.3, gamma=0.05)
+    check_the_samples_of_foolbox(ours, theirs, targeted)
+
+
+@pytest.mark.parametrize("scale", [0, 1000])
+def test_ddn_moves_where_the_softmax_has_no_gradient(scale: int) -> None:
+    """Scale 0: the logits do not depend on the input, and a step is random. 1000: the softmax alone is saturated."""
+    problem = linear(5, samples=4, classes=2, margin=0.2)
+    factor = np.float32(scale)
+    large = Linear(problem.samples, problem.weights * factor, problem.bias * factor)
+    model = large.tensorflow_model()
+    points = []
+
+    def logits(inputs: tf.Tensor) -> tf.Tensor:
+        points.append(inputs.numpy())
+        return model(inputs)
+
+    watched = foolbox.TensorFlowModel(logits, bounds=(0, 1))
+    found = perturbed(ddn.build("l2", steps=100, initial_radius=0.1, gamma=0.05), watched, large.samples, large.labels)
+    assert (distance("l2", points[1], large.samples) > 0.05).all()
+    assert ((predictions(model, found) != large.labels) == bool(scale)).all()
+
+
 def check_the_samples_of_foolbox(ours: Attack, theirs: Attack, targeted: bool, budget: float | None = None) -> None:
     network = rectified(3)
     model, goal = network.model(), foolbox.Misclassification(tensor(network.labels))
