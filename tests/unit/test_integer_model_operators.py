@@ -102,6 +102,32 @@ def test_the_last_values_of_a_sample_leave_the_integers_in_another_order(tmp_pat
     _compare(builder.save(tmp_path / "network.tflite", [source], [target]), "int8", 190)
 
 
+@pytest.mark.parametrize("also_behind", [False, True])
+def test_steps_that_are_put_together_in_front_of_samples_are_taken_apart_there(tmp_path, also_behind):
+    """As the converter writes a recurrent layer of all steps before another one, when both are unrolled."""
+    builder, parts = Builder(), {}
+    source, packed = builder.tensor(np.int8, [1, 3, 2, 4], 0.1), builder.tensor(np.int8, [3, 1, 2, 4], 0.1)
+    for name in ("first", "second"):
+        parts[name] = [builder.tensor(np.int8, [1, 2, 4], 0.1) for _ in range(3)]
+    builder.operator("UNPACK", [source], parts["first"], "UnpackOptions", axis=1, num=3)
+    builder.operator("PACK", parts["first"], [packed], "PackOptions", axis=0, valuesCount=3)
+    builder.operator("UNPACK", [packed], parts["second"], "UnpackOptions", axis=0, num=3)
+    joined = [*parts["second"]]
+    if also_behind:
+        order, behind = builder.constant(np.array([1, 0, 2, 3], np.int32)), builder.tensor(np.int8, [1, 3, 2, 4], 0.1)
+        builder.operator("TRANSPOSE", [packed, order], [behind], "TransposeOptions")
+        rows, shape = builder.tensor(np.int8, [1, 6, 4], 0.1), builder.constant(np.array([-1, 6, 4], np.int32))
+        builder.operator("RESHAPE", [behind, shape], [rows], "ReshapeOptions")
+        joined.append(rows)
+    count = 12 if also_behind else 6
+    output, shape = builder.tensor(np.int8, [1, count, 4], 0.1), builder.constant(np.array([-1, 4 * count], np.int32))
+    builder.operator("CONCATENATION", joined, [output], "ConcatenationOptions", axis=1)
+    flat = builder.tensor(np.int8, [1, 4 * count], 0.1)
+    builder.operator("RESHAPE", [output, shape], [flat], "ReshapeOptions")
+    path = builder.save(tmp_path / "steps.tflite", [source], [flat])
+    _compare(path, "int8", 0)
+
+
 def test_an_operator_without_a_kernel_is_named(tmp_path):
     builder = Builder()
     source = builder.tensor(np.int8, [1, 2, 2, 1], 1 / 64)
