@@ -45,6 +45,9 @@ def main(arguments: argparse.Namespace) -> int:
         without_what_fails(overlay, trial.failed, trial.lacking)
         notes += [f"{precision} left out: {reason}" for precision, reason in trial.failed.items()]
         notes += [f"{precision} without gradients: {reason}" for precision, reason in trial.lacking.items()]
+    elif "kernels" in overlay:
+        ((kernels,),) = overlay["kernels"].values()
+        notes.append(f"on the {kernels} kernels alone: {refusal(arguments.model)}")
     elif "run" in overlay:  # other experiments than those of config/audit.yaml
         notes.append(f"without gradients, black-box attacks alone: {refusal(arguments.model)}")
     folder = arguments.folder or ROOT / "audits" / name_of(arguments.model, taken)

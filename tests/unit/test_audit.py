@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from ready_configurations import loaded
-from tflite_builder import add_mixed, add_unsupported
+from tflite_builder import add_mixed, add_tiled, add_unsupported
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.audit import MOST_SAMPLES, audit, name_of, without_what_fails
@@ -77,6 +77,13 @@ def test_a_network_that_the_integer_model_cannot_be_made_of_is_attacked_without_
     assert not configuration.emulated()
     drawn = {figure for entry in configuration.experiments.values() for figure in entry["figures"]}
     assert drawn == {"robustness_against_budget", "transfer_matrix", "distortion", "examples"}, "the card shows all"
+
+
+def test_a_network_that_the_reference_kernels_cannot_run_is_attacked_on_others(tmp_path: Path, folder: Path) -> None:
+    network = brightness_network.save(tmp_path / "tiled.tflite", behind=add_tiled)
+    configuration = loaded("audit.yaml", audit(network, str(folder)))
+    assert configuration.kernels("int8") == ["xnnpack"]
+    assert configuration.emulated() == {("tiled", "int8")}
 
 
 def test_a_float_network_brings_all_precisions(tmp_path: Path, folder: Path) -> None:

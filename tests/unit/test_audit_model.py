@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from ready_configurations import loaded
 from test_audit import keras_file
-from tflite_builder import add_mixed
+from tflite_builder import add_mixed, add_tiled
 
 from qnn_robustness.configuration.documentation import ROOT
 from qnn_robustness.quantization.importing import trial_conversion
@@ -96,6 +96,15 @@ def test_a_network_without_an_integer_model_is_noted(audit: Audit, data: Path, c
     network = brightness_network.save(audit.folder / "mixed.tflite", behind=add_mixed)
     assert audit(network, data, "--folder", audit.folder / "out") == 0
     note = "mixed: without gradients, black-box attacks alone: operator 2 (QUANTIZE): mixes types; "
+    assert capsys.readouterr().out.startswith(note)
+
+
+def test_other_kernels_than_the_reference_ones_are_noted(
+    audit: Audit, data: Path, capsys: pytest.CaptureFixture
+) -> None:
+    network = brightness_network.save(audit.folder / "tiled.tflite", behind=add_tiled)
+    assert audit(network, data, "--folder", audit.folder / "out") == 0
+    note = "tiled: on the xnnpack kernels alone: cannot be used with the reference kernels ("
     assert capsys.readouterr().out.startswith(note)
 
 

@@ -9,7 +9,7 @@ import brightness_network
 import converted_networks
 import numpy as np
 import pytest
-from tflite_builder import Builder, add_mixed, add_unsupported
+from tflite_builder import Builder, add_mixed, add_tiled, add_unsupported
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.flatbuffer import precision_of, read_graph
@@ -31,6 +31,13 @@ def test_it_is_what_building_the_model_tells(tmp_path: Path, behind: Callable | 
         expected = str(error).removeprefix(f"{path}: ")
     assert refusal(path) == expected
     assert (expected is None) == (behind is None)
+
+
+def test_kernels_that_lack_an_operator_are_named(tmp_path: Path) -> None:
+    """The integer model could be made, and could not be compared."""
+    path = brightness_network.save(tmp_path / "own.tflite", behind=add_tiled)
+    assert refusal(path, "reference").startswith("cannot be used with the reference kernels (Didn't find op for")
+    assert refusal(path, "xnnpack") is None
 
 
 def test_an_unsigned_network_is_an_int8_one_without_an_integer_model(tmp_path: Path) -> None:

@@ -130,6 +130,17 @@ def add_mixed(builder: Builder, source: int, shape: Sequence[int], scale: float)
     return output
 
 
+def add_tiled(builder: Builder, source: int, shape: Sequence[int], scale: float) -> int:
+    """Add a TILE of the version that the converter writes, which the reference kernels of the interpreter lack.
+
+    Return its output.
+    """
+    once, output = builder.constant(np.ones(len(shape), np.int32)), builder.tensor(np.int8, shape, scale, 0)
+    builder.operator("TILE", [source, once], [output])
+    builder.model.operatorCodes[-1].version = 3
+    return output
+
+
 def save_unsupported(path: Path) -> str:
     """Write an int8 network whose second operator, LOG_SOFTMAX, the integer model does not have; return its path."""
     builder, shape = Builder(), [1, 2, 2, 1]

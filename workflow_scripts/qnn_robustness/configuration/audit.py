@@ -41,6 +41,8 @@ WITHOUT_GRADIENTS = {
     "audit_black_box": {"figures": ["robustness_against_budget", "transfer_matrix"]},
     "audit_minimal": {"attacks": ["audit_hop_skip_jump_l2"]},
 }
+# In the place of the reference kernels, where these lack an operator or compute it wrong.
+OTHER_KERNELS = {"int8": ("xnnpack", "builtin"), "int16": ("builtin",)}
 CLIP = "wav"
 FEWEST_SAMPLES = 5
 MOST_SAMPLES = 2000  # of a large folder as many are kept, stratified
@@ -65,8 +67,8 @@ def audit(
     separated by commas) and `order` (`bgr`); without a range the one in use that is about what the input of an integer
     network can represent is taken, and [0, 1] for others. `labels` are the class folders in the order of the outputs,
     separated by commas; without it they are in alphabetical order, and those of clips in MLPerf Tiny's. `taken` are
-    names of models of the configuration beneath. An integer network that the integer model cannot be made of is
-    attacked without gradients.
+    names of models of the configuration beneath. An integer network that the integer model cannot be made of on the
+    reference kernels is attacked on others, or without gradients where it cannot be made at all.
 
     Raises UserError, with one line, for whatever does not fit.
     """
@@ -115,7 +117,11 @@ def audit(
         image_folder.listed(Path(data), {**dataset, "split_folders": {"test": image_folder.WHOLE}})
         entry["input"] = _input(model, scaling, described.span, described.shape[-1])
     if described.precision != "float32" and refusal(model):
-        _without_gradients(overlay, name)
+        others = (kernels for kernels in OTHER_KERNELS[described.precision] if not refusal(model, kernels))
+        if kernels := next(others, None):
+            overlay["kernels"] = {described.precision: [kernels]}
+        else:
+            _without_gradients(overlay, name)
     return overlay
 
 

@@ -25,7 +25,7 @@ _known: dict[str, str | None] = {}
 
 
 def refusal(file: str | Path, kernels: str = "reference") -> str | None:
-    """Return why the integer model cannot be made of an int8 or int16 file on a kernel set, in one line.
+    """Return why the integer model cannot be made of an int8 or int16 file, or compared, on a kernel set, in one line.
 
     None where it can, and for a file that is no such network, which its import tells. Answers are kept for each
     content of a file and each state of the code.

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.integer_model.model import IntegerModel
+from qnn_robustness.quantization.tflite_model import TFLiteModel
 
 
 def _answer(path: str, kernels: str) -> str | None:
     try:
         IntegerModel.from_file(path, kernels)
+        TFLiteModel(path, kernels)  # which jobs compare it with: kernels of an operator may be lacking
     except UserError as error:
         return str(error)
     return None
