@@ -57,7 +57,7 @@ def test_a_converted_network_comes_back(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "curve", ["exponential", "gelu", lambda x: keras.activations.gelu(x, approximate=True), keras.ops.abs]
+    "curve", ["elu", "exponential", "gelu", lambda x: keras.activations.gelu(x, approximate=True), keras.ops.abs]
 )
 def test_a_function_of_single_values_comes_back(tmp_path: Path, curve: Any) -> None:
     image = keras.Input((4, 4, 3))
