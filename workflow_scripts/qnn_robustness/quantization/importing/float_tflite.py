@@ -91,7 +91,7 @@ def _built(graph: Graph) -> keras.Model:
                 raise _Unsupported("has no input that is an activation")
             result = _made(operator, inputs)
         except (_Unsupported, ValueError, TypeError, IndexError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:160]
+            reason = str(error) if isinstance(error, _Unsupported) else " ".join(str(error).split())[:160]
             raise UserError(f"{graph.path}: {operator}: {reason}; give the .keras file instead") from error
         results = result if isinstance(result, list) else [result]
         values |= {tensor.index: value for tensor, value in zip(operator.outputs, results, strict=True)}
