@@ -58,6 +58,17 @@ def test_a_converted_network_comes_back(tmp_path: Path, name: str) -> None:
     assert (described.precision, described.shape) == ("float32", network.input_shape[1:])
 
 
+def test_pixels_that_are_repeated_come_back(tmp_path: Path) -> None:
+    """The converter leaves their number open."""
+    image = keras.Input((4, 5, 3))
+    value = keras.layers.Conv2D(4, 3)(keras.layers.UpSampling2D((2, 3))(image))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(value)))
+    path = tmp_path / "float.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+    samples = random_inputs(network.input_shape[1:])
+    np.testing.assert_allclose(rebuild(path)(samples), network(samples), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "curve", ["elu", "exponential", "gelu", lambda x: keras.activations.gelu(x, approximate=True), keras.ops.abs]
 )

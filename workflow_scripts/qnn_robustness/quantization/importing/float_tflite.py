@@ -16,11 +16,12 @@ from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, read
 from qnn_robustness.quantization.importing import float_functions
 from qnn_robustness.quantization.importing.float_blocks import Blocks, in_blocks, on_blocks, whole
 from qnn_robustness.quantization.integer_model.operators import on_shapes
+from qnn_robustness.quantization.integer_model.sizes import sizes
 from qnn_robustness.quantization.tflite_model import TFLiteModel
 from qnn_robustness.quantization.trial import try_out
 
-TOLERANCE = 1e-4  # of outputs, relative to the largest
 KERNELS = "builtin"  # the reference ones lack ELU
+TOLERANCE = 1e-4  # of outputs, relative to the largest
 PROBES = 16
 _PADDINGS = {0: "same", 1: "valid"}
 _ACTIVATIONS = {0: None, 1: "relu", 2: "hard_tanh", 3: "relu6"}
@@ -78,8 +79,11 @@ def _built(graph: Graph) -> keras.Model:
     source, target = graph.inputs[0], graph.outputs[0]
     image = keras.Input(source.shape[1:])
     values: dict[int, Any] = {source.index: image}
-    for operator in graph.operators:
+    known: dict[int, Tensor] = {}  # with shapes, and sizes, that a file may leave open
+    for given in graph.operators:
+        operator = replace(given, inputs=tuple(t and known.get(t.index, t) for t in given.inputs))
         if on_shapes(operator):
+            known[operator.outputs[0].index] = replace(operator.outputs[0], data=sizes(operator))
             continue
         try:
             if operator.name not in _BUILDERS:
@@ -94,7 +98,10 @@ def _built(graph: Graph) -> keras.Model:
             reason = str(error) if isinstance(error, _Unsupported) else " ".join(str(error).split())[:160]
             raise UserError(f"{graph.path}: {operator}: {reason}; give the .keras file instead") from error
         results = result if isinstance(result, list) else [result]
-        values |= {tensor.index: value for tensor, value in zip(operator.outputs, results, strict=True)}
+        for tensor, value in zip(operator.outputs, results, strict=True):
+            values[tensor.index] = value
+            if not isinstance(value, Blocks):
+                known[tensor.index] = replace(tensor, shape=(1, *value.shape[1:]))
     if target.index not in values:
         raise UserError(f"{graph.path}: no operator writes the output; convert the model again")
     return keras.Model(image, values[target.index])
@@ -328,10 +335,13 @@ def _resized(interpolation: str) -> Callable[[Operator, Any], Any]:
 
 def _reshape(operator: Operator, value: Any) -> Any:
     output: Tensor = operator.outputs[0]
-    merged = np.prod(output.shape[1:]) != np.prod(value.shape[1:]) and output.shape[-1] == value.shape[-1]
-    if output.open or merged:  # for a dense layer, which here takes the last axis of any number
+    shape = output.shape[1:]
+    if output.open and len(operator.inputs) > 1 and operator.inputs[1].data is not None:
+        shape = tuple(np.ravel(operator.inputs[1].data).tolist()[1:])
+    merged = np.prod(shape) != np.prod(value.shape[1:]) and shape[-1:] == value.shape[-1:]
+    if merged or shape == value.shape[1:]:  # for a dense layer, which here takes the last axis of any number
         return value
-    return layers.Reshape(output.shape[1:])(value)
+    return layers.Reshape(shape)(value)
 
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
