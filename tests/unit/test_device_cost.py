@@ -271,6 +271,14 @@ def test_a_dilated_convolution_is_counted_by_hand(tmp_path):
     assert measured.arena == 176 + 208  # 162 and 200 bytes, aligned
 
 
+def test_a_convolution_of_repeated_pixels_is_counted_by_hand(tmp_path):
+    """The file leaves sizes open, and the interpreter's reference kernels cannot run it."""
+    from keras import layers
+
+    measured = cost(in_int8([layers.UpSampling2D(2), layers.Conv2D(3, 3)], (4, 5, 2), tmp_path / "repeated.tflite"))
+    assert measured.macs == (6 * 8 * 3) * (3 * 3 * 2)
+
+
 @pytest.mark.parametrize("shape", [(6, 5), (4, 3, 5)])
 def test_a_dense_layer_on_many_axes_is_counted_by_hand(shape, tmp_path):
     from keras import layers

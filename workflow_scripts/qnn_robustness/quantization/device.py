@@ -217,7 +217,8 @@ def _with_sizes(graph: Graph) -> Graph:
     if not any(tensor.open for tensor in graph.tensors) and all(o.name != "SPACE_TO_BATCH_ND" for o in graph.operators):
         return graph
     try:
-        interpreter = Interpreter(graph.path, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+        kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # the reference ones lack some operators
+        interpreter = Interpreter(graph.path, experimental_op_resolver_type=kernels)
         interpreter.allocate_tensors()
         interpreter.invoke()
     except (ValueError, RuntimeError) as error:
