@@ -128,6 +128,18 @@ def test_steps_that_are_put_together_in_front_of_samples_are_taken_apart_there(t
     _compare(path, "int8", 0)
 
 
+def test_a_built_in_sum_is_rounded_once(tmp_path):
+    """Two roundings of the multiplied sum, as elsewhere, give other codes for these scales."""
+    builder = Builder()
+    source, target = builder.tensor(np.int8, [1, 7, 7, 4], 1 / 804, -128), builder.tensor(np.int8, [1, 4], 1 / 92, -128)
+    axes = builder.constant(np.array([1, 2], np.int32))
+    builder.operator("SUM", [source, axes], [target], "ReducerOptions")
+    path = builder.save(tmp_path / "network.tflite", [source], [target])
+    model, samples = IntegerModel.from_file(path, "builtin"), np.full((256, 7, 7, 4), -128, np.int8)
+    samples[:, 0, :4, :] = np.arange(-128, 128).reshape(-1, 1, 1)
+    assert check_exactness(model, path, samples) == 0
+
+
 def test_an_operator_without_a_kernel_is_named(tmp_path):
     builder = Builder()
     source = builder.tensor(np.int8, [1, 2, 2, 1], 1 / 64)

@@ -215,22 +215,31 @@ class Mean(_Reduction):
 
 
 class Sum(Mean):
-    """`QuantizedMeanOrSum` without the division, or XNNPACK's reduction."""
+    """`optimized_ops::QuantizedMeanOrSum` without the division, or XNNPACK's reduction."""
 
     def __init__(self, operator: Operator, context: Context):
         wrong = "is summed wrong by the interpreter's reference kernels; choose kernels builtin or xnnpack"
         context.expect(context.kernels != "reference", operator, wrong)
         super().__init__(operator, context)
-        if not self.is_int8:
+        if context.kernels == "builtin":
             self.rounding = self._float()
 
     def _divisor(self) -> int:
         return 1
 
     def _float(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The sum of int16 codes times the quotient of the scales, in float32."""
-        slope = arithmetic.variable(self.inputs[0].scale / self.output.scale)
-        return lambda x: arithmetic.half_away(tf.cast(x, tf.float32) * slope)
+        """The sum of codes times the quotient of the scales, in float32; the zero points are one offset."""
+        source = self.inputs[0]
+        scale = source.scale / self.output.scale
+        offset = np.float32(-source.zero_point) * scale * np.float32(self.count)
+        origin = float(self.count * source.zero_point)
+        slope, offset = arithmetic.variable(scale), arithmetic.variable(offset)
+
+        def rounding(x: tf.Tensor) -> tf.Tensor:
+            codes = tf.cast(x + tf.constant(origin, x.dtype), tf.float32)
+            return arithmetic.half_away(codes * slope + offset)
+
+        return rounding
 
     def _is_optimized(self) -> bool:
         return False
