@@ -253,23 +253,34 @@ def test_ddn_finds_the_samples_of_foolbox(targeted: bool) -> None:
     check_the_samples_of_foolbox(ours, theirs, targeted)
 
 
-@pytest.mark.parametrize("scale", [0, 1000])
-def test_ddn_moves_where_the_softmax_has_no_gradient(scale: int) -> None:
-    """Scale 0: the logits do not depend on the input, and a step is random. 1000: the softmax alone is saturated."""
-    problem = linear(5, samples=4, classes=2, margin=0.2)
-    factor = np.float32(scale)
-    large = Linear(problem.samples, problem.weights * factor, problem.bias * factor)
-    model = large.tensorflow_model()
-    points = []
+def second_look_of_ddn(problem: Linear, radius: float) -> np.ndarray:
+    """Return where DDN looks after its first step."""
+    model, points = problem.tensorflow_model(), []
 
     def logits(inputs: tf.Tensor) -> tf.Tensor:
         points.append(inputs.numpy())
         return model(inputs)
 
-    watched = foolbox.TensorFlowModel(logits, bounds=(0, 1))
-    found = perturbed(ddn.build("l2", steps=100, initial_radius=0.1, gamma=0.05), watched, large.samples, large.labels)
-    assert (distance("l2", points[1], large.samples) > 0.05).all()
-    assert ((predictions(model, found) != large.labels) == bool(scale)).all()
+    attack = ddn.build("l2", steps=2, initial_radius=radius, gamma=0.05)
+    perturbed(attack, foolbox.TensorFlowModel(logits, bounds=(0, 1)), problem.samples, problem.labels)
+    return points[1]
+
+
+def test_ddn_follows_the_gradient_of_a_saturated_softmax() -> None:
+    problem = linear(5, samples=4, classes=2, margin=0.2)
+    saturated = Linear(problem.samples, problem.weights * np.float32(1000), problem.bias * np.float32(1000))
+    gaps = np.abs(np.diff(saturated.logits(saturated.samples), axis=1))
+    assert (np.exp(-gaps.astype(np.float32)) < np.finfo(np.float32).tiny).all()  # what a softmax would give
+    ways = (problem.weights.T[1 - problem.labels] - problem.weights.T[problem.labels]).reshape(problem.samples.shape)
+    ways = ways / np.sqrt((ways**2).sum(axis=(1, 2, 3), keepdims=True))
+    expected = np.clip(saturated.samples + 1.05 * 0.1 * ways, 0, 1)
+    np.testing.assert_allclose(second_look_of_ddn(saturated, 0.1), expected, atol=1e-5)
+
+
+def test_ddn_steps_at_random_where_there_is_no_gradient() -> None:
+    problem = linear(5, samples=4, classes=2, margin=0.2)
+    flat = Linear(problem.samples, np.zeros_like(problem.weights), problem.bias)
+    assert (distance("l2", second_look_of_ddn(flat, 0.1), flat.samples) > 0.05).all()
 
 
 def check_the_samples_of_foolbox(ours: Attack, theirs: Attack, targeted: bool, budget: float | None = None) -> None:
