@@ -38,7 +38,7 @@ for figure in C.figures():
     if figure == "examples":
         TABLES_OF_FIGURES[figure] = files_of_examples()
     if figure in TABLES:
-        TABLES_OF_FIGURES[figure] = {figure: [f"results/tables/{figure}.csv"]}
+        TABLES_OF_FIGURES.setdefault(figure, {figure: [f"results/tables/{figure}.csv"]})
     TABLES_OF_FIGURES.setdefault(
         figure,
         {

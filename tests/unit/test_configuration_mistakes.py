@@ -20,7 +20,9 @@ from configuration_builder import (
     two_classes,
 )
 
+from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks import figures
 from qnn_robustness.configuration.checks.files import check_files
 
 FOLDER = {"format": "image_folder", "image_shape": [8, 8, 1], "path": "folder/of/images"}
@@ -132,6 +134,14 @@ MISTAKES = {
     "unknown figure": (
         change("experiments.white_box.figures", ["transfer_matrx"]),
         r"^experiments\.white_box\.figures: unknown figure 'transfer_matrx'; did you mean 'transfer_matrix'\?",
+    ),
+    "figure of detectors without any": (
+        change("experiments.white_box.figures", ["detection_roc"]),
+        r"^experiments\.white_box\.figures: 'detection_roc' draws detectors, but no .* has any; set detectors$",
+    ),
+    "figure of a diagnosis without one": (
+        change("experiments.white_box.figures", ["transfer_matrix", "boundary_distance"]),
+        r"^experiments\.white_box\.figures: 'boundary_distance' draws a diagnosis, but .* has one; set diagnose: true$",
     ),
     "what figures share is no figure": (
         change("experiments.white_box.figures", ["shared"]),
@@ -578,3 +588,16 @@ def test_a_mistake_ends_in_one_line_with_place_and_remedy(mistake: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         check_files(loaded(values))
     assert "\n" not in str(caught.value)
+
+
+def test_figures_of_tables_that_not_every_run_has_are_known() -> None:
+    """Others draw tables of every run, or samples."""
+    always = {"clean_accuracy", "cost_and_robustness", "defenses", "robust_accuracy", "worst_case"}
+    tables = {name: registry.load("figures", name).TABLES for name in registry.names("figures")}
+    assert {name for name, needed in tables.items() if not always.issuperset(needed)} == {
+        *figures.OF_DETECTION,
+        *figures.OF_DIAGNOSTICS,
+    }
+    assert {name for name, needed in tables.items() if any("detection" in table for table in needed)} == {
+        *figures.OF_DETECTION
+    }

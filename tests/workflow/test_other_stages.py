@@ -172,3 +172,9 @@ def test_tables_and_figures_of_the_diagnosis_are_made_where_it_is_asked_for(
     without = repository.plan()
     assert of_rules(without, "diagnose_*") == of_rules(without, "diagnose_integer_model")
     assert not of_rules(without, "tabulate_masking", "plot_gradient_alignment")
+
+
+def test_a_figure_that_an_experiment_names_beside_its_diagnosis_gets_all_its_tables(repository: Workflow) -> None:
+    change = {**DIAGNOSED, "experiments": {"white_box": {"diagnose": True, "figures": ["boundary_distance"]}}}
+    (job,) = of_rules(repository.plan("results/figures/boundary_distance.svg", change=change), "plot_*")
+    assert set(job.inputs) == {f"results/tables/boundary_distance{suffix}.csv" for suffix in ("", "_tests")}

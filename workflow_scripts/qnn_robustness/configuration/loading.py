@@ -11,6 +11,7 @@ from qnn_robustness.configuration.checks.datasets import check_datasets
 from qnn_robustness.configuration.checks.densities import check_densities
 from qnn_robustness.configuration.checks.diagnostics import check_diagnostics
 from qnn_robustness.configuration.checks.experiments import check_experiments, check_run
+from qnn_robustness.configuration.checks.figures import check_figures
 from qnn_robustness.configuration.checks.methods import PACKAGES, complete_method
 from qnn_robustness.configuration.checks.models import complete_models
 from qnn_robustness.configuration.checks.static_samples import check_static_samples
@@ -33,6 +34,7 @@ def load(given: dict[str, Any], schema_path: Path) -> Configuration:
     complete_attacks(configuration, given["attacks"])
     check_experiments(configuration)
     check_run(configuration)
+    check_figures(configuration)
     check_static_samples(configuration)
     check_diagnostics(configuration)
     return configuration
