@@ -115,16 +115,11 @@ def preprocessor_modules(preprocessor):
 
 
 def deployed_networks():
-    """Return the integer networks and the votes that are evaluated, each with its files and its defenses.
-
-    A detector that asks how likely a sample is costs the same for every network, and is none of these.
-    """
+    """Return the integer networks and the votes that are evaluated, each with its files and its defenses."""
     behind = {}
     for model, training, preprocessor, target in C.clean_evaluations():
         behind.setdefault((model, training, target), []).append(preprocessor)
     for d in C.detections():
-        if C.detector_density(d.detector):
-            continue
         defenses = behind.setdefault((d.model, d.training, d.target), [])
         defenses += [d.detector] if d.detector not in defenses else []
     return [
@@ -147,6 +142,12 @@ def fronts_of_defenses():
     """Return the entries of the preprocessors behind which each defense runs its network."""
     names = {defense: C.fronts_of(defense) for network in deployed_networks() for defense in network["defenses"]}
     return {defense: [C.preprocessor(name) for name in fronts] for defense, fronts in names.items()}
+
+
+def densities_of_detectors():
+    """Return the files of the density models that detectors ask how likely a sample is."""
+    files = {d.detector: C.detector_density(d.detector) for d in C.detections()}
+    return {detector: file for detector, file in files.items() if file}
 
 
 def target_modules(w):

@@ -168,12 +168,7 @@ rule diagnose_integer_model:
 rule measure_device_cost:
     input:
         sorted({path for network in deployed_networks() for path in network["paths"]}),
-        densities=C.density_files(
-            front
-            for network in deployed_networks()
-            for defense in network["defenses"]
-            for front in C.fronts_of(defense)
-        ),
+        densities=C.density_files(defense for network in deployed_networks() for defense in network["defenses"]),
     output:
         "results/tables/device_cost.csv",
     log:
@@ -185,6 +180,7 @@ rule measure_device_cost:
     params:
         networks=deployed_networks(),
         fronts=fronts_of_defenses(),
+        densities=densities_of_detectors(),
         code=code(
             "measure_device_cost.py",
             *sorted(

@@ -195,6 +195,24 @@ def test_a_density_model_needs_flash_and_memory_of_its_own():
     assert row["arena"] == 32 * 32 * 3 + rows > plain["arena"]
 
 
+def test_a_detector_by_likelihood_runs_its_density_model_and_the_network_once():
+    plain, detector = device_cost(
+        [network(defenses=["none", "likelihood"])],
+        {"none": [NONE], "likelihood": [NONE]},
+        {"likelihood": density_file(3)},
+    ).to_dict("records")
+    density = random_density(3)
+    assert (detector["inferences"], detector["macs"]) == (1, plain["macs"])
+    assert detector["flash"] == plain["flash"] + 4 * density.parameters
+    # each weight is multiplied and added; four operations a gate, for four features of two layers in both stacks; the
+    # value of each channel under three components, at 14 operations
+    assert detector["operations"] == 32 * 32 * (2 * density.parameters + 2 * 2 * 4 * 4 + 3 * 3 * 14)
+    wide = device_cost(
+        [network(defenses=["likelihood"])], {"likelihood": [NONE]}, {"likelihood": density_file(3, width=80)}
+    ).iloc[0]
+    assert wide["arena"] == 32 * 32 * 3 + 2 * 80 * (32 + 64 + 1) * 4 > plain["arena"]
+
+
 def test_a_vote_needs_the_flash_of_all_and_the_arena_of_the_largest():
     paths = [str(RESNET / name) for name in ("int16.tflite", "int8.tflite")]
     row = device_cost([network(precision="vote", paths=paths, defenses=["none"])], {"none": [NONE]}).iloc[0]

@@ -36,6 +36,7 @@ def levels(epsilon: float) -> int:
 def operations(shape: tuple[int, ...], density: str, epsilon: float) -> int:
     """Return the work for one sample: each weight is used once a pixel, each value within `epsilon` is tried.
 
+    With an `epsilon` of 0 this is the work of asking how likely the sample is, of which its own values alone are tried.
     A hyperbolic tangent, an exponential and a logarithm count as one operation.
     """
     height, width, channels = shape
