@@ -59,6 +59,7 @@ def recipe(name, network, split, teacher=None, **parameters):
         ("jacobian_regularization", {"weight": 0.1, "projections": 2, "scope": "layers"}),
         ("defensive_distillation", {"temperature": 20.0, "label_weight": 0.0}),
         ("quantization_aware_adversarial", {**BALL, "calibration_samples": 10}),
+        ("ensemble_adversarial", {**BALL, "clean_weight": 0.5}),
     ],
 )
 def test_small_steps_along_the_gradient_lower_the_loss(name, parameters, network, split, batch):
@@ -68,10 +69,11 @@ def test_small_steps_along_the_gradient_lower_the_loss(name, parameters, network
     network = keras.models.clone_model(network)
     objective = recipe(name, network, split, **parameters)
     objective.refresh()
+    drawn = (batch[0], tf.constant(True)) if name == "ensemble_adversarial" else ()  # its own network, not a static one
     values = []
     for _ in range(6):
         with tf.GradientTape() as tape:
-            value, logits = objective.loss(*batch, 0)
+            value, logits = objective.loss(*batch, 0, *drawn)
         assert logits.shape == (BATCH, CLASSES)
         values.append(float(value))
         weights = network.trainable_variables
