@@ -419,6 +419,10 @@ MISTAKES = {
         change("attacks.pgd.budgets", [8]),
         r"^attacks\.pgd\.budgets\.0: 8 exceeds the range of inputs, \[0, 1\]; did you mean 8/255\?",
     ),
+    "budget beyond the range as a fraction": (
+        change("attacks.pgd.budgets", ["256/255"]),
+        r"^attacks\.pgd\.budgets\.0: 256/255 exceeds the range of inputs, \[0, 1\]; expected at most 1$",
+    ),
     "budget below one level": (
         change("attacks.pgd.budgets", [0.002]),
         r"^attacks\.pgd\.budgets\.0: 0\.002 is below one 8-bit level \(1/255\); raise it or set lattice: float",

@@ -114,6 +114,7 @@ def _check_budget(budget: float | str, entry: dict[str, Any], where: str) -> Non
     if exact <= 0:
         raise UserError(f"{where}: {budget} is no distance; expected more than 0")
     if entry["norm"] == "linf" and exact > 1:
-        raise UserError(f"{where}: {budget} exceeds the range of inputs, [0, 1]; did you mean {budget}/255?")
+        remedy = "expected at most 1" if "/" in str(budget) else f"did you mean {budget}/255?"
+        raise UserError(f"{where}: {budget} exceeds the range of inputs, [0, 1]; {remedy}")
     if entry["lattice"] == "uint8" and exact < Fraction(1, 255):  # in every norm what a change by one level costs
         raise UserError(f"{where}: {budget} is below one 8-bit level (1/255); raise it or set lattice: float")
