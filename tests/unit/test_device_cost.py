@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from tflite_builder import Builder
 
 from qnn_robustness.evaluation.cost_and_robustness import cost_and_robustness
-from qnn_robustness.evaluation.device_cost import device_cost
-from qnn_robustness.quantization.device import ALIGNMENT, NO_PRODUCTS, PRODUCTS, Buffer, cost, lifetimes, plan
+from qnn_robustness.evaluation.device_cost import device_cost, fits
+from qnn_robustness.quantization.device import ALIGNMENT, NO_PRODUCTS, PRODUCTS, Buffer, Cost, cost, lifetimes, plan
 from qnn_robustness.quantization.flatbuffer import read_graph
 from qnn_robustness.quantization.integer_model.operators import LAYERS
 
@@ -172,6 +173,13 @@ def test_the_table_has_a_row_for_each_pipeline():
     assert table["fits"].unique().tolist() == ["64 KB / 256 KB"]
 
 
+def test_a_class_of_microcontrollers_holds_what_fills_it():
+    full = Cost(macs=1, flash=256 * 1024, arena=64 * 1024)
+    assert fits(full) == "64 KB / 256 KB"
+    assert fits(replace(full, arena=full.arena + 1)) == fits(replace(full, flash=full.flash + 1)) == "128 KB / 512 KB"
+    assert fits(replace(full, arena=1025 * 1024)) == fits(replace(full, flash=2049 * 1024)) == ""
+
+
 def test_a_detector_runs_the_network_behind_each_squeezer_and_keeps_the_sample():
     fronts = {"none": [NONE], "squeezing": [NONE, BITS, MEDIAN]}
     plain, detector = device_cost([network(defenses=["none", "squeezing"])], fronts).to_dict("records")
@@ -268,6 +276,11 @@ def test_what_is_beaten_in_every_respect_is_not_on_the_front():
         assert table["pareto"].tolist() == [True, True, False], "robustness that is not to be believed beats nothing"
     equal = cost_and_robustness(costs, worst.assign(accuracy=0.5))
     assert equal["pareto"].tolist() == [True, False, False]
+    small = [
+        table.assign(model="small") for table in (costs.assign(macs=1, flash=1, arena=1), worst.assign(accuracy=1.0))
+    ]
+    both = cost_and_robustness(*(pd.concat(pair) for pair in zip((costs, worst), small, strict=True)))
+    assert both.groupby("model")["pareto"].sum().to_dict() == {"m": 2, "small": 1}, "models are for different data"
 
 
 def in_int8(keras_layers, shape: tuple[int, ...], path: Path) -> Path:

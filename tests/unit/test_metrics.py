@@ -358,6 +358,14 @@ def test_many_attacks_that_together_find_more_are_no_sign_of_masking(records):
     assert not defenses(together)["masked"].any()
 
 
+def test_the_more_attacks_there_are_the_more_one_of_them_has_to_find(records):
+    """Seven of 40 samples are more than the paired interval of one comparison, and less than that of twelve."""
+    better = [many(records, 30), many(records, 23, attack="b", access="score")]
+    assert defenses(pd.concat(better))["masked"].all()
+    others = [many(records, 30, attack=f"c_{number}", access="score") for number in range(11)]
+    assert not defenses(pd.concat([*better, *others]))["masked"].any()
+
+
 @pytest.mark.parametrize("elsewhere", [{"budget": 40 / 255}, {"budget": np.nan, "norm": "l2"}])
 def test_what_white_box_attacks_did_not_look_for_is_no_sign_of_masking(records, elsewhere):
     """They were run with a larger budget only, or minimised another distance; the black-box attack has this budget."""
@@ -379,6 +387,8 @@ def test_gradients_are_masked_when_a_white_box_attack_without_bounds_fails(recor
     table = defenses(pd.concat([many(records, 5), free.assign(adversarial_correct=False)]))
     assert not table["masked"].any()
     assert not worst_case(pd.concat([many(records, 5), free]))["budget"].eq(1).any()
+    elsewhere = free.assign(source="float32", linf=0.9)
+    assert not defenses(pd.concat([many(records, 5), elsewhere]))["masked"].any(), "its gradients are another network's"
 
 
 def test_what_was_not_checked_is_neither_masked_nor_cleared(records):

@@ -80,6 +80,15 @@ def test_jpeg_is_the_quantized_cosine_transform() -> None:
     assert far.max() < 1.5
 
 
+def test_jpeg_keeps_brightness_at_each_pixel_and_colours_at_half_the_resolution() -> None:
+    """Columns of one pixel: brightness that alternates stays apart, colours of one brightness become their mean."""
+    grey = np.tile(np.array([[60] * 3, [200] * 3], np.uint8), (16, 8, 1))
+    colours = np.tile(np.array([[200, 40, 60], [40, 114, 120]], np.uint8), (16, 8, 1))  # of brightness 90
+    kept, mixed = (jpeg.apply(images[None] / np.float32(255), quality=95)[0] * 255 for images in (grey, colours))
+    assert np.abs(kept - grey).max() < 15
+    assert np.abs(mixed - colours.mean(axis=(0, 1))).max() < 15
+
+
 def test_jpeg_takes_grey_and_colour_images_only() -> None:
     assert jpeg.apply(SAMPLES, quality=75).shape == SAMPLES.shape
     with pytest.raises(UserError, match="2 channels; expected 1"):
