@@ -84,6 +84,25 @@ def test_fine_tuning_starts_from_the_given_network(standard, tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def test_the_ranges_of_activations_are_taken_anew_before_training_and_before_validation(
+    standard, tmp_path, monkeypatch
+):
+    from qnn_robustness.quantization.fake_quantized import FakeQuantized
+
+    calibrate, weights = FakeQuantized.calibrate, []
+
+    def recorded(quantized, samples):
+        weights.append(np.concatenate([weight.ravel() for weight in quantized.network.get_weights()]))
+        calibrate(quantized, samples)
+
+    monkeypatch.setattr(FakeQuantized, "calibrate", recorded)
+    parameters = {**PGD["parameters"], "calibration_samples": 50}
+    recipe = {**PGD, "method": "quantization_aware_adversarial", "epochs": 2, "parameters": parameters}
+    trained(recipe, tmp_path, "tuned", initial=standard[2])
+    changed = [(one != other).any() for one, other in zip(weights, weights[1:], strict=False)]
+    assert changed == [True, False, True], "an epoch of training, its validation, and the same for the next"
+
+
 def test_pgd_samples_stay_in_the_ball_and_raise_the_loss(standard):
     import tensorflow as tf
 
