@@ -91,6 +91,16 @@ def test_gradients_through_rounding_are_those_of_the_network_at_the_defended_inp
     assert np.abs(expected - loss_and_gradient(network, INPUTS)[1]).max() > 1e-3
 
 
+@pytest.mark.parametrize("method", ["median_smoothing", "random_resize_pad"])
+def test_on_the_lattice_defenses_get_8_bit_images_and_gradients_go_straight_through(method) -> None:
+    between = (INPUTS + np.float32(0.3 / 255)).clip(0, 1)
+    losses, gradient = loss_and_gradient(pipeline(method, on_lattice=True), between)
+    expected_losses, expected = loss_and_gradient(pipeline(method), INPUTS)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+    assert np.abs(loss_and_gradient(pipeline(method), between)[0] - losses).max() > 1e-4
+
+
 def test_logits_and_gradients_are_means_over_the_draws() -> None:
     front, drawn = preprocessor("random_resize_pad"), []
 

@@ -195,6 +195,14 @@ def test_the_first_run_starts_from_the_clean_sample() -> None:
     assert np.abs(crafted.adversarial[0, 0].astype(int) - CLEAN).max() == 2  # one step
 
 
+def test_further_runs_start_from_random_points_of_the_ball() -> None:
+    watched = rejecting(foolbox.TensorFlowModel(two_pixels, (0, 1)), DETECTOR, THRESHOLD, True)
+    crafted = attacked("detector_aware_pgd", watched, steps=1, restarts=20, weight=10)
+    assert crafted.found.any(), "where one step from the clean sample leads nowhere"
+    distances = np.abs(crafted.adversarial[0, 0].astype(int) - CLEAN).reshape(7, -1).max(axis=1)
+    assert 2 < distances[crafted.found[0, 0]].max() <= 20
+
+
 def test_what_is_rejected_is_not_found() -> None:
     """Without a weight on the detector the attack is PGD: caught, but for a sample that is accepted on its way."""
     watched = rejecting(foolbox.TensorFlowModel(two_pixels, (0, 1)), DETECTOR, 1e-6, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -99,7 +101,7 @@ def test_the_ranges_of_activations_are_taken_anew_before_training_and_before_val
     parameters = {**PGD["parameters"], "calibration_samples": 50}
     recipe = {**PGD, "method": "quantization_aware_adversarial", "epochs": 2, "parameters": parameters}
     trained(recipe, tmp_path, "tuned", initial=standard[2])
-    changed = [(one != other).any() for one, other in zip(weights, weights[1:], strict=False)]
+    changed = [(one != other).any() for one, other in pairwise(weights)]
     assert changed == [True, False, True], "an epoch of training, its validation, and the same for the next"
 
 

@@ -188,6 +188,38 @@ def test_trades_perturbs_within_the_ball_to_where_outputs_differ(network, split,
     assert (found > chance).all()
 
 
+def test_trades_climbs_the_divergence_of_the_perturbed_outputs_from_the_clean_ones(network, split, batch, monkeypatch):
+    """From a start farther away, where the divergence the other way round has another gradient."""
+    import tensorflow as tf
+
+    from qnn_robustness.training import trades
+
+    monkeypatch.setattr(trades, "START", 0.2)
+    objective = recipe("trades", network, split, epsilon=0.5, step_size=0.2, steps=4, beta=1.0)
+    clean = tf.nn.softmax(network(batch[0]))
+
+    def climbed(loss) -> tf.Tensor:
+        lowest, highest = tf.maximum(batch[0] - 0.5, 0), tf.minimum(batch[0] + 0.5, 1)
+        start = 0.2 * tf.random.stateless_normal(batch[0].shape, objective.draw(0))
+        points = tf.clip_by_value(batch[0] + start, lowest, highest)
+        for _ in range(4):
+            with tf.GradientTape() as tape:
+                tape.watch(points)
+                value = loss(tf.nn.softmax(network(points)))
+            points = tf.clip_by_value(points + 0.2 * tf.sign(tape.gradient(value, points)), lowest, highest)
+        return points
+
+    def divergence(one, from_other) -> tf.Tensor:
+        return tf.reduce_sum(one * tf.math.log(one / from_other))
+
+    expected = climbed(lambda perturbed: divergence(clean, perturbed))
+    other = climbed(lambda perturbed: divergence(perturbed, clean))
+    found = objective.diverging(batch[0], 0).numpy()
+    near, far = (np.isclose(found, points.numpy(), atol=1e-3).mean() for points in (expected, other))
+    assert near > 0.98
+    assert far < near - 0.02, "the test would see the other direction"
+
+
 # --- Jacobian regularization -----------------------------------------------------------------------------
 
 
