@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import yaml
 from attack_models import Linear, aimed, linear, perturbed
-from attack_oracles import crafted_in_batches, rectified
+from attack_oracles import crafted_in_batches, exact_distances, rectified
 from foolbox.attacks.base import Attack
 from scipy.optimize import minimize
 
@@ -128,6 +128,32 @@ def test_carlini_wagner_looks_at_the_point_of_its_last_step() -> None:
     model = problem.tensorflow_model()
     found = perturbed(carlini_wagner.build("l2", **parameters), model, problem.samples, problem.labels)
     assert (predictions(model, found) != problem.labels).all()
+
+
+def test_carlini_wagner_moves_what_is_black_or_white() -> None:
+    """Most values are at an end of the box, which is in the way: a quadratic programme has the answer."""
+    free = linear(3, samples=8, shape=(3, 3, 3), classes=2, margin=1.25)
+    problem = Linear(np.clip(free.samples, 0, 1), free.weights, free.bias)
+    assert (np.abs(2 * problem.samples - 1) == 1).mean() > 0.5
+    model = problem.tensorflow_model()
+    found = perturbed(
+        carlini_wagner.build(
+            "l2",
+            binary_search_steps=6,
+            steps=200,
+            step_size=0.01,
+            confidence=0.0,
+            initial_constant=0.01,
+            abort_early=False,
+        ),
+        model,
+        problem.samples,
+        problem.labels,
+    )
+    ratio = distance("l2", found, problem.samples) / exact_distances(problem, "l2")
+    assert (predictions(model, found) != problem.labels).all()
+    assert (ratio >= 1 - 1e-4).all()
+    assert (ratio <= 1.03).all()
 
 
 def test_deepfool_takes_no_target() -> None:
