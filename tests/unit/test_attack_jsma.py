@@ -169,6 +169,18 @@ def test_the_map_of_probabilities_takes_the_two_largest_derivatives(theta: float
         assert queries == steps + 2  # the look at the last point, and at the result
 
 
+@pytest.mark.parametrize("targeted", [True, False])
+def test_a_softmax_at_the_end_of_the_network_changes_nothing(targeted: bool) -> None:
+    network = Curved(7, samples=20)
+    model = network.model()
+    with_softmax = foolbox.TensorFlowModel(lambda x: tf.nn.softmax(model(x)), bounds=(0, 1))
+    goal = aimed(model, (network.labels + 2) % CLASSES) if targeted else network.labels
+    attack = jsma.build("l0", theta=0.25, largest_share=1.0, aim="all")
+    expected, found = (perturbed(attack, one, network.samples, goal) for one in (model, with_softmax))
+    assert (distance("l0", expected, network.samples) > 0).any()
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(("theta", "share"), [(1.0, 0.3), (0.1, 1.0)])
 def test_digits_need_no_more_changes_than_with_the_reference_implementation(theta: float, share: float) -> None:
     """ART 1.20.1 on a linear classifier of handwritten digits: success in the 95 % interval, median changes 1.05."""

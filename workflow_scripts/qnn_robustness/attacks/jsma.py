@@ -19,6 +19,7 @@ ACCESS = "white_box"
 NORMS = ("l0",)
 BUDGETED = False
 PAIRS = 2**24  # candidate pairs in memory at once
+ROUNDING = 1e-4  # by which the sum of probabilities may miss one
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -102,14 +103,23 @@ class JSMA(ArrayAttack):
 
 
 def _of_log_odds(network: Network, inputs: np.ndarray, aim: Goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return logits [N, K] and the gradients [N, D] of the log-odds of the aim's class and of its absence, scaled."""
+    """Return logits [N, K] and the gradients [N, D] of the log-odds of the aim's class and of its absence, scaled.
+
+    The outputs of a network that ends in a softmax are the probabilities themselves: the odds rise with one alone.
+    """
 
     def slopes(logits: np.ndarray) -> np.ndarray:
-        return -losses.cross_entropy(logits, aim.classes, aim.classes)[1]
+        odds = -losses.cross_entropy(logits, aim.classes, aim.classes)[1]
+        return np.where(_are_probabilities(logits)[:, None], np.eye(logits.shape[1])[aim.classes], odds)
 
     logits, gradient = network.slope(inputs, slopes)
     own = gradient.reshape(len(inputs), -1).astype(np.float64)
     return logits, own, -own
+
+
+def _are_probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Return which rows of [N, K] are at least 0 and add up to 1."""
+    return (outputs >= 0).all(axis=1) & (np.abs(outputs.sum(axis=1) - 1) <= ROUNDING)
 
 
 def _of_logits(network: Network, inputs: np.ndarray, aim: Goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
