@@ -128,6 +128,31 @@ def test_pgd_samples_stay_in_the_ball_and_raise_the_loss(standard):
     assert (adversarial != recipe.adversarial(samples, labels, 1)).numpy().any()
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_is_that_of_nesterov_along_the_gradient_with_weight_decay(momentum, tmp_path):
+    """The first step: (1 + momentum) x rate x (gradient of cross-entropy + that of the penalty), in closed form."""
+    import keras
+
+    decayed = keras.layers.Dense(2, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.1))
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), decayed]).save(tmp_path / "initial.keras")
+    (before,) = decayed.get_weights()
+    once = {
+        **RECIPE,
+        "epochs": 1,
+        "batch_size": 200,
+        "momentum": momentum,
+        "warmup_epochs": 0,
+        "shift": 0,
+        "flip": False,
+    }
+    network, _, _ = trained(once, tmp_path, initial=tmp_path / "initial.keras")
+    split = bars(200, 0)
+    inputs = split.samples.reshape(200, -1) / 255
+    odds = np.exp(inputs @ before)
+    slope = inputs.T @ (odds / odds.sum(axis=1, keepdims=True) - np.eye(2)[split.labels]) / 200 + 2 * 0.1 * before
+    np.testing.assert_allclose(network.get_weights()[0], before - (1 + momentum) * 0.05 * slope, atol=1e-5)
+
+
 class Killed(Exception):
     """Stands for what ends a process."""
 
