@@ -307,6 +307,11 @@ def test_an_attack_through_a_detector_sees_the_network_and_its_squeezers() -> No
     values["attacks"]["aware"]["method"] = "detector_aware_pgd"
     values["detectors"]["squeezing"]["false_positive_rate"] = 0.1
     assert loaded(values).crafting("aware")["false_positive_rate"] == 0.1
+    values["attacks"]["aware"] = {**values["attacks"]["jump"], "through": "squeezing"}
+    assert loaded(copy.deepcopy(values)).crafting("aware")["false_positive_rate"] == 0.1, "what is rejected fools nobody"
+    values["attacks"]["aware"]["through"] = "bits"
+    values["experiments"]["white_box"]["preprocessors"] = ["none", "bits"]
+    assert "false_positive_rate" not in loaded(values).crafting("aware"), "a preprocessor rejects nothing"
     (detection, *rest) = configuration.detections()
     assert detection == ("small", "standard", "float32", "aware", "squeezing", "float32")
     assert len(rest) == 2

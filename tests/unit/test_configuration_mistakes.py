@@ -161,6 +161,16 @@ MISTAKES = {
         ),
         r"^attacks\.pgd\.temperature: the detector scores the softmax at 1; remove the key",
     ),
+    "attack on a detector that the answers of a file alone would have to evade": (
+        both(
+            change("detectors", {"squeezing": {"squeezers": ["bits"]}}),
+            change("experiments.decision.detectors", ["squeezing"]),
+            change("attacks.jump.through", "squeezing"),
+            change("attacks.jump.search_kernels", "xnnpack"),
+        ),
+        r"^attacks\.jump\.through: the detector 'squeezing' needs the integer model, but int8 of small is attacked by the "
+        r"file's answers alone; set search_kernels: reference, or leave out the source$",
+    ),
     "attack that evades a detector, but none is named": (
         change("attacks.pgd.method", "detector_aware_pgd"),
         r"^attacks\.pgd\.through: detector_aware_pgd evades a detector; name one",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import eagerpy as ep
@@ -13,6 +14,7 @@ from density_builder import random_density
 
 from qnn_robustness.attacks.crafting.craft import Crafted, Setting, craft
 from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.attacks.crafting.rejection import labelled
 from qnn_robustness.attacks.detector_aware_pgd import loss
 from qnn_robustness.common import registry
 from qnn_robustness.defenses.shared.detector import squeezing_scores, threshold_at
@@ -108,7 +110,9 @@ def two_pixels(inputs: tf.Tensor) -> tf.Tensor:
 
 def attacked(method: str, model: foolbox.Model, **parameters: float) -> Crafted:
     parameters = {"steps": 30, "relative_step_size": 0.1, "restarts": 1, **parameters}
-    setting = Setting(registry.load("attacks", method), "linf", [BUDGET], [0], True, 7, parameters=parameters)
+    watched = method == "detector_aware_pgd"
+    module = registry.load("attacks", method)
+    setting = Setting(module, "linf", [BUDGET], [0], True, 7, parameters=parameters, rejection=watched)
     return craft(setting, model, CLEAN, np.zeros(7, np.int64))
 
 
@@ -130,6 +134,75 @@ def test_an_attacker_who_knows_the_threshold_evades_where_others_are_caught() ->
     assert (fooled & (scores <= THRESHOLD)).all()
     assert crafted.found.all()
     assert np.abs(crafted.adversarial[0, 0].astype(int) - CLEAN).max() <= 20
+
+
+# --- attackers without gradients --------------------------------------------------------------------------------------
+
+DECISIONS = {
+    "steps": 30,
+    "initial_gradient_eval_steps": 20,
+    "max_gradient_eval_steps": 100,
+    "gamma": 1.0,
+    "smallest_probe": 0.01,
+    "initial_draws": 100,
+}
+
+
+def test_who_is_rejected_is_answered_with_its_label() -> None:
+    logits = np.array([[2.0, 0.5, -1.0, 1.75], [2.0, 0.5, -1.0, 2.5], [0.0, 3.0, 1.0, 3.25]], np.float32)
+    answered = labelled(logits, np.array([1, 1, 0]))
+    assert answered.tolist() == [[2, 0.5, -1], [2, 2.5, -1], [3.25, 3, 1]]
+
+
+def test_an_attacker_who_asks_the_watched_pipeline_evades_where_others_are_caught() -> None:
+    plain, module = foolbox.TensorFlowModel(two_pixels, (0, 1)), registry.load("attacks", "hop_skip_jump")
+    setting = Setting(module, "l2", [], [0], True, 7, parameters=DECISIONS)
+    unaware = craft(setting, defended(plain, DETECTOR, True), CLEAN, np.zeros(7, np.int64))
+    assert (judged(unaware.adversarial[0, 0])[1] > THRESHOLD).all()
+    watched = rejecting(plain, DETECTOR, THRESHOLD, True)
+    crafted = craft(replace(setting, rejection=True), watched, CLEAN, np.zeros(7, np.int64))
+    fooled, scores = judged(crafted.adversarial[0, 0])
+    assert crafted.found.all()
+    assert (fooled & (scores <= THRESHOLD)).all()
+    moves = np.linalg.norm((crafted.adversarial[0, 0].astype(float) - CLEAN).reshape(7, -1), axis=1)
+    alone = 141 - CLEAN[:, 0, 1, 0].astype(float)  # by the smooth pixel alone, which evades
+    assert (moves <= 1.2 * alone).all()
+
+
+def test_no_sample_that_is_rejected_serves_as_a_start_or_as_an_answer() -> None:
+    """A detector that rejects everything: nothing evades, and nothing is asked after the starts have failed."""
+    watched = rejecting(foolbox.TensorFlowModel(two_pixels, (0, 1)), DETECTOR, -1.0, True)
+    module = registry.load("attacks", "hop_skip_jump")
+    setting = Setting(module, "l2", [], [0], True, 7, parameters=DECISIONS, rejection=True)
+    labels = np.arange(7) % 2  # half of the samples are misclassified, and rejected
+    crafted = craft(setting, watched, CLEAN, labels)
+    assert not crafted.found.any()
+    np.testing.assert_array_equal(crafted.adversarial[0, 0], CLEAN)
+
+
+def test_scores_through_a_detector_find_what_evades_it() -> None:
+    """Square on the curved network: what it reports is misclassified and accepted, as counted by hand."""
+    labels, runs = curved(INPUTS).numpy().argmax(axis=1), [None, *SQUEEZERS]
+    threshold = float(np.quantile(squeezing_scores(outputs(), False), 0.8))
+    module = registry.load("attacks", "square")
+    setting = Setting(
+        module,
+        "linf",
+        [64 / 255],
+        [0],
+        True,
+        12,
+        parameters={"queries": 300, "initial_share": 0.5},
+        runs=3,
+        rejection=True,
+    )
+    crafted = craft(setting, rejecting(network(), runs, threshold, True), IMAGES, labels)
+    seen = crafted.adversarial[0, 0].astype(np.float32) / 255
+    logits = [curved(inputs).numpy() for inputs in (seen, *(squeezer.apply(seen) for squeezer in SQUEEZERS))]
+    evading = (logits[0].argmax(axis=1) != labels) & (squeezing_scores(logits, False) <= threshold)
+    np.testing.assert_array_equal(crafted.found[0, 0], evading)
+    assert evading.mean() > 0.5
+    assert (crafted.queries % 3 == 0).all(), "an answer takes the network and both squeezed inputs"
 
 
 # --- a detector by likelihood -----------------------------------------------------------------------------------------

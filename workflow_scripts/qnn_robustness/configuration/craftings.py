@@ -59,8 +59,13 @@ class Craftings(Settings):
         }
 
     def meets_rejection(self, attack: str) -> bool:
-        """Return whether an attack has to evade the detector that it is crafted through, too."""
-        return getattr(registry.load("attacks", self.attack(attack)["method"]), "REJECTION", False)
+        """Return whether an attack has to evade the detector that it is crafted through, too.
+
+        Those that ask the pipeline alone do; of those with gradients the methods that say so.
+        """
+        method = registry.load("attacks", self.attack(attack)["method"])
+        asks = method.ACCESS != "white_box" and self.through(attack) in self.values["detectors"]
+        return asks or getattr(method, "REJECTION", False)
 
     def is_of_sound(self, attack: str) -> bool:
         """Return whether an attack changes sound itself instead of features."""

@@ -22,6 +22,7 @@ from qnn_robustness.common.distances import to_unit
 from qnn_robustness.common.progress import progress
 
 STARTING_POINTS, SEARCH = 0, 1  # stages of an attack, each with random streams of its own
+REJECTED = -1  # stands for a class where a detector rejects
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ class Setting:
 
     `budgets` are distances for inputs in [0, 1]; none means that the attack minimises the distance. `runs` is
     how often the model runs its network for one input. `warm_starts` [S, E, N, H, W, C] are the adversarial samples
-    of another run, where this one begins; methods with WARM_START take them. Methods with REJECTION attack a network
-    whose last class stands for rejection: what it rejects has not fooled it.
+    of another run, where this one begins; methods with WARM_START take them. With `rejection` the last class of the
+    model stands for rejection by a detector: what it rejects has not fooled it. Methods with REJECTION see that class,
+    to others a rejected input has its label.
     """
 
     method: ModuleType
@@ -58,10 +60,7 @@ class Setting:
     runs: int = 1
     parameters: dict[str, Any] = field(default_factory=dict)
     warm_starts: np.ndarray | None = None
-
-    @property
-    def rejection(self) -> bool:
-        return getattr(self.method, "REJECTION", False)
+    rejection: bool = False
 
     @classmethod
     def of(cls, attack: dict[str, Any], warm_starts: np.ndarray | None = None, runs: int = 1) -> Setting:
@@ -77,6 +76,7 @@ class Setting:
             runs=runs,
             parameters=attack["parameters"],
             warm_starts=warm_starts,
+            rejection="false_positive_rate" in attack,
         )
 
 
@@ -143,9 +143,10 @@ def _blocks(
 ) -> list[Block]:
     clean = to_unit(samples).astype(np.float32)
     rows = [np.arange(len(samples))[i : i + setting.batch_size] for i in range(0, len(samples), setting.batch_size)]
-    predictions = np.concatenate([_predictions(model, clean[row]) for row in rows])
+    predictions = np.concatenate([_predictions(setting, model, clean[row]) for row in rows])
     other = _of_another_class(predictions, labels)
-    columns = (streams, samples, clean, labels, clean[other], predictions[other] != labels, predictions != labels)
+    columns = (streams, samples, clean, labels, clean[other], _fooled(predictions[other], labels))
+    columns = (*columns, _fooled(predictions, labels))
     return [Block(row, *(column[row] for column in columns)) for row in rows]
 
 
@@ -153,7 +154,7 @@ def _of_another_class(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray
     """Return for each sample the place of the next one that is given another class than its label."""
     count = len(labels)
     after = (np.arange(count)[:, None] + np.arange(count)) % count
-    return after[np.arange(count), (predictions[after] != labels[:, None]).argmax(axis=1)]
+    return after[np.arange(count), _fooled(predictions[after], labels[:, None]).argmax(axis=1)]
 
 
 def _craft_block(
@@ -163,12 +164,13 @@ def _craft_block(
     attacked = np.full(len(block.labels), True) if budget is not None else ~block.misclassified
     if warm is not None:
         adversarial = warm.astype(np.float32)
-        attacked &= _predictions(model, adversarial) == block.labels  # the others are done
+        attacked &= ~_fooled(_predictions(setting, model, adversarial), block.labels)  # the others are done
     active = np.flatnonzero(attacked)
     if len(active):
         attacked_samples = block.clean[active], block.labels[active]
         left = None if setting.query_budget is None else setting.query_budget - setting.runs
-        counter = QueryCounter(model, *attacked_samples, setting.norm, left, setting.runs)
+        hidden = setting.rejection and not getattr(setting.method, "REJECTION", False)
+        counter = QueryCounter(model, *attacked_samples, setting.norm, left, setting.runs, hidden)
         starts = Starts(block.starts[active], block.has_start[active])
         try:
             extra = {} if warm is None else {"starting_points": adversarial[active]}
@@ -226,10 +228,7 @@ def _stored(
     """Return the samples as they are stored, and which of them the model misclassifies."""
 
     def fooled(candidate: np.ndarray) -> np.ndarray:
-        logits = _logits(model, to_unit(candidate).astype(np.float32))
-        predictions = logits.argmax(axis=1)
-        rejected = setting.rejection & (predictions == logits.shape[1] - 1)
-        return (predictions != block.labels) & ~rejected
+        return _fooled(_predictions(setting, model, to_unit(candidate).astype(np.float32)), block.labels)
 
     if setting.on_lattice and budget is None:
         return lattice.smallest_on_lattice(adversarial, block.images, fooled)
@@ -260,9 +259,12 @@ def _native(model: Model, values: np.ndarray) -> Any:
     return values
 
 
-def _predictions(model: Model, inputs: np.ndarray) -> np.ndarray:
-    return _logits(model, inputs).argmax(axis=1)
+def _predictions(setting: Setting, model: Model, inputs: np.ndarray) -> np.ndarray:
+    """Return the classes [N] that the model gives to inputs, REJECTED where a detector rejects."""
+    logits = ep.astensor(model(_native(model, inputs))).numpy()
+    predictions = logits.argmax(axis=1)
+    return np.where(setting.rejection & (predictions == logits.shape[1] - 1), REJECTED, predictions)
 
 
-def _logits(model: Model, inputs: np.ndarray) -> np.ndarray:
-    return ep.astensor(model(_native(model, inputs))).numpy()
+def _fooled(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return (predictions != labels) & (predictions != REJECTED)

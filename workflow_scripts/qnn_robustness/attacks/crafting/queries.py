@@ -10,6 +10,7 @@ import eagerpy as ep
 import numpy as np
 from foolbox.models import Model
 
+from qnn_robustness.attacks.crafting.rejection import labelled
 from qnn_robustness.common.distances import distance
 
 Slope = Callable[[np.ndarray, Callable[[np.ndarray], np.ndarray]], tuple[np.ndarray, np.ndarray]]
@@ -30,6 +31,9 @@ class QueryCounter(Model):
     is `best`. `BudgetSpent` is raised by the first call after every sample is spent. An input asked twice in a row
     counts once (not of a random network, with several runs): Foolbox asks again for samples that wait for others of
     their batch.
+
+    With `rejection` the last class of the model stands for rejection, and rejected inputs are answered with their label
+    (crafting.rejection.labelled); this has no gradient.
     """
 
     def __init__(
@@ -40,9 +44,10 @@ class QueryCounter(Model):
         norm: str,
         query_budget: int | None = None,
         runs: int = 1,
+        rejection: bool = False,
     ):
         self.model, self.samples, self.labels, self.norm = model, samples, labels, norm
-        self.query_budget, self.runs = query_budget, runs
+        self.query_budget, self.runs, self.rejection = query_budget, runs, rejection
         self.active = np.arange(len(samples))
         self.queries = np.zeros(len(samples), np.int64)
         self.spent = np.zeros(len(samples), bool)
@@ -65,7 +70,14 @@ class QueryCounter(Model):
 
     def __call__(self, inputs: Any) -> Any:
         """Return the logits [R, K] of inputs [R, H, W, C]; R is a multiple of the active samples."""
-        return self._asked(inputs, lambda: (self.model(inputs),))[0]
+        return self._asked(inputs, lambda: (self._answer(inputs),))[0]
+
+    def _answer(self, inputs: Any) -> Any:
+        if not self.rejection:
+            return self.model(inputs)
+        logits, restore_type = ep.astensor_(self.model(inputs))
+        labels = np.tile(self.labels[self.active], len(inputs) // len(self.active))
+        return restore_type(ep.from_numpy(logits, labelled(logits.numpy(), labels)))
 
     @property
     def slope(self) -> Slope | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+from qnn_robustness.attacks.crafting import sources
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.vote import VOTE
@@ -50,6 +51,8 @@ def check_run(configuration: Configuration) -> None:
             check_features(configuration, model, entry, where)
             check_validation(configuration, model, entry, where)
             check_shapes(configuration, model, entry, where)
+        for attack, source, model in product(entry["attacks"], entry["sources"], entry["models"]):
+            _check_watched(configuration, attack, source, model)
         for attack, model in product(entry["attacks"], entry["models"]):
             check_classes(configuration, attack, model, f"{where}.attacks")
             check_samples(configuration, attack, model, f"{where}.attacks")
@@ -96,11 +99,21 @@ def _check_through(configuration: Configuration, attack: str, experiment: dict[s
     if by_likelihood and not configuration.meets_rejection(attack):
         raise UserError(
             f"attacks.{attack}.through: '{through}' asks how likely a sample is, and changes nothing for an attack "
-            "that does not evade it; take detector_aware_pgd, or a preprocessor or a detector with squeezers"
+            "that does not evade it; take detector_aware_pgd, an attack without gradients, or a preprocessor or a detector with squeezers"
         )
     axis = "detectors" if through in configuration.values["detectors"] else "preprocessors"
     if through not in (NO_PREPROCESSOR, *experiment[axis]):
         raise UserError(f"{where}.{axis}: {attack} is crafted through '{through}', which is not among them; add it")
+
+
+def _check_watched(configuration: Configuration, attack: str, source: str, model: str) -> None:
+    """Check that an attack that evades a detector sees scores before the softmax, which the interpreter does not give."""
+    if configuration.meets_rejection(attack) and sources.is_file(configuration.source_module(model, source, attack)):
+        raise UserError(
+            f"attacks.{attack}.through: the detector '{configuration.through(attack)}' needs the integer model, but "
+            f"{source} of {model} is attacked by the file's answers alone; set search_kernels: reference, or leave "
+            "out the source"
+        )
 
 
 def _check_source(configuration: Configuration, attack: str, source: str, where: str) -> None:

@@ -48,3 +48,8 @@ def module_for(source: str, access: str, kernels: str, has_model: bool = True) -
     else:
         kind = "tflite_file"
     return f"{__name__}.{kind}"
+
+
+def is_file(module: str) -> bool:
+    """Return whether a module of `module_for` answers with the outputs of a .tflite file, and nothing else."""
+    return module == f"{__name__}.tflite_file"
