@@ -168,8 +168,8 @@ MISTAKES = {
             change("attacks.jump.through", "squeezing"),
             change("attacks.jump.search_kernels", "xnnpack"),
         ),
-        r"^attacks\.jump\.through: the detector 'squeezing' needs the integer model, but int8 of small is attacked by the "
-        r"file's answers alone; set search_kernels: reference, or leave out the source$",
+        r"^attacks\.jump\.through: the detector 'squeezing' needs the integer model, but int8 of small is attacked "
+        r"by the file's answers alone; set search_kernels: reference, or leave out the source$",
     ),
     "attack that evades a detector, but none is named": (
         change("attacks.pgd.method", "detector_aware_pgd"),

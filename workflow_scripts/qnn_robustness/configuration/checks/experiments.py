@@ -99,7 +99,8 @@ def _check_through(configuration: Configuration, attack: str, experiment: dict[s
     if by_likelihood and not configuration.meets_rejection(attack):
         raise UserError(
             f"attacks.{attack}.through: '{through}' asks how likely a sample is, and changes nothing for an attack "
-            "that does not evade it; take detector_aware_pgd, an attack without gradients, or a preprocessor or a detector with squeezers"
+            "that does not evade it; take detector_aware_pgd, an attack without gradients, or a preprocessor or a "
+            "detector with squeezers"
         )
     axis = "detectors" if through in configuration.values["detectors"] else "preprocessors"
     if through not in (NO_PREPROCESSOR, *experiment[axis]):
@@ -107,7 +108,7 @@ def _check_through(configuration: Configuration, attack: str, experiment: dict[s
 
 
 def _check_watched(configuration: Configuration, attack: str, source: str, model: str) -> None:
-    """Check that an attack that evades a detector sees scores before the softmax, which the interpreter does not give."""
+    """Check that an attack that evades a detector sees scores before the softmax: a file does not give them."""
     if configuration.meets_rejection(attack) and sources.is_file(configuration.source_module(model, source, attack)):
         raise UserError(
             f"attacks.{attack}.through: the detector '{configuration.through(attack)}' needs the integer model, but "
