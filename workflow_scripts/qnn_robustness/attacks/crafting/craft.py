@@ -145,8 +145,8 @@ def _blocks(
     rows = [np.arange(len(samples))[i : i + setting.batch_size] for i in range(0, len(samples), setting.batch_size)]
     predictions = np.concatenate([_predictions(setting, model, clean[row]) for row in rows])
     other = _of_another_class(predictions, labels)
-    columns = (streams, samples, clean, labels, clean[other], _fooled(predictions[other], labels))
-    columns = (*columns, _fooled(predictions, labels))
+    starts = (clean[other], _fooled(predictions[other], labels))
+    columns = (streams, samples, clean, labels, *starts, _fooled(predictions, labels))
     return [Block(row, *(column[row] for column in columns)) for row in rows]
 
 
