@@ -131,7 +131,10 @@ def test_carlini_wagner_looks_at_the_point_of_its_last_step() -> None:
 
 
 def test_carlini_wagner_moves_what_is_black_or_white() -> None:
-    """Most values are at an end of the box, which is in the way: a quadratic programme has the answer."""
+    """Most values are at an end of the box, which is in the way: a quadratic programme has the answer.
+
+    Two classes: among more the attack may go for a class that is not the nearest.
+    """
     free = linear(3, samples=8, shape=(3, 3, 3), classes=2, margin=1.25)
     problem = Linear(np.clip(free.samples, 0, 1), free.weights, free.bias)
     assert (np.abs(2 * problem.samples - 1) == 1).mean() > 0.5

@@ -170,7 +170,7 @@ def test_an_attacker_who_asks_the_watched_pipeline_evades_where_others_are_caugh
 
 
 def test_no_sample_that_is_rejected_serves_as_a_start_or_as_an_answer() -> None:
-    """A detector that rejects everything: nothing evades, and nothing is asked after the starts have failed."""
+    """A detector that rejects everything: nothing evades, and each sample costs a look, its starts and no search."""
     watched = rejecting(foolbox.TensorFlowModel(two_pixels, (0, 1)), DETECTOR, -1.0, True)
     module = registry.load("attacks", "hop_skip_jump")
     setting = Setting(module, "l2", [], [0], True, 7, parameters=DECISIONS, rejection=True)
@@ -178,6 +178,7 @@ def test_no_sample_that_is_rejected_serves_as_a_start_or_as_an_answer() -> None:
     crafted = craft(setting, watched, CLEAN, labels)
     assert not crafted.found.any()
     np.testing.assert_array_equal(crafted.adversarial[0, 0], CLEAN)
+    assert crafted.queries.max() <= 1 + 1 + DECISIONS["initial_draws"]
 
 
 def test_scores_through_a_detector_find_what_evades_it() -> None:
