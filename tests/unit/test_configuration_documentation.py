@@ -121,10 +121,20 @@ def test_every_described_method_exists(definition: str, package: str) -> None:
     assert set(SCHEMA["$defs"][definition]) <= set(registry.names(package))
 
 
-@pytest.mark.parametrize("overlay", [None, *sorted(path.name for path in (ROOT / "config").glob("*.yaml"))], ids=str)
+OVERLAYS = sorted(path.name for path in (ROOT / "config").glob("*.yaml"))
+# It has no images to train on: a user adds a network of their own.
+UNTRAINED = "vww_eval.yaml"
+
+
+@pytest.mark.parametrize("overlay", [None, *(name for name in OVERLAYS if name != UNTRAINED)], ids=str)
 def test_the_configurations_of_the_project_are_valid(overlay: str | None) -> None:
     configuration = loaded(overlay)
     assert list(configuration.experiments) == configuration.values["run"]
+
+
+def test_a_configuration_without_training_images_asks_for_a_network() -> None:
+    with pytest.raises(UserError, match=r"'vww_mobilenet' is trained here, .* or give the network by files"):
+        loaded(UNTRAINED)
 
 
 def test_entries_of_the_paper_protocol_write_every_parameter_out() -> None:

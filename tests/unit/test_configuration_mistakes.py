@@ -234,6 +234,21 @@ MISTAKES = {
         ),
         r"^experiments\.decision\.preprocessors: 'median', which is for images, but the samples of '.*' are features",
     ),
+    "JPEG of two channels": (
+        both(
+            change("datasets.digits.image_shape", [8, 8, 2]),
+            change("preprocessors.jpeg", {"method": "jpeg"}),
+            change("experiments.decision.preprocessors", ["none", "jpeg"]),
+            change("run", ["decision"]),
+        ),
+        r"^experiments\.decision\.preprocessors: 'jpeg', which is for images of 1 or 3 channels, but those of 'digits' "
+        r"have 2$",
+    ),
+    "training without validation samples": (
+        change("datasets.digits.validation_samples", 0),
+        r"^experiments\..*\.models: 'small' is trained here, which takes validation samples, but 'digits' has none; "
+        r"set datasets\.digits\.validation_samples, or give the network by files$",
+    ),
     "squeezer of images for features": (
         both(
             speech({"attacks": {"pgd": "float", "deepfool": "float", "jump": "float"}}),
@@ -407,7 +422,14 @@ MISTAKES = {
         change("attacks.jump.temperature", 20),
         r"^attacks\.jump\.temperature: hop_skip_jump uses no gradients; remove the key",
     ),
-    "temperature of 0": (change("attacks.pgd.temperature", 0), r"^attacks\.pgd\.temperature: 0 is "),
+    "temperature of 0": (
+        change("attacks.pgd.temperature", 0),
+        r"^attacks\.pgd\.temperature: 0 is neither a positive number nor 'jacobian'$",
+    ),
+    "misspelt temperature": (
+        change("attacks.pgd.temperature", "jacobain"),
+        r"^attacks\.pgd\.temperature: 'jacobain' is neither a positive number nor 'jacobian'$",
+    ),
     "estimator for float32": (
         change("attacks.pgd.estimator", "smooth"),
         r"^attacks\.pgd\.estimator: the gradients of float32 need none; experiments\.white_box may use it with "

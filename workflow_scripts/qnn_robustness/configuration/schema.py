@@ -130,7 +130,9 @@ def _line(error: jsonschema.ValidationError, where: str) -> str:
     }
     if rule in limits:
         return f"{place}: {found!r} is out of range; expected {limits[rule]} {error.validator_value}"
-    if rule == "anyOf":  # distances are the only alternatives of the schema
+    if rule == "anyOf" and (word := next((part["const"] for part in error.validator_value if "const" in part), None)):
+        return f"{place}: {found!r} is neither a positive number nor '{word}'"
+    if rule == "anyOf":  # the other alternatives of the schema are distances
         return f"{place}: {found!r} is no distance; expected a positive number or a fraction such as 8/255"
     if rule in ("minItems", "minProperties"):
         return f"{place}: {found!r} is too short; expected at least {error.validator_value}"

@@ -21,7 +21,8 @@ def kind(entry: Schema, schema: Schema) -> str:
     if "enum" in entry:
         return " or ".join(map(written, entry["enum"]))
     if "anyOf" in entry:
-        return "number or fraction"
+        word = next((part["const"] for part in entry["anyOf"] if "const" in part), None)
+        return f"positive number or {written(word)}" if word else "number or fraction"
     types = entry["type"] if isinstance(entry["type"], list) else [entry["type"]]
     words = ["null" if name == "null" else _one(name, entry, schema) for name in types]
     limits = [f"{sign} {entry[rule]}" for rule, sign in LIMITS.items() if rule in entry]

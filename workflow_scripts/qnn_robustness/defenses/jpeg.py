@@ -13,6 +13,7 @@ from qnn_robustness.common.errors import UserError
 MODES = {1: "L", 3: "RGB"}
 
 OF_IMAGES = True
+CHANNELS = tuple(MODES)
 
 
 def apply(samples: np.ndarray, *, quality: int) -> np.ndarray:

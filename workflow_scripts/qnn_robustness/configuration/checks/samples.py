@@ -37,13 +37,13 @@ def check_samples(configuration: Configuration, attack: str, model: str, where: 
 
 
 def check_features(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
-    """Check that images are not attacked as sound, and that features of sound are not treated as images."""
+    """Check that images are not attacked as sound, and that preprocessors and others are for the samples they get."""
     dataset = configuration.dataset_of(model)
+    _check_preprocessors(configuration, dataset, experiment, where)
     if configuration.values["datasets"][dataset]["format"] not in FEATURES:
         _check_images(configuration, dataset, experiment, where)
         return
     _check_lattice(configuration, dataset, experiment, where)
-    _check_preprocessors(configuration, dataset, experiment, where)
     if not configuration.is_imported(model):
         _check_augmentation(configuration, model, experiment, where)
 
@@ -64,21 +64,33 @@ def _check_lattice(configuration: Configuration, dataset: str, experiment: dict[
 
 
 def _check_preprocessors(configuration: Configuration, dataset: str, experiment: dict[str, Any], where: str) -> None:
-    entries = configuration.values["preprocessors"]
+    entries, data = configuration.values["preprocessors"], configuration.values["datasets"][dataset]
+    features, channels = data["format"] in FEATURES, data["image_shape"][-1]
     squeezers = [
         (f"{where}.detectors: '{name}' asks ", configuration.values["detectors"][name]["squeezers"])
         for name in experiment["detectors"]
     ]
     for said, names in [(f"{where}.preprocessors: ", experiment["preprocessors"]), *squeezers]:
         for name in (name for name in names if name in entries):
-            if getattr(registry.load("defenses", entries[name]["method"]), "OF_IMAGES", False):
+            module = registry.load("defenses", entries[name]["method"])
+            if features and getattr(module, "OF_IMAGES", False):
                 raise UserError(f"{said}'{name}', which is for images, but the samples of '{dataset}' are features")
+            if channels not in getattr(module, "CHANNELS", [channels]):
+                raise UserError(
+                    f"{said}'{name}', which is for images of {' or '.join(map(str, module.CHANNELS))} channels, "
+                    f"but those of '{dataset}' have {channels}"
+                )
 
 
 def check_validation(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
-    """Check that the validation split has samples enough for the thresholds of the detectors."""
+    """Check that the validation split has samples enough for training and for the thresholds of the detectors."""
     dataset = configuration.dataset_of(model)
     there = configuration.values["datasets"][dataset]["validation_samples"]
+    if not there and not configuration.is_imported(model):
+        raise UserError(
+            f"{where}.models: '{model}' is trained here, which takes validation samples, but '{dataset}' has none; "
+            f"set datasets.{dataset}.validation_samples, or give the network by files"
+        )
     for name in experiment["detectors"]:
         rate = configuration.values["detectors"][name]["false_positive_rate"]
         if there * rate < 1:

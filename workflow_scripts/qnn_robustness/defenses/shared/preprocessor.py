@@ -8,7 +8,7 @@ A method is a module of `qnn_robustness.defenses` with
 - if it has a gradient worth using, `pull_back(gradients, samples, [draws,] **parameters)`: the product of
   gradients by the outputs, float32 [N, H, W, C], with the Jacobian of `apply` or of a smooth stand-in for it.
   Without one, gradients pass as they are (the identity of Athalye et al. 2018, section 4.1).
-- `OF_IMAGES = True`, if features of sound are nothing to it;
+- `OF_IMAGES = True`, if features of sound are nothing to it; `CHANNELS`, if it takes images of these numbers alone;
 - `operations(shape, **parameters)`, its work for one sample of `shape` (H, W, C) on a microcontroller, in additions,
   multiplications, comparisons and copies;
 - if it keeps more than the sample, `storage(shape, **parameters)`, its bytes of flash and of memory.
