@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def records() -> pd.DataFrame:
         "samples": np.array([0, 1, 2, 3]),
         "seeds": np.array([0]),
         "budgets": np.array([0.1]),
+        "metadata": np.array(json.dumps({"kernels": "reference"})),
     }
     validation = Split(images(*range(0, 100)), np.zeros(100, np.int64))
     test = Split(images(0, 20, 250, 100, 120), np.array([0, 0, 1, 0, 0]))

@@ -391,5 +391,15 @@ def test_gradients_are_masked_when_a_white_box_attack_without_bounds_fails(recor
     assert not defenses(pd.concat([many(records, 5), elsewhere]))["masked"].any(), "its gradients are another network's"
 
 
+def test_other_kernels_than_the_attack_asked_are_not_checked(records):
+    """What an attack without bounds leaves there, after another rounding, says nothing about its gradients."""
+    free = many(records, 1, attack="free", budget=1.0)
+    rows = pd.concat([many(records, 30), many(records, 5, attack="b", access="score"), free])
+    table = defenses(pd.concat([rows, rows.assign(kernels="xnnpack")]))
+    assert table[table["kernels"] == "reference"]["masked"].all()
+    assert table[table["kernels"] == "xnnpack"]["masked"].isna().all()
+    assert set(table["kernels"]) == {"reference", "xnnpack"}
+
+
 def test_what_was_not_checked_is_neither_masked_nor_cleared(records):
     assert defenses(records.assign(source="int8"))["masked"].isna().all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,11 +55,12 @@ def adversarial_detections(
 ) -> pd.DataFrame:
     """Score stored adversarial samples on each kernel set of the target, with the thresholds of `clean_detections`.
 
-    Returns one row for each sample, seed and budget: the columns of the clean ones (clean is false), seed, budget, and
-    the distance in each norm from the clean sample.
+    Returns one row for each sample, seed and budget: the columns of the clean ones (clean is false), source_kernels
+    (those that the attack asked), seed, budget, and the distance in each norm from the clean sample.
     """
     fixed = clean.drop_duplicates("kernels").set_index("kernels")[["threshold", "false_positive_rate"]]
     indices, parts = crafted["samples"], []
+    constants = {**constants, "source_kernels": json.loads(str(crafted["metadata"]))["kernels"]}
     for kernels, judge in judges.items():
         everywhere = {**constants, "kernels": kernels, **fixed.loc[kernels]}
         for s, seed in enumerate(crafted["seeds"]):

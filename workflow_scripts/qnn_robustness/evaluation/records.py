@@ -74,10 +74,10 @@ def adversarial_records(
     records of the source (behind the preprocessor it was attacked through, if any) and of the target (behind
     its own). `constants` are columns with one value (model, attack, ...).
 
-    Returns the constants, seed, budget (nan for attacks that minimise the distance), kernels, sample, label,
-    source_correct, target_correct, adversarial_prediction, adversarial_correct, adversarial_tie, found (the
-    attack's own word), queries, and the distance in each norm; for sound also its signal-to-noise ratio `snr`,
-    [S, E, N] of `crafted`.
+    Returns the constants, source_kernels (those that the attack asked), seed, budget (nan for attacks that minimise
+    the distance), kernels, sample, label, source_correct, target_correct, adversarial_prediction,
+    adversarial_correct, adversarial_tie, found (the attack's own word), queries, and the distance in each norm; for
+    sound also its signal-to-noise ratio `snr`, [S, E, N] of `crafted`.
     """
     indices, metadata = crafted["samples"], json.loads(str(crafted["metadata"]))
     clean, labels = test.samples[indices], test.labels[indices]
@@ -96,6 +96,7 @@ def adversarial_records(
                     pd.DataFrame(
                         {
                             **constants,
+                            "source_kernels": metadata["kernels"],
                             "seed": seed,
                             "budget": budget,
                             "kernels": kernels,

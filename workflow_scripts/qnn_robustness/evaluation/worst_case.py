@@ -70,13 +70,14 @@ def worst_case(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
 def defenses(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     """Return the worst case and, on the same samples, the accuracy under each part of the attacks alone.
 
-    Columns are those of `worst_case`, `part` (static, transfer, adaptive, worst), `masked` and `reason`. A network
-    is masked (flags as those of RobustBench) when, at this budget, an attack that does not use its gradients leaves
-    fewer samples than the white-box attacks on itself, beyond the paired 95 % interval (Bonferroni's for the number of
-    such attacks), or when a white-box attack without bounds leaves any; then its robustness is not to be believed. It
-    is empty where neither could be checked: other budgets and norms are not what white-box attacks looked for. One
-    attack has to do it: many together always find a few samples more. AutoAttack counts as white-box with all its
-    parts, so that what its last one, Square, finds without gradients is no sign here: run Square beside it.
+    Columns are those of `worst_case`, `part` (static, transfer, adaptive, worst), `masked` and `reason`. A network is
+    masked (flags as those of RobustBench) when, at this budget, an attack that does not use its gradients leaves
+    fewer samples than the white-box attacks on itself, beyond the paired 95 % interval (Bonferroni's for the number
+    of such attacks), or when a white-box attack without bounds leaves any; then its robustness is not to be believed.
+    It is empty where neither could be checked: other budgets and norms are not what white-box attacks looked for, and
+    other kernels than those that they asked round otherwise, which is no failure of their gradients. One attack has
+    to do it: many together always find a few samples more. AutoAttack counts as white-box with all its parts, so that
+    what its last one, Square, finds without gradients is no sign here: run Square beside it.
     """
     rows = []
     for point, group, samples in _points(counted(records), norm):
@@ -131,7 +132,7 @@ def _share(robust: pd.Series) -> dict[str, float]:
 def _masked(chosen: pd.DataFrame, group: pd.DataFrame, norm: str, budget: float) -> dict[str, Any]:
     """Return `masked` and `reason` for the samples `chosen` among the records of one network."""
     reasons, checked = [], False
-    own = (part(chosen) == ADAPTIVE) & (chosen["access"] == "white_box")
+    own = _white_box(chosen)
     looked = _at(chosen[own & (chosen["norm"] == norm)], norm, budget)["sample"]
     white = survivors(_chosen(chosen[own], set(looked)), norm, budget)
     left, others = [], chosen[~own].groupby(["attack", "source"], sort=False, observed=True)
@@ -147,7 +148,7 @@ def _masked(chosen: pd.DataFrame, group: pd.DataFrame, norm: str, budget: float)
         black_share, white_share, name = min(left)
         shares = f"{100 * black_share:.1f} % against {100 * white_share:.1f} %"
         reasons.append(f"{name}, without its gradients, leaves fewer samples ({shares})")
-    free = group[(part(group) == ADAPTIVE) & (group["access"] == "white_box") & (group["norm"] == norm)]
+    free = group[_white_box(group) & (group["norm"] == norm)]
     free = free[free["budget"] >= UNBOUNDED.get(norm, np.inf)]
     if len(free):
         checked = True
@@ -155,3 +156,9 @@ def _masked(chosen: pd.DataFrame, group: pd.DataFrame, norm: str, budget: float)
         if share > 0:
             reasons.append(f"a white-box attack without bounds leaves {100 * share:.1f} %")
     return {"masked": bool(reasons) if checked else None, "reason": "; ".join(reasons)}
+
+
+def _white_box(records: pd.DataFrame) -> pd.Series:
+    """Return which records are of attacks with the gradients of the very network, on the kernels it is evaluated on."""
+    asked = records["kernels"] == records["source_kernels"]
+    return asked & (part(records) == ADAPTIVE) & (records["access"] == "white_box")
