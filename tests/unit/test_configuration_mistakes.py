@@ -123,6 +123,11 @@ MISTAKES = {
         change("preprocessors.bits", {"method": "pixel_defend", "parameters": {"density": "pixel"}}),
         r"^preprocessors\.bits\.parameters\.density: unknown density model 'pixel'",
     ),
+    "density model without validation samples": (
+        modelled({"format": "digits", "image_shape": [8, 8, 1], "validation_samples": 0}),
+        r"^experiments\.decision\.preprocessors: the training of the density model 'pixels' of 'bits' takes validation "
+        r"samples, but 'large' has none; set datasets\.large\.validation_samples$",
+    ),
     "density model of larger images": (
         modelled({"format": "digits", "image_shape": [16, 16, 1]}),
         r"^experiments\.decision\.preprocessors: the density model 'pixels' of 'bits' is of 'large', .* on 'digits'$",

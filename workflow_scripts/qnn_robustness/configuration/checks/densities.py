@@ -23,8 +23,8 @@ def check_densities(configuration: Configuration) -> None:
             check_known(entry["parameters"]["density"], values["densities"], where, "density model")
 
 
-def check_shapes(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
-    """Check that the density models of an experiment's defenses are of images of the shape of a model's."""
+def check_density_models(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
+    """Check that the density models of an experiment's defenses can be trained, on images of the shape of a model's."""
     datasets = configuration.values["datasets"]
     dataset = configuration.dataset_of(model)
     for axis in ("preprocessors", "detectors"):
@@ -32,6 +32,11 @@ def check_shapes(configuration: Configuration, model: str, experiment: dict[str,
             (name, used) for name in experiment[axis] for used in configuration.densities_of(name)
         ):
             modelled = configuration.density(density)["dataset"]
+            if not datasets[modelled]["validation_samples"]:
+                raise UserError(
+                    f"{where}.{axis}: the training of the density model '{density}' of '{defense}' takes validation "
+                    f"samples, but '{modelled}' has none; set datasets.{modelled}.validation_samples"
+                )
             if datasets[modelled]["image_shape"] != datasets[dataset]["image_shape"]:
                 raise UserError(
                     f"{where}.{axis}: the density model '{density}' of '{defense}' is of '{modelled}', whose images "

@@ -9,7 +9,7 @@ from qnn_robustness.attacks.crafting import sources
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.vote import VOTE
-from qnn_robustness.configuration.checks.densities import check_shapes
+from qnn_robustness.configuration.checks.densities import check_density_models
 from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.checks.samples import check_classes, check_features, check_samples, check_validation
 from qnn_robustness.configuration.configuration import Configuration
@@ -50,7 +50,7 @@ def check_run(configuration: Configuration) -> None:
             _check_trainings(configuration, model, entry, where)
             check_features(configuration, model, entry, where)
             check_validation(configuration, model, entry, where)
-            check_shapes(configuration, model, entry, where)
+            check_density_models(configuration, model, entry, where)
         for attack, source, model in product(entry["attacks"], entry["sources"], entry["models"]):
             _check_watched(configuration, attack, source, model)
         for attack, model in product(entry["attacks"], entry["models"]):
