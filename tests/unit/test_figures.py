@@ -315,6 +315,32 @@ def test_no_point_or_interval_is_cut_off(name: str, tmp_path: Path) -> None:
                 assert bottom <= y <= top
 
 
+def test_a_single_column_of_panels_is_broken_into_lines(tmp_path: Path) -> None:
+    one = robust_accuracy(trainings=1, minimal=False)
+    one = one[one["preprocessor"] == "none"]
+    table = pd.concat([one.assign(attack=f"attack_{number}") for number in range(4)])
+    figure = draw("robustness_against_budget", robust_accuracy=table)
+    svg(figure, tmp_path / "figure.svg")
+    titles = [axes.get_title().splitlines()[-1] for axes in figure.axes]
+    assert titles == [f"attack_{number} from float32" for number in range(4)]
+    corners = [(round(axes.get_position().x0, 2), round(axes.get_position().y1, 2)) for axes in figure.axes]
+    assert len({x for x, _ in corners}) == 3
+    assert corners == sorted(corners, key=lambda corner: (-corner[1], corner[0])), "read line by line"
+    named = [bool(axes.get_ylabel()) for axes in figure.axes]
+    assert named == [x == min(corners)[0] for x, _ in corners]
+
+
+def test_labels_of_many_budgets_do_not_overlap(tmp_path: Path) -> None:
+    one = robust_accuracy(trainings=1, budgets=1, minimal=False)
+    fine = pd.concat([one.assign(budget=number / 10_000) for number in range(1, 13)])
+    table = pd.concat([fine.assign(attack=f"attack_{number}") for number in range(4)])
+    figure = draw("robustness_against_budget", robust_accuracy=table)
+    svg(figure, tmp_path / "figure.svg")
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert len(boxes) == 12
+    assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
+
+
 def test_tick_labels_do_not_overlap(tmp_path: Path) -> None:
     figure = draw("transfer_matrix")
     svg(figure, tmp_path / "figure.svg")

@@ -15,6 +15,8 @@ from qnn_robustness.figures.shared import style
 from qnn_robustness.figures.shared.style import Look
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.9, 2.3
+ACROSS = 3
+MOST_LYING = 6  # budgets whose labels find room beside each other
 DODGE, WIDEST = 0.13, 0.6  # between the series of one budget, and from the first of them to the last at most
 UNITS = {"linf": "levels of 1/255", "snr": "signal to noise in dB"}
 
@@ -36,12 +38,20 @@ def over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def grid(rows: int, columns: int, y_label: str) -> tuple[Figure, np.ndarray]:
-    """Return a figure of equal panels, Axes [rows, columns], with the y axis named at the left."""
-    figure = style.new_figure(max(PANEL_WIDTH * columns, 4.2) + 0.3, PANEL_HEIGHT * rows + 0.9)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    """Return a figure of equal panels, Axes [rows, columns], with the y axis named at the left.
+
+    A long single column is broken into lines of `ACROSS` panels, to be read line by line.
+    """
+    across = ACROSS if columns == 1 and rows > ACROSS else columns
+    lines = -(-rows * columns // across)
+    figure = style.new_figure(max(PANEL_WIDTH * across, 4.2) + 0.3, PANEL_HEIGHT * lines + 0.9)
+    axes = figure.subplots(lines, across, squeeze=False)
     for axis in axes[:, 0]:
         axis.set_ylabel(y_label)
-    return figure, axes
+    used, spare = np.split(axes.ravel(), [rows * columns])
+    for axis in spare:
+        axis.remove()
+    return figure, used.reshape(rows, columns)
 
 
 def filled(
@@ -76,7 +86,8 @@ def accuracy_against_budget(axes: Axes, table: pd.DataFrame, series: str, looks:
         at = [budgets.index(budget) + (i - (len(drawn) - 1) / 2) * dodge for budget in rows["budget"]]
         interval_line(axes, at, rows, looks[name])
     norm = table["norm"].iloc[0]
-    axes.set_xticks(range(len(budgets)), [budget_label(budget, norm) for budget in budgets])
+    upright = 90 if len(budgets) > MOST_LYING else 0
+    axes.set_xticks(range(len(budgets)), [budget_label(budget, norm) for budget in budgets], rotation=upright)
     axes.set_xlim(-0.5, len(budgets) - 0.5)
     samples = count(table["samples"])
     separator = "\n" if " to " in samples else ", "  # a range is too long for the line
