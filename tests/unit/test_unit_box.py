@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 from attack_models import Linear, linear, native
 
-from qnn_robustness.attacks import apgd, carlini_wagner_linf, fab, fmn, geoda, hop_skip_jump, jsma, square, zoo
+from qnn_robustness.attacks import (
+    apgd,
+    carlini_wagner_linf,
+    deepfool,
+    fab,
+    fmn,
+    geoda,
+    hop_skip_jump,
+    jsma,
+    square,
+    zoo,
+)
+from qnn_robustness.attacks.crafting.queries import QueryCounter
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common.distances import distance
 
@@ -131,3 +143,33 @@ def test_bounds_change_nothing_but_the_unit(name: str, bounds: tuple[int, int]) 
         np.testing.assert_allclose(distance(norm, scaled, clean), distance(norm, expected, clean), rtol=0.2)
     else:
         np.testing.assert_allclose(scaled, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_queries_are_counted_for_the_samples_that_are_left_whatever_the_bounds(name: str) -> None:
+    method, norm, parameters, budgets = ATTACKS[name]
+    network = linear(5, samples=6, shape=(4, 4, 1), classes=3, margin=0.4)
+    counted = []
+    for low, high in ((0, 1), (0, 2)):
+        model = bounded(network, method.ACCESS == "white_box", low, high)
+        inputs = (high * network.samples).astype(np.float32)
+        counter = QueryCounter(model, inputs, network.labels, norm)
+        criterion = foolbox.Misclassification(native(model, network.labels))
+        epsilon = None if budgets is None else high * budgets[0]
+        with SampleStreams(0, range(len(inputs)), inputs.shape[1:]).serving_eagerpy():
+            method.build(norm, **parameters)(counter, native(model, inputs), criterion, epsilons=epsilon)
+        counted.append(counter.queries)
+    np.testing.assert_array_equal(*counted)  # of two, whose powers change no rounding
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("name", ["deepfool", "fab"])
+def test_flat_inputs_are_attacked_as_images_of_the_same_values_are(name: str, norm: str) -> None:
+    network = linear(6, samples=5, shape=(4, 4, 1), classes=3)
+    attack = deepfool.build(norm, steps=20, overshoot=0.02) if name == "deepfool" else fab.FAB(norm, steps=5, targets=0)
+    criterion = foolbox.Misclassification(native(network.tensorflow_model(), network.labels))
+    found = []
+    for values in (network.samples, network.samples.reshape(5, -1)):
+        counter = QueryCounter(network.tensorflow_model(), values, network.labels, norm)
+        found.append(attack(counter, native(counter, values), criterion, epsilons=None)[1].numpy())
+    np.testing.assert_array_equal(found[1], found[0].reshape(5, -1))

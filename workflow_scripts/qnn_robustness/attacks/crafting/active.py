@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 from foolbox.models import Model
+from foolbox.models.base import TransformBoundsWrapper
 
 from qnn_robustness.attacks.crafting.queries import QueryCounter
 from qnn_robustness.attacks.crafting.streams import serving
@@ -21,6 +22,8 @@ def narrowed(model: Model, positions: np.ndarray) -> Iterator[None]:
     positions are relative to the enclosing block.
     """
     with ExitStack() as stack:
+        while isinstance(model, TransformBoundsWrapper):  # in front of a counter whose bounds are not [0, 1]
+            model = model._model
         if isinstance(model, QueryCounter):
             stack.enter_context(model.only(positions))
         streams = serving()

@@ -12,7 +12,7 @@ Planes = tuple[np.ndarray, np.ndarray]  # what is missing, z_label - z_other [R]
 
 
 def plane(network: Network, points: np.ndarray, labels: np.ndarray, others: np.ndarray) -> Planes:
-    """Return the boundaries to given classes, at points [R, H, W, C]."""
+    """Return the boundaries to given classes, at points [R, ...]."""
     rows = np.arange(len(labels))
 
     def difference(logits: np.ndarray) -> np.ndarray:
@@ -25,16 +25,15 @@ def plane(network: Network, points: np.ndarray, labels: np.ndarray, others: np.n
 
 
 def nearest_plane(norm: str, network: Network, points: np.ndarray, labels: np.ndarray, classes: int) -> Planes:
-    """Return of the boundaries to all other classes the nearest one, at points [R, H, W, C].
+    """Return of the boundaries to all other classes the nearest one, at points [R, ...].
 
     One gradient for each class, in as few calls as memory allows.
     """
     parts, at_once = [], rounds_at_once(points.shape)
     for start in range(1, classes, at_once):
         others = (labels + np.arange(start, min(start + at_once, classes))[:, None]) % classes
-        gaps, normals = plane(
-            network, np.tile(points, (len(others), 1, 1, 1)), np.tile(labels, len(others)), others.ravel()
-        )
+        repeated = np.concatenate([points] * len(others))
+        gaps, normals = plane(network, repeated, np.tile(labels, len(others)), others.ravel())
         parts.append((gaps.reshape(others.shape), normals.reshape(*others.shape, -1)))
     gaps, normals = (np.concatenate(values) for values in zip(*parts, strict=True))
     lengths = np.stack([balls.dual_lengths(norm, normal) for normal in normals])
