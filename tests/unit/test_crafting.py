@@ -264,6 +264,16 @@ def test_the_budget_ends_within_a_call_and_is_never_exceeded(data):
     assert counter.queries.tolist() == [3, 3, 3, 3]
 
 
+def test_what_lies_outside_the_box_is_not_the_best_sample(data):
+    samples = data[0][:1].astype(np.float32) / 255
+    labels = logits(samples).argmax(axis=1)
+    counter = QueryCounter(numpy_model(False), samples, labels, "l2", query_budget=10)
+    outside = samples - 5 * WEIGHTS[:, labels[0]].reshape(samples.shape)
+    assert logits(outside).argmax(axis=1) != labels
+    counter(outside)
+    np.testing.assert_array_equal(counter.best, samples)
+
+
 def test_a_sample_that_has_spent_its_budget_does_not_end_the_others(data):
     samples, labels = data[0][:3].astype(np.float32) / 255, data[1][:3]
     counter = QueryCounter(numpy_model(), samples, labels, "l2", query_budget=2)

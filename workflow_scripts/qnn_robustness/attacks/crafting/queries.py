@@ -117,8 +117,10 @@ class QueryCounter(Model):
         return new
 
     def _remember(self, parts: list[np.ndarray], within: list[np.ndarray], outputs: np.ndarray) -> None:
+        low, high = self.bounds  # elastic net looks ahead, past the box
         for part, counts, logits in zip(parts, within, np.split(outputs, len(parts)), strict=True):
-            fooled = np.flatnonzero((logits.argmax(axis=1) != self.labels[self.active]) & counts)
+            inside = ((part >= low) & (part <= high)).all(axis=tuple(range(1, part.ndim)))
+            fooled = np.flatnonzero((logits.argmax(axis=1) != self.labels[self.active]) & counts & inside)
             if not len(fooled):
                 continue
             rows = self.active[fooled]
