@@ -22,7 +22,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     table = table[table["budget"].notna() & (table["preprocessor"] == "none")]
     if table.empty:
         return panels.empty("No attack with a budget was run against an integer network.")
-    place = table["source"].where(table["source"] == REFERENCE, "its own gradients")
+    place = table["source"].where(table["source"] == REFERENCE, "itself")
     data = panels.over_seeds(table.assign(series=table["attack"] + " from " + place), SETTING)
     looks = style.looks(sorted(data["series"].unique(), key=lambda name: name.endswith(REFERENCE)))
     rows, targets = data[ROW].drop_duplicates(), style.precision_order(list(data["target"].unique()))
