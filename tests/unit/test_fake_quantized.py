@@ -150,3 +150,35 @@ def test_a_function_that_is_not_known_is_named_also_behind_a_convolution(functio
     outputs = keras.layers.Dense(2)(keras.layers.Flatten()(hidden))
     with pytest.raises(UserError, match=r"^layer 'curved' \(Activation\) has no fake quantization$"):
         FakeQuantized(keras.Model(inputs, outputs))
+
+
+def test_a_sequential_network_from_a_file_is_what_it_was(tmp_path):
+    """Loading calls its layers more than once; what they gave first is no part of the network."""
+    import keras
+
+    layers = keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.Flatten()
+    keras.Sequential([keras.Input((6, 6, 2)), *layers, keras.layers.Dense(3)]).save(tmp_path / "network.keras")
+    deployed, imitated, _, level = outputs(keras.saving.load_model(tmp_path / "network.keras"), tmp_path)
+    assert (np.abs(imitated - deployed) < level / 100).mean() > 0.95
+
+
+def test_each_call_of_a_shared_layer_is_an_operation(tmp_path):
+    import keras
+
+    inputs, shared = keras.Input((6, 6, 2)), keras.layers.Conv2D(2, 3, padding="same", activation="relu")
+    outer = keras.Model(inputs, keras.layers.Flatten()(shared(shared(inputs))))
+    deployed, imitated, _, level = outputs(outer, tmp_path)
+    assert (np.abs(imitated - deployed) < 1.1 * level).all()
+    assert (np.abs(imitated - deployed) < level / 100).mean() > 0.95
+
+
+def test_what_is_no_layer_is_named():
+    import keras
+
+    from qnn_robustness.quantization.fake_quantized import FakeQuantized
+
+    inputs = keras.Input((4, 4, 1))
+    hidden = inputs + keras.layers.Conv2D(1, 3, padding="same")(inputs)
+    outputs = keras.layers.Dense(2)(keras.layers.Flatten()(hidden))
+    with pytest.raises(UserError, match=r"^'add\w*' \(Add\) has no fake quantization; write it as a layer$"):
+        FakeQuantized(keras.Model(inputs, outputs))

@@ -269,6 +269,22 @@ def test_every_layer_with_a_kernel_counts(split):
     assert [output.shape[1:] for output in outputs] == [(CLASSES,), (4, 4, 3), (3, 3, 3)]
 
 
+def test_layers_are_those_that_the_network_calls(split):
+    """A network grown by `add` has called its first layers again and again; a shared layer counts at each call."""
+    import keras
+
+    grown = keras.Sequential([keras.Input(SHAPE)])
+    for layer in (keras.layers.Conv2D(2, 3), keras.layers.Flatten(), keras.layers.Dense(CLASSES)):
+        grown.add(layer)
+    inputs, shared = keras.Input(SHAPE), keras.layers.Conv2D(1, 3)
+    twice = keras.Model(inputs, keras.layers.Dense(CLASSES)(keras.layers.Flatten()(shared(shared(inputs)))))
+    for network, hidden in ((grown, [(4, 4, 2)]), (twice, [(4, 4, 1), (2, 2, 1)])):
+        objective = recipe("jacobian_regularization", network, split, weight=1.0, projections=1, scope="layers")
+        assert [output.shape[1:] for output in objective.outputs.outputs[1:]] == hidden
+        calls = [node for nodes in objective.outputs._nodes_by_depth.values() for node in nodes if not node.is_input]
+        assert len(calls) == 3 + (network is twice), "no layer is run once more for its Jacobian"
+
+
 def test_one_output_needs_no_luck(split):
     """With one logit every direction is the only one: each projection gives the exact norm."""
     import keras
@@ -329,6 +345,16 @@ def test_distillation_refuses_a_network_without_a_dense_layer_at_its_end(split):
 
     network = keras.Sequential([keras.Input(SHAPE), keras.layers.GlobalAveragePooling2D()])
     with pytest.raises(UserError, match="global_average_pooling2d"):
+        recipe("defensive_distillation", network, split, temperature=20.0, label_weight=0.0)
+
+
+def test_distillation_refuses_a_network_that_ends_in_a_sum_of_two_dense_layers(split):
+    """The last one alone would be multiplied by the temperature."""
+    import keras
+
+    flat = keras.layers.Flatten()(inputs := keras.Input(SHAPE))
+    network = keras.Model(inputs, keras.layers.Dense(CLASSES)(flat) + keras.layers.Dense(CLASSES)(flat))
+    with pytest.raises(UserError, match=r"ends in add\w* \(Add\), where a Dense layer"):
         recipe("defensive_distillation", network, split, temperature=20.0, label_weight=0.0)
 
 

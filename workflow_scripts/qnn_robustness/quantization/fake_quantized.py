@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from qnn_robustness.common.calls import calls
 from qnn_robustness.common.errors import UserError
 
 LEVELS = 255  # steps between the lowest and the highest code of int8
@@ -113,35 +114,40 @@ class FakeQuantized:
         return operation.target
 
     def _plan(self) -> list[_Operation]:
-        followers = defaultdict(list)
-        for layer in self.network.layers:
-            for tensor in _inputs(layer):
-                followers[id(tensor)].append(layer)
+        made, followers = calls(self.network), defaultdict(list)
+        for call in made:
+            for tensor in call.inputs:
+                followers[id(tensor)].append(call)
         folded: set[int] = set()
 
         def only_follower(tensor, kind):
             found = followers[id(tensor)]
-            if len(found) != 1 or not isinstance(found[0], kind) or not _folds(found[0]):
+            if len(found) != 1 or not isinstance(found[0].operation, kind) or not _folds(found[0].operation):
                 return None
             folded.add(id(found[0]))
             return found[0]
 
         operations = []
-        for layer in self.network.layers:
-            if isinstance(layer, layers.InputLayer) or id(layer) in folded:
+        for call in made:
+            if id(call) in folded:
                 continue
+            layer = call.operation
+            if not isinstance(layer, layers.Layer):
+                name = type(layer).__name__
+                raise UserError(f"'{layer.name}' ({name}) has no fake quantization; write it as a layer")
             if not isinstance(layer, KNOWN) or getattr(layer, "activation", ACTIVATIONS[0]) not in ACTIVATIONS:
                 raise UserError(f"layer '{layer.name}' ({type(layer).__name__}) has no fake quantization")
-            tensor, normalisation, activation = layer.output, None, None
+            tensor, normalisation, activation = call.output, None, None
             if isinstance(layer, WEIGHTED) and layer.activation is keras.activations.linear:
                 normalisation = only_follower(tensor, layers.BatchNormalization)
                 tensor = normalisation.output if normalisation else tensor
             if isinstance(layer, (*WEIGHTED, layers.Add)):
                 activation = only_follower(tensor, RECTIFIERS)
                 tensor = activation.output if activation else tensor
-            sources = tuple(self._places[id(source)] for source in _inputs(layer))
+            sources = tuple(self._places[id(source)] for source in call.inputs)
             target = self._places.setdefault(id(tensor), len(self._places))
-            operations.append(_Operation(layer, normalisation, activation, sources, target))
+            follow = [follower.operation if follower else None for follower in (normalisation, activation)]
+            operations.append(_Operation(layer, *follow, sources, target))
         return operations
 
 
@@ -165,12 +171,6 @@ def _folds(layer: keras.Layer) -> bool:
     """Return whether the converter folds a layer: batch normalisation, and a function that only cuts."""
     sloped = getattr(layer, "negative_slope", 0) or getattr(layer, "threshold", 0)
     return getattr(layer, "activation", ACTIVATIONS[0]) in ACTIVATIONS and not sloped
-
-
-def _inputs(layer: keras.Layer) -> list:
-    if isinstance(layer, layers.InputLayer):
-        return []
-    return layer.input if isinstance(layer.input, list) else [layer.input]
 
 
 def _apply(operation: _Operation, values: dict[int, tf.Tensor], *, quantized: bool) -> tf.Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from qnn_robustness.common.calls import calls
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.training.fitting.objective import Material, Objective, cross_entropy
 
@@ -32,16 +33,15 @@ class Distillation(Objective):
     def __init__(self, network: keras.Model, material: Material, temperature: float, label_weight: float):
         super().__init__(network, material)
         self.temperature, self.label_weight = temperature, label_weight
-        head = network.layers[-1]
+        head = self.head = calls(network)[-1].operation
         if not isinstance(head, keras.layers.Dense) or head.activation is not keras.activations.linear:
             raise UserError(
-                f"defensive_distillation: the network ends in the layer {head.name} ({type(head).__name__}), "
+                f"defensive_distillation: the network ends in {head.name} ({type(head).__name__}), "
                 "where a Dense layer without activation has to give the logits"
             )
 
     def finish(self) -> None:
-        head = self.network.layers[-1]
-        head.set_weights([self.temperature * weights for weights in head.get_weights()])
+        self.head.set_weights([self.temperature * weights for weights in self.head.get_weights()])
 
     def loss(self, samples: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = self.network(samples, training=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from qnn_robustness.common.calls import calls
 from qnn_robustness.training.fitting.objective import Material, Objective, cross_entropy
 
 
@@ -29,7 +30,7 @@ class JacobianRegularized(Objective):
         super().__init__(network, material)
         self.weight, self.projections = weight, projections
         logits = network.outputs[0]
-        hidden = [layer.output for layer in network.layers if _has_kernel(layer) and layer.output is not logits]
+        hidden = [call.output for call in calls(network) if _has_kernel(call.operation) and call.output is not logits]
         self.outputs = keras.Model(network.inputs, [logits, *(hidden if scope == "layers" else [])])
 
     def loss(self, samples: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -62,6 +63,6 @@ class JacobianRegularized(Objective):
         return total
 
 
-def _has_kernel(layer: keras.Layer) -> bool:
-    """Return whether a layer is a convolution or a dense one; a separable convolution has two kernels."""
-    return any("kernel" in weight.name for weight in layer.weights)
+def _has_kernel(operation: keras.Operation) -> bool:
+    """Return whether an operation is a convolution or a dense layer; a separable convolution has two kernels."""
+    return any("kernel" in weight.name for weight in getattr(operation, "weights", []))
