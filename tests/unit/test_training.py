@@ -325,3 +325,42 @@ def test_augmentation_only_moves_and_mirrors():
         assert sorted(moved.reshape(-1))[-1] == 9
         assert moved.sum() == 9
     np.testing.assert_array_equal(augment(image, random, shift=0, flip=False), image)
+
+
+@pytest.mark.parametrize(
+    ("ending", "message"),
+    [
+        (lambda layers, x: layers.Dense(2, activation="softmax", name="end")(x), "ends in end, which gives probab"),
+        (lambda layers, x: layers.Softmax(name="end")(layers.Dense(2)(x)), "ends in end, which gives probabilities"),
+        (lambda layers, x: layers.Dense(1)(x), r"outputs of shape \(None, 1\); expected \(None, 2\)$"),
+        (lambda layers, x: layers.Dense(2)(layers.Lambda(lambda y: 2 * y)(x)), "no Lambda$"),
+        (lambda layers, x: layers.Dense(2)(own_layer(layers)()(x)), "take layers of keras.layers"),
+        (lambda layers, x: None, r"expected keras.Model\(inputs, logits\)$"),
+    ],
+)
+def test_an_architecture_that_later_jobs_could_not_use_is_one_line(ending, message, tmp_path, monkeypatch):
+    import keras
+
+    from qnn_robustness.models import small_cnn
+
+    def build(shape, classes):
+        inputs = keras.Input(shape)
+        outputs = ending(keras.layers, keras.layers.Flatten()(inputs))
+        return keras.Sequential([keras.layers.Dense(2)]) if outputs is None else keras.Model(inputs, outputs)
+
+    monkeypatch.setattr(small_cnn, "build", build)
+    with pytest.raises(UserError, match=f"^qnn_robustness/models/small_cnn.py: .*{message}"):
+        trained(RECIPE, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def own_layer(layers):
+    """Return a layer that only the process knows which has registered it."""
+    import keras
+
+    @keras.saving.register_keras_serializable("audit")
+    class Square(layers.Layer):
+        def call(self, inputs):
+            return inputs**2
+
+    return Square
