@@ -44,6 +44,10 @@ MISTAKES = {
         remove("models.small.architecture"),
         r"^models\.small: needs either an architect",
     ),
+    "architecture that is none": (
+        change("models.small.architecture", "float_network"),
+        r"^qnn_robustness/models/float_network\.py: lacks build; CONTRIBUTING\.md says what it is$",
+    ),
     "architecture and files": (
         own_files("int8", architecture="small_cnn"),
         r"^models\.own: needs either an architecture or files$",

@@ -34,16 +34,25 @@ CONTRACTS = {
 }
 
 
+def check_names(package: str, name: str, names: Collection[str]) -> None:
+    """Check that a module has the `names` that the project asks of it.
+
+    Raises UserError, with one line that names the file.
+    """
+    functions, others = _top_level(package, name)
+    for wanted in names:
+        if wanted not in functions and wanted not in others:
+            raise UserError(f"qnn_robustness/{package}/{name}.py: lacks {wanted}; CONTRIBUTING.md says what it is")
+
+
 def check_contract(package: str, name: str, parameters: Collection[str]) -> None:
     """Check that the module of a method has what the project asks of it, and takes the `parameters` of the schema.
 
     Raises UserError, with one line that names the file.
     """
     contract, file = CONTRACTS[package], f"qnn_robustness/{package}/{name}.py"
-    functions, others = _top_level(package, name)
-    for wanted in (contract.function, *contract.names):
-        if wanted not in functions and wanted not in others:
-            raise UserError(f"{file}: lacks {wanted}; CONTRIBUTING.md says what it is")
+    check_names(package, name, (contract.function, *contract.names))
+    functions, _ = _top_level(package, name)
     if contract.function not in functions:
         return  # made by other means than `def`
     arguments = functions[contract.function]

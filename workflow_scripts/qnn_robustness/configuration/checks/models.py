@@ -6,6 +6,7 @@ from typing import Any
 
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.contracts import check_names
 from qnn_robustness.configuration.checks.methods import complete_method
 from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.configuration import Configuration
@@ -28,6 +29,7 @@ def _check_origin(entry: dict[str, Any], where: str) -> None:
         raise UserError(f"{where}: needs either an architecture or files")
     if entry["files"] is None:
         check_known(entry["architecture"], registry.names("models"), f"{where}.architecture", "architecture")
+        check_names("models", entry["architecture"], ["build"])
         declared = {**entry["input"], "order": entry["input"]["order"] != "rgb"}
         if any(declared.values()) or entry["labels"] or entry["minimum_accuracy"] is not None:
             raise UserError(f"{where}: input, labels and minimum_accuracy are for a model given by files")
