@@ -127,15 +127,22 @@ def test_gradients_reach_inputs_and_every_weight():
     assert ours @ exact / np.linalg.norm(ours) / np.linalg.norm(exact) > 0.9
 
 
-def test_a_layer_that_is_not_known_is_named():
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("Conv2D", {"filters": 2, "kernel_size": 3, "activation": "tanh"}, r": the activation tanh has no .*; known"),
+        ("UpSampling2D", {}, " has no fake quantization$"),
+    ],
+)
+def test_a_layer_that_is_not_known_is_named(kind, options, message):
     import keras
 
     from qnn_robustness.quantization.fake_quantized import FakeQuantized
 
     inputs = keras.Input((4, 4, 1))
-    hidden = keras.layers.Conv2D(2, 3, activation="tanh", name="curved")(inputs)
+    hidden = getattr(keras.layers, kind)(**options, name="curved")(inputs)
     outputs = keras.layers.Dense(2)(keras.layers.Flatten()(hidden))
-    with pytest.raises(UserError, match=r"^layer 'curved' \(Conv2D\) has no fake quantization$"):
+    with pytest.raises(UserError, match=rf"^layer 'curved' \({kind}\){message}"):
         FakeQuantized(keras.Model(inputs, outputs))
 
 
@@ -148,7 +155,7 @@ def test_a_function_that_is_not_known_is_named_also_behind_a_convolution(functio
     inputs = keras.Input((4, 4, 1))
     hidden = keras.layers.Activation(function, name="curved")(keras.layers.Conv2D(2, 3)(inputs))
     outputs = keras.layers.Dense(2)(keras.layers.Flatten()(hidden))
-    with pytest.raises(UserError, match=r"^layer 'curved' \(Activation\) has no fake quantization$"):
+    with pytest.raises(UserError, match=r"^layer 'curved' \(Activation\): the activation \w+ has no .*; known: "):
         FakeQuantized(keras.Model(inputs, outputs))
 
 

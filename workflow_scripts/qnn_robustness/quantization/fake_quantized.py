@@ -132,11 +132,7 @@ class FakeQuantized:
             if id(call) in folded:
                 continue
             layer = call.operation
-            if not isinstance(layer, layers.Layer):
-                name = type(layer).__name__
-                raise UserError(f"'{layer.name}' ({name}) has no fake quantization; write it as a layer")
-            if not isinstance(layer, KNOWN) or getattr(layer, "activation", ACTIVATIONS[0]) not in ACTIVATIONS:
-                raise UserError(f"layer '{layer.name}' ({type(layer).__name__}) has no fake quantization")
+            _check_known(layer)
             tensor, normalisation, activation = call.output, None, None
             if isinstance(layer, WEIGHTED) and layer.activation is keras.activations.linear:
                 normalisation = only_follower(tensor, layers.BatchNormalization)
@@ -165,6 +161,19 @@ def fake_quantize_weights(weights: tf.Tensor, axes: tuple[int, ...]) -> tf.Tenso
     largest = tf.reduce_max(tf.abs(weights), axes, keepdims=True)
     scale = tf.stop_gradient(tf.maximum(largest / LARGEST_WEIGHT, 1e-12))
     return weights + tf.stop_gradient(tf.round(weights / scale) * scale - weights)
+
+
+def _check_known(operation: keras.Operation) -> None:
+    name = f"'{operation.name}' ({type(operation).__name__})"
+    if not isinstance(operation, layers.Layer):
+        raise UserError(f"{name} has no fake quantization; write it as a layer")
+    if not isinstance(operation, KNOWN):
+        raise UserError(f"layer {name} has no fake quantization")
+    function = getattr(operation, "activation", ACTIVATIONS[0])
+    if function not in ACTIVATIONS:
+        known = ", ".join(activation.__name__ for activation in ACTIVATIONS)
+        found = getattr(function, "__name__", function)
+        raise UserError(f"layer {name}: the activation {found} has no fake quantization; known: {known}")
 
 
 def _folds(layer: keras.Layer) -> bool:
