@@ -101,6 +101,7 @@ def built(architecture: str, shape: tuple[int, ...], classes: int) -> keras.Mode
 
 
 def _check_file(network: keras.Model, place: str) -> None:
+    """Save and load a network as later jobs do, which know none of the layers that its module registers."""
     known = keras.saving.get_custom_objects()
     registered = dict(known)
     with tempfile.TemporaryDirectory() as folder:
