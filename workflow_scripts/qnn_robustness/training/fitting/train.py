@@ -82,8 +82,6 @@ def built(architecture: str, shape: tuple[int, ...], classes: int) -> keras.Mode
     that take it from its file: they run no code of it, and do not know layers that its module defines.
     """
     module, place = registry.load("models", architecture), f"qnn_robustness/models/{architecture}.py"
-    if not hasattr(module, "build"):
-        raise UserError(f"{place}: lacks build; CONTRIBUTING.md says what it is")
     network = module.build(shape, classes)
     if not isinstance(network, keras.Sequential | keras.src.models.Functional) or not network.built:
         raise UserError(f"{place}: build gives no network with an input; expected keras.Model(inputs, logits)")
