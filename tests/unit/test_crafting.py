@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import eagerpy as ep
@@ -250,6 +251,17 @@ def test_queries_are_counted_for_the_active_samples_alone(data):
     assert counter.queries.tolist() == [3, 4, 3, 5]
     with pytest.raises(ValueError, match="do not belong"):
         counter(samples[:3])
+
+
+def test_a_log_tells_how_far_a_long_block_is(data, monkeypatch, capsys):
+    monkeypatch.setattr("qnn_robustness.common.progress.SECONDS_LOGGED", 0.0)
+    crafted = craft(setting("hop_skip_jump", query_budget=300), numpy_model(), data[0][:4], data[1][:4])
+    shown = capsys.readouterr().err
+    counts = [int(count) for count in re.findall(r"0/1 .*?(\d+) queries a sample", shown)]
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 10
+    assert counts[-1] + 1 == 300  # and the clean sample, asked before; one misclassified sample is not attacked
+    assert sorted(crafted.queries.ravel()) == [1, 300, 300, 300]
 
 
 def test_the_budget_ends_within_a_call_and_is_never_exceeded(data):

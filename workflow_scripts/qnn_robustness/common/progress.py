@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TypeVar
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
 
+SECONDS_LIVE, SECONDS_LOGGED = 0.2, 10.0  # between two states of a bar
 
-def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
+
+def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> tqdm[Item]:
     """Iterate over `items` with a progress bar on the job's log (or terminal)."""
     live = sys.stderr.isatty()
     return tqdm(
@@ -20,6 +22,13 @@ def progress(items: Iterable[Item], description: str, total: int | None = None, 
         total=total,
         unit=unit,
         file=sys.stderr,
-        mininterval=0.2 if live else 10.0,
+        mininterval=SECONDS_LIVE if live else SECONDS_LOGGED,
+        miniters=0,  # else `note` waits for the next item
         ascii=not live,
     )
+
+
+def note(bar: tqdm, text: str) -> None:
+    """Show `text` beside the bar when it is due, also before the item at hand is done."""
+    bar.set_postfix_str(text, refresh=False)
+    bar.update(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -19,7 +19,7 @@ from qnn_robustness.attacks.crafting.queries import BudgetSpent, QueryCounter
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common import registry
 from qnn_robustness.common.distances import to_unit
-from qnn_robustness.common.progress import progress
+from qnn_robustness.common.progress import note, progress
 
 STARTING_POINTS, SEARCH = 0, 1  # stages of an attack, each with random streams of its own
 REJECTED = -1  # stands for a class where a detector rejects
@@ -129,9 +129,14 @@ def craft(
     blocks = _blocks(setting, model, samples, labels, np.arange(len(labels)) if streams is None else streams)
     runs = [(s, e, block) for s in range(shape[0]) for e in range(shape[1]) for block in blocks]
     name = setting.method.__name__.rpartition(".")[2]
-    for s, e, block in progress(runs, f"crafting {name}", unit="block"):
+    bar = progress(runs, f"crafting {name}", unit="block")
+
+    def told(queries: np.ndarray) -> None:
+        note(bar, f"{queries.mean():.0f} queries a sample")
+
+    for s, e, block in bar:
         warm = None if setting.warm_starts is None else to_unit(setting.warm_starts[s, e][block.places])
-        adversarial, found, queries = _craft_block(setting, model, block, setting.seeds[s], budgets[e], warm)
+        adversarial, found, queries = _craft_block(setting, model, block, setting.seeds[s], budgets[e], warm, told)
         crafted.adversarial[s, e, block.places] = adversarial
         crafted.found[s, e, block.places] = found
         crafted.queries[s, e, block.places] = queries
@@ -158,7 +163,13 @@ def _of_another_class(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray
 
 
 def _craft_block(
-    setting: Setting, model: Model, block: Block, seed: int, budget: float | None, warm: np.ndarray | None
+    setting: Setting,
+    model: Model,
+    block: Block,
+    seed: int,
+    budget: float | None,
+    warm: np.ndarray | None,
+    told: Callable[[np.ndarray], None],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     adversarial, queries = block.clean.copy(), np.full(len(block.labels), setting.runs, np.int64)
     attacked = np.full(len(block.labels), True) if budget is not None else ~block.misclassified
@@ -170,7 +181,7 @@ def _craft_block(
         attacked_samples = block.clean[active], block.labels[active]
         left = None if setting.query_budget is None else setting.query_budget - setting.runs
         hidden = setting.rejection and not getattr(setting.method, "REJECTION", False)
-        counter = QueryCounter(model, *attacked_samples, setting.norm, left, setting.runs, hidden)
+        counter = QueryCounter(model, *attacked_samples, setting.norm, left, setting.runs, hidden, told)
         starts = Starts(block.starts[active], block.has_start[active])
         try:
             extra = {} if warm is None else {"starting_points": adversarial[active]}

@@ -33,7 +33,7 @@ class QueryCounter(Model):
     their batch.
 
     With `rejection` the last class of the model stands for rejection, and rejected inputs are answered with their label
-    (crafting.rejection.labelled); this has no gradient.
+    (crafting.rejection.labelled); this has no gradient. `told` hears of the queries of all samples after each call.
     """
 
     def __init__(
@@ -45,9 +45,11 @@ class QueryCounter(Model):
         query_budget: int | None = None,
         runs: int = 1,
         rejection: bool = False,
+        told: Callable[[np.ndarray], None] | None = None,
     ):
         self.model, self.samples, self.labels, self.norm = model, samples, labels, norm
         self.query_budget, self.runs, self.rejection = query_budget, runs, rejection
+        self.told = told
         self.active = np.arange(len(samples))
         self.queries = np.zeros(len(samples), np.int64)
         self.spent = np.zeros(len(samples), bool)
@@ -95,6 +97,8 @@ class QueryCounter(Model):
         if self.spent.all() and not np.any(within):
             raise BudgetSpent
         answer = ask()
+        if self.told is not None:
+            self.told(self.queries)
         if self.query_budget is not None:
             self._remember(parts, within, ep.astensor(answer[0]).numpy())
         return answer
