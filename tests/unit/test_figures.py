@@ -297,6 +297,18 @@ def test_points_and_intervals_are_those_of_the_table() -> None:
     assert ends == pytest.approx(100 * rows[["ci_low", "ci_high"]].to_numpy())
 
 
+@pytest.mark.parametrize(("name", "attack"), [("detection", "evading"), ("detection_roc", "pgd_linf")])
+def test_every_attack_on_a_detector_is_drawn_with_its_own_first_seed(name: str, attack: str, tmp_path: Path) -> None:
+    table = TABLES[name]
+    one = table[table["attack"] == attack]
+    later = pd.concat([table.assign(attack="other"), one.assign(seed=4), one.assign(seed=7, detection_rate=0.9)])
+    drawn = texts(draw(name, **{name: later}), tmp_path / "figure.svg")
+    assert any(attack in text for text in drawn)
+    assert svg(draw(name, **{name: later}), tmp_path / "a.svg") == svg(
+        draw(name, **{name: later[later["seed"] != 7]}), tmp_path / "b.svg"
+    )
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_point_or_interval_is_cut_off(name: str, tmp_path: Path) -> None:
     """Networks differ much here: shared axes have to hold all of them."""

@@ -248,6 +248,15 @@ def test_the_headline_says_what_every_attack_leaves_of_the_samples_that_it_met(r
     assert table["Linf 20/255"].tolist()[0].endswith("; 0.0 [0.0, 65.8] of 2")
 
 
+def test_the_headline_says_where_a_budget_has_fewer_samples_than_another(records, clean):
+    clean, larger = network(clean), records.iloc[:2].assign(budget=40 / 255, attack="costly")
+    worst = worst_case(pd.concat([records, larger]))
+    (row,) = metrics.headline(metrics.clean_accuracy(clean), worst, {"int8": "reference"}).to_dict("records")
+    assert row["attacked samples"] == 5
+    assert row["Linf 20/255"] == "40.0 [11.8, 76.9]"
+    assert row["Linf 40/255"] == "50.0 [9.5, 90.5] of 2"
+
+
 def test_a_run_without_budgets_has_an_empty_worst_case_and_a_headline_all_the_same(records, clean, tmp_path):
     minimal = records.assign(budget=np.nan)
     worst_case(minimal).to_csv(tmp_path / "worst.csv", index=False)

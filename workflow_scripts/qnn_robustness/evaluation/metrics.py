@@ -142,14 +142,16 @@ def headline(clean: pd.DataFrame, worst: pd.DataFrame, reported_kernels: dict[st
 
     One row for each model, training, preprocessor and precision, on the `reported_kernels` of each precision.
     Columns of budgets are named by their 8-bit levels and hold "accuracy [ci_low, ci_high]", and behind a semicolon the
-    same of the samples that every attack met, where these are fewer, and how many they are.
+    same of the samples that every attack met, where these are fewer, and how many they are. attacked samples: those of
+    the budget with most of them; where another has fewer, its cells say how many.
     """
     keys = ["model", "training", "preprocessor", "precision", "kernels"]
     clean = clean[clean["kernels"] == clean["precision"].map(reported_kernels)]
     table = clean[keys].assign(**{"clean samples": clean["samples"], "clean": _with_interval(clean)})
     worst = worst.rename(columns={"target": "precision", "samples": "attacked samples"})
-    attacked = worst[[*keys, "attacked samples"]].drop_duplicates(keys)
-    table = table.merge(attacked, on=keys, how="left").astype({"attacked samples": "Int64"})
+    most = worst.groupby(keys, sort=False, observed=True)["attacked samples"].max()
+    table = table.merge(most.reset_index(), on=keys, how="left").astype({"attacked samples": "Int64"})
+    worst = worst.merge(most.rename("most"), on=keys)
     for budget, rows in worst.groupby("budget"):
         column = rows[keys].assign(**{f"Linf {budget * 255:.4g}/255": _worst(rows)})
         table = table.merge(column, on=keys, how="left")
@@ -157,12 +159,11 @@ def headline(clean: pd.DataFrame, worst: pd.DataFrame, reported_kernels: dict[st
 
 
 def _worst(rows: pd.DataFrame) -> list[str]:
-    strict, samples = _with_interval(rows, "_every_attack"), rows["samples_every_attack"]
+    met = zip(*(rows[name] for name in ("attacked samples", "most", "samples_every_attack")), strict=True)
+    pairs = zip(_with_interval(rows), _with_interval(rows, "_every_attack"), strict=True)
     return [
-        cell if all_samples == some else f"{cell}; {few} of {some}"
-        for cell, few, all_samples, some in zip(
-            _with_interval(rows), strict, rows["attacked samples"], samples, strict=True
-        )
+        cell + ("" if samples == most else f" of {samples}") + ("" if samples == every else f"; {strict} of {every}")
+        for (cell, strict), (samples, most, every) in zip(pairs, met, strict=True)
     ]
 
 

@@ -14,10 +14,10 @@ RATE = {"detection_rate": "accuracy", "detection_low": "ci_low", "detection_high
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Return the figure of the table detection: attacks with an Linf budget on their own source, first seed."""
+    """Return the figure of the table detection: attacks with an Linf budget on their own source, first seed of each."""
     data = reported(tables["detection"])
     data = data[(data["source"] == data["target"]) & (data["norm"] == "linf") & data["budget"].notna()]
-    data = data[(data["successes"] > 0) & (data["seed"] == data["seed"].min())]
+    data = data[(data["successes"] > 0) & (data["seed"] == data.groupby("attack")["seed"].transform("min"))]
     if data.empty:
         return panels.empty("No attack succeeded: there is nothing to detect.")
     labels = panels.kernel_labels(data)

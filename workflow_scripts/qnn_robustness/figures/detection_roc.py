@@ -19,7 +19,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Samples were crafted on the precision itself where there are such, otherwise on float32, or on what there is.
     """
     data = reported(tables["detection_roc"])
-    data = _nearest_source(data[(data["samples"] > 0) & (data["seed"] == data["seed"].min())])
+    data = _nearest_source(
+        data[(data["samples"] > 0) & (data["seed"] == data.groupby("attack")["seed"].transform("min"))]
+    )
     if data.empty:
         return panels.empty("No attack succeeded: there is nothing to detect.")
     labels = panels.kernel_labels(data)
