@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -137,6 +139,11 @@ def test_a_clip_that_is_done_is_asked_about_no_more(sound, model, labels):
     assert (made.queries[:, :, :3] == 2).all(), "one where it begins, one where it ends"
     np.testing.assert_array_equal(clips[:, :, :3], np.broadcast_to(sound.clips[:3], clips[:, :, :3].shape))
     assert (made.queries[:, :, 3:] > 2).all()
+
+
+def test_a_look_at_a_network_and_its_squeezed_input_is_two_queries(sound, model, labels, crafted):
+    twice, _ = craft_sound(replace(setting(), runs=2), model, sound, labels, np.arange(6))
+    np.testing.assert_array_equal(twice.queries, 2 * crafted[0].queries)
 
 
 def test_a_clip_does_not_depend_on_its_batch(sound, model, labels, crafted):

@@ -200,6 +200,14 @@ MISTAKES = {
         change("diagnostics", {"attacks": ["jump"]}),
         r"^diagnostics\.attacks\.0: 'jump' is no minimal-norm attack with gradients",
     ),
+    "diagnosis by an attack through a preprocessor": (
+        both(
+            change("attacks.deepfool.through", "bits"),
+            change("experiments.white_box.attacks", ["pgd"]),
+            change("diagnostics", {"attacks": ["deepfool"]}),
+        ),
+        r"^diagnostics\.attacks\.0: 'deepfool' is crafted through 'bits', but the networks themselves are looked into",
+    ),
     "diagnosis without attacks": (
         change("experiments.decision.diagnose", True),
         r"^diagnostics\.attacks: empty; name minimal-norm attacks, or set diagnose: false in the experiments",

@@ -144,6 +144,11 @@ def test_attacks_that_know_the_preprocessor_decide_on_f4_alone() -> None:
     assert (without.loc["F4", "verdict"], both.loc["F4", "verdict"]) == ("borne out", "contradicted")
 
 
+def test_attacks_that_know_the_preprocessor_decide_on_f4_whatever_their_seeds() -> None:
+    adaptive = robust().assign(attack="adaptive", through="bits", accuracy=0.0, ci_low=0.0, ci_high=0.01, seed=4)
+    assert row(findings(pd.concat([robust(), adaptive]), paired(0, 1)), "F4")["verdict"] == "contradicted"
+
+
 def test_an_unbounded_attack_does_not_show_that_a_preprocessor_falls_short() -> None:
     table = robust()
     flat = table[table["budget"] == 0.1]

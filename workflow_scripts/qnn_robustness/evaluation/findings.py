@@ -159,7 +159,7 @@ def _f4(robust: pd.DataFrame) -> Finding:
     unbounded = (robust["norm"] == "linf") & (robust["budget"] >= 1)
     budgeted = robust[robust["budget"].notna() & ~unbounded]
     signs = []
-    for _, rows in budgeted.groupby([*NETWORK, "source", "norm", "seed", "target"], sort=False):
+    for _, rows in budgeted.groupby([*NETWORK, "source", "norm", "target"], sort=False):
         plain = _strongest(rows[(rows["preprocessor"] == "none") & (rows["through"] == "none")])
         for name, defended in rows[rows["preprocessor"] != "none"].groupby("preprocessor", sort=False):
             defended = _strongest(defended[defended["through"].isin(["none", name])])
@@ -176,7 +176,7 @@ def _f4(robust: pd.DataFrame) -> Finding:
 
 
 def _strongest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, by budget, the row of the attack that leaves the lowest accuracy."""
+    """Return, by budget, the row of the attack and seed that leave the lowest accuracy."""
     return rows.sort_values("accuracy").drop_duplicates("budget").set_index("budget")
 
 

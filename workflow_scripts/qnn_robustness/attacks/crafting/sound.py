@@ -58,7 +58,7 @@ def craft_sound(
             clips[s, e, row[active]] = made
             fooled = _misclassified(model, made, labels[row][active], sound.feature_range)
             found[s, e, row[active]] = fooled
-            queries[s, e, row[active]] += asked + 1  # and the look at the clip that was made
+            queries[s, e, row[active]] += setting.runs * (asked + 1)  # and the look at the clip that was made
     features = features_of(clips.reshape(-1, clips.shape[-1]), sound.feature_range)
     return Crafted(features.reshape(*shape, *features.shape[1:]), found, queries), clips
 

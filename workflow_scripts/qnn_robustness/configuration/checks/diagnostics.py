@@ -29,6 +29,11 @@ def _check_attack(configuration: Configuration, name: str, where: str) -> None:
             f"{where}: '{name}' is no minimal-norm attack with gradients; "
             "name one without budgets, such as deepfool, fmn or carlini_wagner"
         )
+    if through := configuration.attack(name)["through"]:
+        raise UserError(
+            f"{where}: '{name}' is crafted through '{through}', but the networks themselves are looked into; "
+            "name an attack without through"
+        )
 
 
 def _check_precisions(configuration: Configuration) -> None:
