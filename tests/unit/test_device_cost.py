@@ -203,6 +203,17 @@ def test_a_density_model_needs_flash_and_memory_of_its_own():
     assert row["arena"] == 32 * 32 * 3 + rows > plain["arena"]
 
 
+def test_a_density_model_that_two_squeezers_share_is_stored_once():
+    fronts = [
+        {"method": method, "parameters": {"density": density_file(3), "epsilon": 0.1}}
+        for method in ("pixel_defend", "pixel_defend_one_pass")
+    ]
+    plain, twice = device_cost(
+        [network(defenses=["none", "twice"])], {"none": [NONE], "twice": [NONE, *fronts]}
+    ).to_dict("records")
+    assert twice["flash"] == plain["flash"] + 4 * random_density(3).parameters
+
+
 def test_a_detector_by_likelihood_runs_its_density_model_and_the_network_once():
     plain, detector = device_cost(
         [network(defenses=["none", "likelihood"])],

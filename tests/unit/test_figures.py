@@ -287,6 +287,16 @@ def test_a_figure_without_rows_says_why(name: str, text: str, tmp_path: Path) ->
     assert texts(figure, tmp_path / "figure.svg") == [text]
 
 
+def test_detection_tells_attacks_that_failed_from_those_that_were_not_run(tmp_path: Path) -> None:
+    transferred = detection().assign(source="float32").query("target != 'float32'")
+    figures = [draw("detection", detection=table) for table in (transferred, detection().assign(successes=0))]
+    said = [texts(figure, tmp_path / "figure.svg") for figure in figures]
+    assert said == [
+        ["No attack with an L∞ budget was made on a watched network itself."],
+        ["No attack succeeded: there is nothing to detect."],
+    ]
+
+
 def test_points_and_intervals_are_those_of_the_table() -> None:
     table = robust_accuracy(trainings=1, minimal=False)
     figure = draw("robustness_against_budget", robust_accuracy=table)

@@ -52,7 +52,9 @@ def device_cost(
             inferences = len(costs) * len(fronts[name])
             preprocessors = [Preprocessor.of(entry) for entry in fronts[name] if entry["method"]]
             asked = [densities[name]] if name in densities else []
-            stored = [preprocessor.storage(shape) for preprocessor in preprocessors]
+            # by density model: what several preprocessors use is stored once
+            places = {front.parameters.get("density", place): front for place, front in enumerate(preprocessors)}
+            stored = [front.storage(shape) for front in places.values()]
             stored += [purification.storage(shape, density) for density in asked]
             kept = sample if inferences > 1 else 0
             cost = device.Cost(

@@ -17,6 +17,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Return the figure of the table detection: attacks with an Linf budget on their own source, first seed of each."""
     data = reported(tables["detection"])
     data = data[(data["source"] == data["target"]) & (data["norm"] == "linf") & data["budget"].notna()]
+    if data.empty:
+        return panels.empty("No attack with an L\u221e budget was made on a watched network itself.")
     data = data[(data["successes"] > 0) & (data["seed"] == data.groupby("attack")["seed"].transform("min"))]
     if data.empty:
         return panels.empty("No attack succeeded: there is nothing to detect.")
