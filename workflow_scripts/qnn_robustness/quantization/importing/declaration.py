@@ -93,15 +93,13 @@ class Declaration:
 
         `predict` maps inputs in the network's own unit (float32 [N, H, W, C]) to scores [N, K].
 
-        With a declared minimum, raises UserError below it, and when another scaling in use, or another order of the
-        classes, does better by more than luck explains.
+        Raises UserError when another scaling in use, or another order of the classes, does better by more than luck
+        explains, and below a declared minimum.
         """
         places = stratified(test.labels, min(CHECKED, len(test)))
         samples, labels = to_unit(test.samples[places]), test.labels[places]
         predicted = predict(self.scaling.apply(samples)).argmax(axis=1)
         accuracy = float((predicted == labels).mean())
-        if self.minimum_accuracy is None:
-            return accuracy
         text = f"{self.place}: classifies {accuracy:.0%} of {len(labels)} test samples right"
         better = [
             *self._better_scalings(predict, samples, labels, predicted),
@@ -110,7 +108,7 @@ class Declaration:
         if better:
             _, share, advice = max(better, key=lambda found: found[0])  # of equals the first one
             raise UserError(f"{text}; {advice} it would be {share:.0%}")
-        if accuracy < self.minimum_accuracy:
+        if self.minimum_accuracy is not None and accuracy < self.minimum_accuracy:
             raise UserError(
                 f"{text}, less than minimum_accuracy, {self.minimum_accuracy:.0%}; check the input scaling (input or "
                 "RANGE), the order of the labels (labels or LABELS) and the images"
