@@ -332,6 +332,7 @@ def test_augmentation_only_moves_and_mirrors():
     [
         (lambda layers, x: layers.Dense(2, activation="softmax", name="end")(x), "ends in end, which gives probab"),
         (lambda layers, x: layers.Softmax(name="end")(layers.Dense(2)(x)), "ends in end, which gives probabilities"),
+        (lambda layers, x: inner(layers.Dense(2, "softmax", name="end"), x), "ends in end, which gives probabilities"),
         (lambda layers, x: layers.Dense(1)(x), r"outputs of shape \(None, 1\); expected \(None, 2\)$"),
         (lambda layers, x: layers.Dense(2)(layers.Lambda(lambda y: 2 * y)(x)), "no Lambda$"),
         (lambda layers, x: layers.Dense(2)(own_layer(layers)()(x)), "take layers of keras.layers"),
@@ -352,6 +353,13 @@ def test_an_architecture_that_later_jobs_could_not_use_is_one_line(ending, messa
     with pytest.raises(UserError, match=f"^qnn_robustness/models/small_cnn.py: .*{message}"):
         trained(RECIPE, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def inner(layer, x):
+    """Return what a network of one layer, called as a layer itself, makes of `x`."""
+    import keras
+
+    return keras.Sequential([keras.Input(x.shape[1:]), layer])(x)
 
 
 def own_layer(layers):

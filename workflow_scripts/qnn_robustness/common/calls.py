@@ -25,3 +25,24 @@ def calls(network: Any) -> list[Call]:
     nodes = getattr(network, "_functional", network)._nodes_by_depth  # a Sequential network is a Functional one inside
     ordered = [node for depth in sorted(nodes, reverse=True) for node in nodes[depth] if not node.is_input]
     return [Call(node.operation, tuple(node.input_tensors), node.output_tensors[0]) for node in ordered]
+
+
+def flat_calls(network: Any) -> list[Call]:
+    """Return `calls`, where a network that is a layer of another gives way to all that it calls itself.
+
+    Tensors inside of it are others for each time that it is called.
+    """
+    return [flat for call in calls(network) for flat in _flattened(call)]
+
+
+def _flattened(call: Call) -> list[Call]:
+    network = call.operation
+    if len(getattr(network, "outputs", ())) != 1:  # a layer, or a network whose results a call cannot tell apart
+        return [call]
+    tensors = dict(zip(map(id, network.inputs), call.inputs, strict=True))
+    tensors[id(network.outputs[0])] = call.output
+    made = []
+    for inner in flat_calls(network):
+        output = tensors.setdefault(id(inner.output), object())
+        made.append(Call(inner.operation, tuple(tensors[id(tensor)] for tensor in inner.inputs), output))
+    return made

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from qnn_robustness.common import registry
-from qnn_robustness.common.calls import calls
+from qnn_robustness.common.calls import flat_calls
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import atomic_path, read_arrays, write_text
 from qnn_robustness.data.splits import Split
@@ -91,7 +91,7 @@ def built(architecture: str, shape: tuple[int, ...], classes: int) -> keras.Mode
     ):
         if not isinstance(found, tuple) or found[1:] != tuple(expected):
             raise UserError(f"{place}: has {name} of shape {found}; expected {(None, *expected)}")
-    head = calls(network)[-1].operation
+    head = flat_calls(network)[-1].operation
     if isinstance(head, keras.layers.Softmax) or getattr(head, "activation", None) in PROBABILITIES:
         raise UserError(f"{place}: ends in {head.name}, which gives probabilities; leave it out, for logits")
     _check_file(network, place)
