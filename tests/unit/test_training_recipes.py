@@ -348,13 +348,35 @@ def test_distillation_refuses_a_network_without_a_dense_layer_at_its_end(split):
         recipe("defensive_distillation", network, split, temperature=20.0, label_weight=0.0)
 
 
+@pytest.mark.parametrize("head", ["averaged", "reshaped", "flattened", "linear", "nested"])
+def test_the_logits_of_any_linear_head_are_as_large_as_the_temperature_says(head, split, batch):
+    import keras
+
+    layers, inputs = keras.layers, keras.Input(SHAPE)
+    nested = keras.Sequential([keras.Input((4, 4, 2)), layers.Flatten(), layers.Dense(CLASSES)])
+    heads = {
+        "averaged": (layers.Conv2D(CLASSES, 1), layers.GlobalAveragePooling2D()),
+        "reshaped": (layers.Conv2D(CLASSES, 4), layers.Reshape((CLASSES,))),
+        "flattened": (layers.Conv2D(CLASSES, 4), layers.Flatten()),
+        "linear": (layers.Flatten(), layers.Dense(CLASSES), layers.Activation("linear")),
+        "nested": (nested,),
+    }
+    x = layers.Conv2D(2, 3, activation="relu")(inputs)
+    for layer in heads[head]:
+        x = layer(x)
+    network = keras.Model(inputs, x)
+    before = network(batch[0]).numpy()
+    recipe("defensive_distillation", network, split, temperature=20.0, label_weight=0.0).finish()
+    np.testing.assert_allclose(network(batch[0]), 20 * before, rtol=1e-4, atol=1e-5)
+
+
 def test_distillation_refuses_a_network_that_ends_in_a_sum_of_two_dense_layers(split):
     """The last one alone would be multiplied by the temperature."""
     import keras
 
     flat = keras.layers.Flatten()(inputs := keras.Input(SHAPE))
     network = keras.Model(inputs, keras.layers.Dense(CLASSES)(flat) + keras.layers.Dense(CLASSES)(flat))
-    with pytest.raises(UserError, match=r"ends in add\w* \(Add\), where a Dense layer"):
+    with pytest.raises(UserError, match=r"ends in add\w* \(Add\), where a Dense or Conv2D layer"):
         recipe("defensive_distillation", network, split, temperature=20.0, label_weight=0.0)
 
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from qnn_robustness.common.calls import calls
+from qnn_robustness.common.calls import Call, flat_calls
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.training.fitting.objective import Material, Objective, cross_entropy
+
+WEIGHTED = (keras.layers.Dense, keras.layers.Conv2D)
+# a factor of what they are given is one of what they give
+PASSING = (keras.layers.GlobalAveragePooling2D, keras.layers.Flatten, keras.layers.Reshape)
 
 
 def objective(network: keras.Model, material: Material, *, temperature: float, label_weight: float) -> Objective:
@@ -33,11 +37,11 @@ class Distillation(Objective):
     def __init__(self, network: keras.Model, material: Material, temperature: float, label_weight: float):
         super().__init__(network, material)
         self.temperature, self.label_weight = temperature, label_weight
-        head = self.head = calls(network)[-1].operation
-        if not isinstance(head, keras.layers.Dense) or head.activation is not keras.activations.linear:
+        head = self.head = _head(network)
+        if not isinstance(head, WEIGHTED) or head.activation is not keras.activations.linear:
             raise UserError(
                 f"defensive_distillation: the network ends in {head.name} ({type(head).__name__}), "
-                "where a Dense layer without activation has to give the logits"
+                "where a Dense or Conv2D layer without activation has to give the logits, or what is averaged to them"
             )
 
     def finish(self) -> None:
@@ -51,3 +55,19 @@ class Distillation(Objective):
             taught = tf.nn.softmax_cross_entropy_with_logits(soft, logits)
             value = self.label_weight * value + (1 - self.label_weight) * taught
         return tf.reduce_mean(value), logits
+
+
+def _head(network: keras.Model) -> keras.Operation:
+    """Return the last operation of a network before averages, reshaping and activations that do nothing."""
+    made = {id(call.output): call for call in flat_calls(network)}
+    call = made[id(network.outputs[0])]
+    while _passes(call) and id(call.inputs[0]) in made:
+        call = made[id(call.inputs[0])]
+    return call.operation
+
+
+def _passes(call: Call) -> bool:
+    layer = call.operation
+    if isinstance(layer, keras.layers.Activation):
+        return layer.activation is keras.activations.linear
+    return isinstance(layer, PASSING)
