@@ -19,6 +19,7 @@ from qnn_robustness.attacks.crafting.recheck import sample_of
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common import registry
 from qnn_robustness.common.distances import distance, to_unit
+from qnn_robustness.common.errors import UserError
 
 SHAPE = (6, 6, 1)
 CLASSES = 3
@@ -100,6 +101,27 @@ def test_searches_without_gradients_are_made_in_arrays(access, data):
     assert seen
     assert all(issubclass(kind, ep.TensorFlowTensor) == (access == "white_box") for kind in seen)
     assert crafted.found.any()
+
+
+@pytest.mark.parametrize("on_lattice", [True, False])
+def test_an_attack_without_numbers_makes_no_network_robust(on_lattice, data, capsys):
+    class Broken(LinfAdditiveUniformNoiseAttack):
+        def run(self, model, inputs, *arguments, **options):
+            result = super().run(model, inputs, *arguments, **options)
+            return ep.where(ep.from_numpy(result, broken).reshape((-1, 1, 1, 1)), result * float("nan"), result)
+
+    method = SimpleNamespace(__name__="attacks.broken", ACCESS="score", build=lambda norm: Broken())
+    attack = Setting(method, "linf", [0.5], (0,), on_lattice, 12)
+    broken = np.arange(12) == 4
+    crafted = craft(attack, numpy_model(on_lattice), *data)
+    clean = data[0][4] if on_lattice else to_unit(data[0][4]).astype(np.float32)
+    np.testing.assert_array_equal(crafted.adversarial[0, 0, 4], clean)
+    assert crafted.found[0, 0].any()
+    assert not crafted.found[0, 0, 4]
+    assert capsys.readouterr().out.startswith("broken: 1 of 12 samples came back with values that are no numbers;")
+    broken = np.full(12, True)
+    with pytest.raises(UserError, match=r"^broken: 12 of 12 samples came back with values that are no numbers$"):
+        craft(attack, numpy_model(on_lattice), *data)
 
 
 @pytest.mark.parametrize("method", DECISION)

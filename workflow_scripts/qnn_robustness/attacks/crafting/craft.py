@@ -19,6 +19,7 @@ from qnn_robustness.attacks.crafting.queries import BudgetSpent, QueryCounter
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common import registry
 from qnn_robustness.common.distances import to_unit
+from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.progress import note, progress
 
 STARTING_POINTS, SEARCH = 0, 1  # stages of an attack, each with random streams of its own
@@ -128,8 +129,7 @@ def craft(
     crafted = Crafted(np.empty((*shape, *samples.shape[1:]), kind), np.zeros(shape, bool), np.zeros(shape, np.int64))
     blocks = _blocks(setting, model, samples, labels, np.arange(len(labels)) if streams is None else streams)
     runs = [(s, e, block) for s in range(shape[0]) for e in range(shape[1]) for block in blocks]
-    name = setting.method.__name__.rpartition(".")[2]
-    bar = progress(runs, f"crafting {name}", unit="block")
+    bar = progress(runs, f"crafting {_name(setting.method)}", unit="block")
 
     def told(queries: np.ndarray) -> None:
         note(bar, f"{queries.mean():.0f} queries a sample")
@@ -141,6 +141,10 @@ def craft(
         crafted.found[s, e, block.places] = found
         crafted.queries[s, e, block.places] = queries
     return crafted
+
+
+def _name(method: ModuleType) -> str:
+    return method.__name__.rpartition(".")[2]
 
 
 def _blocks(
@@ -220,8 +224,22 @@ def _run(
         budget = lattice.searched(setting.norm, budget)
     with counter.only(chosen), serving:
         _, clipped, _ = attack(counter, inputs, Misclassification(labels), epsilons=budget, **extra)
-    result[chosen] = ep.astensor(clipped).numpy()
+    result[chosen] = _numbers(ep.astensor(clipped).numpy(), counter.samples[chosen], setting.method)
     return result
+
+
+def _numbers(result: np.ndarray, clean: np.ndarray, method: ModuleType) -> np.ndarray:
+    """Return the samples [N, ...] of an attack, clean ones in place of those that are no numbers: failures.
+
+    Raises UserError when all are: no network is robust because an attack is broken.
+    """
+    numbers = np.isfinite(result).all(axis=tuple(range(1, result.ndim)))
+    broken = f"{_name(method)}: {(~numbers).sum()} of {len(result)} samples came back with values that are no numbers"
+    if not numbers.any():
+        raise UserError(broken)
+    if not numbers.all():
+        print(f"{broken}; they count as failures", flush=True)
+    return np.where(balls.column(numbers, result), result, clean)
 
 
 def _starting_points(attack: Attack, counter: QueryCounter, starts: Starts) -> tuple[np.ndarray, np.ndarray]:
