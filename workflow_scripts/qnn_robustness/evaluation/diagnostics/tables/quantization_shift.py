@@ -20,7 +20,7 @@ def table(shift: pd.DataFrame) -> pd.DataFrame:
     The ratio is 20 log10(signal / noise): it falls as a perturbation grows from layer to layer. It is infinite where a
     perturbation leaves no trace; `vanished` is the share of those samples. `network` is float32, int16, int8, or one of
     the latter two with ` input`: float32 on the input as that network rounds it. Samples whose layer is silent (all
-    zeros when clean) are left out.
+    zeros) when clean and perturbed are left out; where it is when clean alone the ratio is minus infinity.
     """
     parts = []
     for kind, (signal, noise) in NETWORKS.items():
