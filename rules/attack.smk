@@ -14,6 +14,8 @@ rule craft_adversarial:
         "logs/adversarial/{model}/{training}/{source}/{attack}.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        mem_mb=MEMORY,
     params:
         name="{attack}",
         attack=lambda w: C.crafting(w.attack),

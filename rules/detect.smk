@@ -13,6 +13,8 @@ rule detect_clean:
         "logs/detections/{model}/{training}/clean/{detector}/{target}.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        mem_mb=MEMORY,
     params:
         judge=judge,
         false_positive_rate=lambda w: C.detector(w.detector)["false_positive_rate"],
@@ -36,6 +38,8 @@ rule detect_adversarial:
         "logs/detections/{model}/{training}/{source}/{attack}/{detector}/{target}.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        mem_mb=MEMORY,
     params:
         judge=judge,
         attack=lambda w: C.attack_columns(w.attack),

@@ -37,6 +37,8 @@ for question, settings in NETWORK_QUESTIONS.items():
             f"logs/diagnostics/{{model}}/{{training}}/{question}.tsv"
         conda:
             "../envs/workflow.yaml"
+        resources:
+            mem_mb=MEMORY,
         params:
             question=question,
             kernels=C.reported_kernels,
@@ -158,6 +160,8 @@ rule diagnose_integer_model:
         "logs/diagnostics/{model}/{training}/integer_model_{precision}.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        mem_mb=MEMORY,
     params:
         inputs=1000,
         code=code("check_integer_model.py"),

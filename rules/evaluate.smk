@@ -12,6 +12,8 @@ rule evaluate_clean:
         "logs/evaluations/{model}/{training}/clean/{preprocessor}/{target}.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        mem_mb=MEMORY,
     params:
         kernels=lambda w: C.kernels(w.target),
         preprocessor=lambda w: C.preprocessor(w.preprocessor),
@@ -36,6 +38,8 @@ rule evaluate_adversarial:
         "logs/evaluations/{model}/{training}/{source}/{attack}/{preprocessor}/{target}.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        mem_mb=MEMORY,
     params:
         attack=lambda w: C.attack_columns(w.attack),
         kernels=lambda w: C.kernels(w.target),

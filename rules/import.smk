@@ -22,6 +22,8 @@ rule import_float_network:
         network=imported_pattern("float32"),
     conda:
         "../envs/workflow.yaml"
+    resources:
+        mem_mb=MEMORY,
     params:
         sha256=lambda w: sha256_path(C.imports()[w.network]),
         declaration=lambda w: C.declaration(model_of(w.network)),

@@ -12,6 +12,8 @@ rule quantize_model:
         "logs/models/{model}/{training}/{precision}.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        mem_mb=MEMORY,
     params:
         output=lambda w: C.model(w.model)["output"],
         name="{model}/{training}",
@@ -34,6 +36,8 @@ rule convert_float32:
         "logs/models/{model}/{training}/float32_tflite.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        mem_mb=MEMORY,
     params:
         code=code("convert_float32.py"),
     script:

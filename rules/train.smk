@@ -18,6 +18,8 @@ rule train_model:
     conda:
         "../envs/workflow.yaml"
     threads: C.values["training_threads"]
+    resources:
+        mem_mb=MEMORY,
     params:
         name="{model}/{training}",
         architecture=lambda w: C.model(w.model)["architecture"],
@@ -45,6 +47,8 @@ rule train_density_model:
     conda:
         "../envs/workflow.yaml"
     threads: C.values["training_threads"]
+    resources:
+        mem_mb=MEMORY,
     params:
         name="densities/{density}",
         made_with=lambda w: C.density_provenance(w.density),
@@ -67,6 +71,8 @@ rule craft_static:
         "logs/static/{model}/{training}/{attack}.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        mem_mb=MEMORY,
     params:
         attack=lambda w: C.static_crafting(w.attack),
         source_module=lambda w: C.source_module(w.model, "float32", w.attack),

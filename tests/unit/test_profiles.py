@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 
 import pytest
@@ -12,6 +13,23 @@ from snakemake.settings.enums import RerunTrigger
 from qnn_robustness.common.code_hash import LOCK
 
 PROFILES = LOCK.parent / "profiles"
+RULES = LOCK.parent / "rules"
+# They load a network of whatever precision, and with it TensorFlow.
+LOADING = {
+    "train_model",
+    "train_density_model",
+    "craft_static",
+    "quantize_model",
+    "convert_float32",
+    "import_network",
+    "craft_adversarial",
+    "evaluate_clean",
+    "evaluate_adversarial",
+    "detect_clean",
+    "detect_adversarial",
+    "diagnose_network",
+    "check_integer_model",
+}
 NAMES = sorted(folder.name for folder in PROFILES.iterdir() if folder.is_dir())
 
 
@@ -58,3 +76,18 @@ def test_the_slurm_profile_caps_groups_and_does_without_accounting() -> None:
     assert (read.executor, read.slurm_status_command) == ("slurm", "squeue")
     assert read.cores
     assert read.retries == 1
+
+
+def test_rules_that_load_networks_ask_for_memory() -> None:
+    """A profile's default would be lost with --default-resources, and Snakemake's own is 1000 MB."""
+    texts = [text for path in RULES.glob("*.smk") for text in re.split(r"^ *rule\b", path.read_text(), flags=re.M)]
+    asking = {}
+    for text in texts:
+        for script in re.findall(r'"\.\./workflow_scripts/(\w+)\.py"', text):
+            asking[script] = "mem_mb=MEMORY," in text
+    assert {script for script, asks in asking.items() if asks} == LOADING
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_profile_limits_memory_on_one_machine(name: str) -> None:
+    assert "mem_mb" not in parsed(name).resources
