@@ -92,6 +92,7 @@ def test_what_contributing_asks_for_is_enough(write: Write, package: str) -> Non
         ("attacks", "return None", "return (", r"line \d+: "),
         ("defenses", "def operations", "def work", "lacks operations; CONTRIBUTING"),
         ("defenses", "samples, *, width", "samples, draws, *, breadth", "apply does not take 'width'"),
+        ("defenses", "def operations", "CHANNELS = 3\n\n\ndef operations", r"CHANNELS is 3; expected a tuple, such as"),
         ("training", "def objective", "def loss", "lacks objective; CONTRIBUTING"),
         ("training", "weight)", "weight, beta)", "objective needs 'beta'"),
     ],

@@ -52,7 +52,9 @@ def check_contract(package: str, name: str, parameters: Collection[str]) -> None
     """
     contract, file = CONTRACTS[package], f"qnn_robustness/{package}/{name}.py"
     check_names(package, name, (contract.function, *contract.names))
-    functions, _ = _top_level(package, name)
+    functions, others = _top_level(package, name)
+    if package == "defenses" and isinstance(channels := others.get("CHANNELS"), ast.Constant):
+        raise UserError(f"{file}: CHANNELS is {channels.value!r}; expected a tuple, such as (1, 3)")
     if contract.function not in functions:
         return  # made by other means than `def`
     arguments = functions[contract.function]
@@ -77,15 +79,15 @@ def _needed(arguments: ast.arguments) -> set[str]:
 
 
 @cache
-def _top_level(package: str, name: str) -> tuple[dict[str, ast.arguments], set[str]]:
-    """Return the functions of a module with their arguments, and its other names."""
+def _top_level(package: str, name: str) -> tuple[dict[str, ast.arguments], dict[str, ast.expr | None]]:
+    """Return the functions of a module with their arguments, and its other names with what they are assigned, if so."""
     origin = importlib.util.find_spec(module_name(package, name)).origin
     try:
         tree = ast.parse(Path(origin).read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise UserError(f"qnn_robustness/{package}/{name}.py: line {error.lineno}: {error.msg}") from None
     functions = {node.name: node.args for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return functions, {name for node in tree.body for name in _names(node)}
+    return functions, {name: getattr(node, "value", None) for node in tree.body for name in _names(node)}
 
 
 def _names(node: ast.stmt) -> list[str]:
