@@ -111,7 +111,7 @@ class Declaration:
         if self.minimum_accuracy is not None and accuracy < self.minimum_accuracy:
             raise UserError(
                 f"{text}, less than minimum_accuracy, {self.minimum_accuracy:.0%}; check the input scaling (input or "
-                "RANGE), the order of the labels (labels or LABELS) and the images"
+                "RANGE), the order of the classes (classes or LABELS) and the images"
             )
         return accuracy
 
