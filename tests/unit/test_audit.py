@@ -133,12 +133,12 @@ def beside(folder: Path) -> str:
 def deeper(folder: Path) -> str:
     (folder / "dark/more").mkdir()
     (folder / "dark/more/0.png").touch()
-    return r"member 'dark/more' is too deep; expected \[split folder\]/<class>/<file>"
+    return r"'dark/more' is too deep; expected \[split folder\]/<class>/<file>"
 
 
 def other_file(folder: Path) -> str:
     (folder / "dark/list.txt").touch()
-    return r"member 'dark/list\.txt' is no png, jpg, jpeg, bmp file"
+    return r"'dark/list\.txt' is no png, jpg, jpeg, bmp file; remove it$"
 
 
 def link(folder: Path) -> str:
@@ -225,6 +225,8 @@ def test_what_does_not_fit_is_one_line(network: str, folder: Path, tmp_path: Pat
         audit(network, str(tmp_path / "none"))
     with pytest.raises(UserError, match="its class folders are dark, light, the labels dark, bright"):
         audit(network, str(folder), labels="dark,bright")
+    with pytest.raises(UserError, match=r"^LABELS=labels\.txt: is no file, but a list .* separated by commas"):
+        audit(network, str(folder), labels="labels.txt")
     with pytest.raises(UserError, match="has 0 class folders; expected two or more"):
         audit(network, str(folder / "dark"))
     (folder / "third").mkdir()

@@ -168,14 +168,9 @@ def is_clutter(name: str) -> bool:
 
 def _require_image(archive: Path, path: _Path) -> None:
     if "/" in path.rest or path.member.is_folder:
-        raise UserError(
-            f"{archive}: member {shown(path.member.name)} is too deep; expected [split folder]/<class>/<file>"
-        )
+        raise UserError(f"{archive}: {shown(path.member.name)} is too deep; expected [split folder]/<class>/<file>")
     if _extension(path.rest) not in EXTENSIONS:
-        raise UserError(
-            f"{archive}: member {shown(path.member.name)} is no {', '.join(EXTENSIONS)} file; "
-            "pack the archive again without it"
-        )
+        raise UserError(f"{archive}: {shown(path.member.name)} is no {', '.join(EXTENSIONS)} file; remove it")
 
 
 def _classes(
@@ -230,7 +225,7 @@ def _decode(archive: Path, member: str, content: bytes, size: tuple[int, int], m
         if image.size != size:
             image = image.resize(size, Image.Resampling.BILINEAR)
         return np.asarray(image).reshape(size[1], size[0], -1)
-    raise UserError(f"{archive}: image {shown(member)} {reason}; replace it or pack the archive without it")
+    raise UserError(f"{archive}: image {shown(member)} {reason}; replace or remove it")
 
 
 class _BadImage(Exception):
