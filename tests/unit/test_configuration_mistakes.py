@@ -58,7 +58,7 @@ MISTAKES = {
     ),
     "file that is missing": (
         own_files("float32", file="no/such.keras"),
-        r"^models\.own\.files\.float32: no/such\.keras: no such file or folder$",
+        r"^models\.own\.files\.float32: no/such\.keras: no such file or folder in /.*, where snakemake runs$",
     ),
     "file of an unknown precision": (
         own_files("int4"),
@@ -76,10 +76,14 @@ MISTAKES = {
         change("trainings.pretrained", {"method": "standard"}),
         r"^trainings\.pretrained: stands for models given by files",
     ),
-    "nothing to attack": (own_files("int8"), r"^experiments\.audit: nothing is left of it: .* source \(float32\)"),
+    "nothing to attack": (own_files("int8"), r"^experiments\.audit: nothing is left .* \(float32\) .*; own has int8$"),
     "folder that is missing": (
         both(own_files("float32"), change("datasets.digits", FOLDER)),
         r"^datasets\.digits\.path: folder/of/images: no such folder$",
+    ),
+    "folder that is a file": (
+        both(own_files("float32"), change("datasets.digits", {**FOLDER, "path": __file__})),
+        r"^datasets\.digits\.path: /.*\.py: is a file; expected a folder$",
     ),
     "folder and archive": (
         change("datasets.digits", {**FOLDER, "archive": "a.zip", "checksum": f"sha256:{'0' * 64}"}),

@@ -57,9 +57,10 @@ def check_run(configuration: Configuration) -> None:
             check_classes(configuration, attack, model, f"{where}.attacks")
             check_samples(configuration, attack, model, f"{where}.attacks")
         if not configuration.evaluations(name):
+            own = [f"{model} has {' and '.join(configuration.precisions(model))}" for model in entry["models"]]
             raise UserError(
                 f"experiments.{name}: nothing is left of it: no model has both a source "
-                f"({', '.join(entry['sources'])}) and a target ({', '.join(entry['targets'])})"
+                f"({', '.join(entry['sources'])}) and a target ({', '.join(entry['targets'])}); {', '.join(own)}"
             )
 
 

@@ -22,12 +22,14 @@ def check_files(configuration: Configuration) -> None:
         model, _, precision = key.split("/")
         check_braces(f"models.{model}.files.{precision}", file)
         if not Path(file).exists():
-            raise UserError(f"models.{model}.files.{precision}: {file}: no such file or folder")
+            beneath = "" if Path(file).is_absolute() else f" in {Path.cwd()}, where snakemake runs"
+            raise UserError(f"models.{model}.files.{precision}: {file}: no such file or folder{beneath}")
     for name in _datasets(configuration):
         path = configuration.values["datasets"][name]["path"]
         check_braces(f"datasets.{name}.path", path or "")
         if path is not None and not Path(path).is_dir():
-            raise UserError(f"datasets.{name}.path: {path}: no such folder")
+            wrong = "is a file; expected a folder" if Path(path).exists() else "no such folder"
+            raise UserError(f"datasets.{name}.path: {path}: {wrong}")
 
 
 def check_braces(place: str, path: str) -> None:
