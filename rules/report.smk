@@ -1,5 +1,6 @@
 # From tables to figures, notebooks and their pages.
 from qnn_robustness.configuration import reports
+from qnn_robustness.configuration.checks.figures import check_asked
 
 TABLES = [
     "headline",
@@ -48,6 +49,11 @@ for figure in C.figures():
             )
         },
     )
+if workflow.is_main_process:
+    try:
+        check_asked(sys.argv, TABLES_OF_FIGURES)  # Snakemake itself looks at targets after the rules
+    except UserError as error:
+        sys.exit(f"error: {error}")
 REPORTS = reports.planned(ROOT / "notebooks", TABLES_OF_FIGURES)
 SOUND = C.crafted_sound()
 PAGES = {

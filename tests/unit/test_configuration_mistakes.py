@@ -647,6 +647,15 @@ def test_a_mistake_ends_in_one_line_with_place_and_remedy(mistake: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("target", ["plot_defenses", "results/figures/defenses.svg"])
+def test_a_figure_that_no_experiment_feeds_is_told(target: str) -> None:
+    drawn = {"worst_case": {}, "clean_accuracy": {}}
+    with pytest.raises(UserError, match=r"^figure 'defenses' .*, which has clean_accuracy, worst_case; name it under"):
+        figures.check_asked({target}, drawn)
+    figures.check_asked({target}, {"defenses"})
+    figures.check_asked({"plot_worst_case", "plot_defences", "all"}, drawn)
+
+
 def test_figures_of_tables_that_not_every_run_has_are_known() -> None:
     """Others draw tables of every run, or samples."""
     always = {"clean_accuracy", "cost_and_robustness", "defenses", "robust_accuracy", "worst_case"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.configuration import Configuration
 
@@ -26,3 +29,14 @@ def check_figures(configuration: Configuration) -> None:
                 raise UserError(f"{where} draws detectors, but no experiment that is run has any; set detectors")
             if figure in OF_DIAGNOSTICS and not configuration.diagnosed():
                 raise UserError(f"{where} draws a diagnosis, but no experiment that is run has one; set diagnose: true")
+
+
+def check_asked(targets: Collection[str], drawn: Collection[str]) -> None:
+    """Check that none of the targets is a figure that this run does not draw: Snakemake would know no such rule."""
+    for figure in registry.names("figures"):
+        made = {f"plot_{figure}", *(f"results/figures/{figure}.{kind}" for kind in ("svg", "png"))}
+        if figure not in drawn and made & {*targets}:
+            raise UserError(
+                f"figure '{figure}' is fed by no experiment of this run, which has {', '.join(sorted(drawn))}; "
+                "name it under `figures` of one"
+            )
