@@ -47,6 +47,24 @@ def test_a_change_of_the_schema_is_noticed(tmp_path: Path, monkeypatch: pytest.M
         documentation.main("check")
 
 
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ({"default": 1, "minimum": 2}, "default: 1 is out of range; expected at least 2"),
+        ({"description": " "}, "lacks a description"),
+    ],
+)
+def test_an_entry_that_is_none_is_told_in_one_line(part: dict, told: str) -> None:
+    seed = {**SCHEMA["properties"]["seed"], **part}
+    with pytest.raises(UserError, match=rf"schema\.yaml: Top level, seed: {told}$"):
+        documentation.document({**SCHEMA, "properties": {**SCHEMA["properties"], "seed": seed}})
+
+
+def test_every_figure_is_named_where_experiments_feed_them() -> None:
+    text = SCHEMA["$defs"]["experiment"]["properties"]["figures"]["description"]
+    assert [name for name in registry.names("figures") if f"`{name}`" not in text] == []
+
+
 def test_a_change_of_the_schema_is_noticed_in_the_page_of_attacks() -> None:
     text = documentation.attacks(SCHEMA)
     assert text == documentation.ATTACKS.read_text(encoding="utf-8")

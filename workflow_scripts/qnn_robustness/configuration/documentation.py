@@ -11,7 +11,7 @@ import yaml
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import write_text
 from qnn_robustness.configuration import attack_documentation
-from qnn_robustness.configuration.schema import Schema, load_schema
+from qnn_robustness.configuration.schema import Schema, checked, load_schema
 from qnn_robustness.configuration.wording import kind, resolved, written
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,21 +53,30 @@ def document(schema: Schema) -> str:
 
 
 def _section(title: str, part: Schema, schema: Schema) -> str:
-    rows = _rows(part, schema, "")
+    rows = _rows(part, schema, title, "")
     if not rows:
         return f"## {title}\n\nNone."
     return "\n".join([f"## {title}\n", "| key | type | default | meaning |", "|---|---|---|---|", *map(_row, rows)])
 
 
-def _rows(part: Schema, schema: Schema, prefix: str) -> list[tuple[str, str, str, str]]:
+def _rows(part: Schema, schema: Schema, title: str, prefix: str) -> list[tuple[str, str, str, str]]:
     rows = []
     for name, entry in part.get("properties", {}).items():
         entry = resolved(entry, schema)
+        _check(entry, schema, f"{SCHEMA}: {title}, {prefix}{name}")
         required = name in part.get("required", ())
         default = "required" if required else written(entry["default"]) if "default" in entry else ""
         rows.append((f"`{prefix}{name}`", kind(entry, schema), default, entry.get("description", "")))
-        rows += _rows(entry, schema, f"{prefix}{name}.")
+        rows += _rows(entry, schema, title, f"{prefix}{name}.")
     return rows
+
+
+def _check(entry: Schema, schema: Schema, where: str) -> None:
+    """Check that an entry says what it means, and that its default is a value that it allows."""
+    if not entry.get("description", "").strip():
+        raise UserError(f"{where}: lacks a description")
+    if "default" in entry:
+        checked(entry["default"], {**entry, "$defs": schema["$defs"]}, f"{where}: default")
 
 
 def _row(cells: tuple[str, ...]) -> str:
