@@ -337,6 +337,28 @@ def test_no_point_or_interval_is_cut_off(name: str, tmp_path: Path) -> None:
                 assert bottom <= y <= top
 
 
+@pytest.mark.parametrize("share_right", [0.0, 1.0])
+def test_markers_at_both_ends_are_whole(share_right: float, tmp_path: Path) -> None:
+    table = robust_accuracy(minimal=False).assign(accuracy=share_right, ci_low=share_right, ci_high=share_right)
+    figure = draw("robustness_against_budget", robust_accuracy=table)
+    svg(figure, tmp_path / "figure.svg")
+    for axes in figure.axes:
+        at = axes.transData.transform((0, 100 * share_right))[1]
+        radius = np.sqrt(0.5) * style.SETTINGS["lines.markersize"] * figure.dpi / 72  # of a diamond
+        assert axes.bbox.y0 + radius < at < axes.bbox.y1 - radius
+
+
+def test_distortion_names_the_network_and_explains_hollow_markers_where_there_are_any(tmp_path: Path) -> None:
+    """Rows name the networks where there are several."""
+    table = robust_accuracy(trainings=1)
+    shown = texts(draw("distortion", robust_accuracy=table.assign(success_rate=0.6)), tmp_path / "one.svg")
+    assert "net, training_0" in shown
+    assert not any("hollow" in text for text in shown)
+    several = pd.concat([table.assign(success_rate=0.4), table.assign(model="other")])
+    shown = texts(draw("distortion", robust_accuracy=several), tmp_path / "several.svg")
+    assert {"training_0", "hollow: fewer than half succeed"} <= set(shown)
+
+
 def test_a_single_column_of_panels_is_broken_into_lines(tmp_path: Path) -> None:
     one = robust_accuracy(trainings=1, minimal=False)
     one = one[one["preprocessor"] == "none"]

@@ -30,6 +30,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     labels = panels.kernel_labels(data)
     looks = style.looks(style.precision_order(list(labels)))
     looks = {name: look._replace(linestyle="") for name, look in looks.items()}
+    several_models = len(data["model"].unique()) > 1  # rows then name them
     trainings, norms = list(data["training"].unique()), list(data["norm"].unique())
     heights = [data.loc[data["norm"] == norm, ROW].drop_duplicates().shape[0] for norm in norms]
     width = 2.2 + 2.4 * len(trainings)
@@ -40,7 +41,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         rows = data.loc[data["norm"] == norm, ROW].drop_duplicates()
         for axis, training in zip(line, trainings, strict=True):
             panel = data[(data["norm"] == norm) & (data["training"] == training)]
-            axis.set_title(training)
+            axis.set_title(training if several_models else f"{data['model'].iloc[0]}, {training}")
             _panel(axis, panel, rows, looks)
             axis.set_yticks(range(len(rows)), _names(data, rows))
             axis.tick_params(axis="y", labelleft=axis is line[0])
@@ -52,7 +53,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axis.xaxis.set_minor_formatter(NullFormatter())
     hollow = Line2D([], [], color="#444444", marker="o", markerfacecolor="white", linestyle="")
-    style.add_legend(figure, looks, labels, {"hollow: fewer than half succeed": hollow})
+    any_hollow = (data["median_distortion"].notna() & (data["success_rate"] < HALF)).any()
+    style.add_legend(figure, looks, labels, {"hollow: fewer than half succeed": hollow} if any_hollow else {})
     return figure
 
 

@@ -93,7 +93,7 @@ def accuracy_against_budget(axes: Axes, table: pd.DataFrame, series: str, looks:
     separator = "\n" if " to " in samples else ", "  # a range is too long for the line
     axes.set_xlabel(f"{budget_axis(norm)}{separator}n = {samples}")
     axes.grid(visible=False, axis="x")
-    axes.set_ylim(-3, 103)
+    axes.set_ylim(-6, 106)  # whole markers at both ends, in low panels too
     axes.set_yticks(range(0, 101, 25))
 
 
