@@ -344,7 +344,7 @@ def test_markers_at_both_ends_are_whole(share_right: float, tmp_path: Path) -> N
     svg(figure, tmp_path / "figure.svg")
     for axes in figure.axes:
         at = axes.transData.transform((0, 100 * share_right))[1]
-        radius = np.sqrt(0.5) * style.SETTINGS["lines.markersize"] * figure.dpi / 72  # of a diamond
+        radius = np.sqrt(0.5) * (style.SETTINGS["lines.markersize"] + 1) * figure.dpi / 72  # of a diamond with its edge
         assert axes.bbox.y0 + radius < at < axes.bbox.y1 - radius
 
 
