@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 from itertools import combinations, pairwise, product
 from pathlib import Path
@@ -317,6 +318,19 @@ def test_every_attack_on_a_detector_is_drawn_with_its_own_first_seed(name: str, 
     assert svg(draw(name, **{name: later}), tmp_path / "a.svg") == svg(
         draw(name, **{name: later[later["seed"] != 7]}), tmp_path / "b.svg"
     )
+
+
+def test_a_legend_of_many_lines_leaves_room_for_a_single_row() -> None:
+    table = robust_accuracy(trainings=1, budgets=0)
+    table.loc[table.index[:2], "success_rate"] = 0.1  # hollow: a line more
+    figure = draw("distortion", robust_accuracy=table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "axes sizes collapsed to zero"
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert axes.bbox.height / figure.dpi > 0.3
+    legend = figure.legends[0].get_window_extent()
+    assert legend.y0 > axes.bbox.y1
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (7, 2)))
 PRECISIONS = ("float32", "int16", "int8")
 NORM_LABELS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "snr": "Noise"}
 SMALLEST_FONT = 8
+LEGEND_LINE = 0.19  # inches; a figure has room for the first line
 TITLE_ROOM = 1.1  # of a panel's width: beside it is room for the labels of the axis
 SETTINGS = {
     "font.size": 9,
@@ -75,6 +77,7 @@ def add_legend(
     texts = [*(labels.get(name, name) for name in series), *(extra or {})]
     entry = max(1.9, 0.6 + 0.07 * max(map(len, texts)))  # inches
     columns = max(1, min(len(texts), int(figure.get_figwidth() / entry)))
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (math.ceil(len(texts) / columns) - 1))
     figure.legend(handles, texts, loc="outside upper center", ncols=columns, frameon=False, handlelength=3)
 
 
