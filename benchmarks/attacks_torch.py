@@ -4,8 +4,8 @@
     python benchmarks/attacks_torch.py [--data results/data/cifar10/test.npz] [--samples 60] [--attacks apgd,fab]
 
 The ResNet-8 of reference_models/, float32, on CIFAR-10 samples that it and its int8 file classify right. Both sides
-ask the same TensorFlow network, one thread, with equal steps, queries and budgets, one run each. JSMA, for which
-torchattacks tries all pairs of values and takes the next class as target, meets the first samples alone.
+ask the same TensorFlow network, one thread, with equal steps (Square: queries) and budgets, one run each. JSMA, for
+which torchattacks tries all pairs of values and takes the next class as target, meets the first samples alone.
 
 Writes benchmarks/attacks_torch.csv and the table in docs/attacks.md. `success` is within the budget; `queries` are the
 inputs that the network has seen for a sample. Rows of attacks that are not asked for are kept.
@@ -218,6 +218,7 @@ def main() -> None:
     network = Network(lambda inputs: keras_network(inputs, training=False)).eval()
     rows = pd.read_csv(OUTPUT).to_dict("records") if OUTPUT.is_file() else []
     wanted = arguments.attacks.split(",")
+    measured(cases()[0], subject, network, samples, labels)  # compiles what is compiled at first use
     for case in (case for case in cases() if case.method in wanted):
         row = measured(case, subject, network, samples, labels)
         print(*(f"{key}={value}" for key, value in row.items()), flush=True)

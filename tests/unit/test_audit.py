@@ -225,7 +225,9 @@ def test_what_does_not_fit_is_one_line(network: str, folder: Path, tmp_path: Pat
         audit(network, str(tmp_path / "none"))
     with pytest.raises(UserError, match="its class folders are dark, light, the labels dark, bright"):
         audit(network, str(folder), labels="dark,bright")
-    with pytest.raises(UserError, match=r"^LABELS=labels\.txt: is no file, but a list .* separated by commas"):
+    with pytest.raises(
+        UserError, match=r"^LABELS=labels\.txt: names a file; expected the class folders, separated by commas"
+    ):
         audit(network, str(folder), labels="labels.txt")
     with pytest.raises(UserError, match="has 0 class folders; expected two or more"):
         audit(network, str(folder / "dark"))

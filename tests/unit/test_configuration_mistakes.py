@@ -652,6 +652,8 @@ def test_a_figure_that_no_experiment_feeds_is_told(target: str) -> None:
     drawn = {"worst_case": {}, "clean_accuracy": {}}
     with pytest.raises(UserError, match=r"^figure 'defenses' .*, which has clean_accuracy, worst_case; name it under"):
         figures.check_asked({target}, drawn)
+    with pytest.raises(UserError, match=r"this run, which has none; name it"):
+        figures.check_asked({target}, {})
     figures.check_asked({target}, {"defenses"})
     figures.check_asked({"plot_worst_case", "plot_defences", "all"}, drawn)
 

@@ -103,19 +103,22 @@ def test_searches_without_gradients_are_made_in_arrays(access, data):
     assert crafted.found.any()
 
 
+@pytest.mark.parametrize("batch_size", [1, 12])
 @pytest.mark.parametrize("on_lattice", [True, False])
-def test_an_attack_without_numbers_makes_no_network_robust(on_lattice, data, capsys):
+def test_an_attack_without_numbers_makes_no_network_robust(on_lattice, batch_size, data, capsys):
     class Broken(LinfAdditiveUniformNoiseAttack):
         def run(self, model, inputs, *arguments, **options):
             result = super().run(model, inputs, *arguments, **options)
-            return ep.where(ep.from_numpy(result, broken).reshape((-1, 1, 1, 1)), result * float("nan"), result)
+            rows = [broken[clean.index(row.tobytes())] for row in inputs.numpy()]
+            return ep.where(ep.from_numpy(result, np.array(rows)).reshape((-1, 1, 1, 1)), result * np.nan, result)
 
     method = SimpleNamespace(__name__="attacks.broken", ACCESS="score", build=lambda norm: Broken())
-    attack = Setting(method, "linf", [0.5], (0,), on_lattice, 12)
+    attack = Setting(method, "linf", [0.5], (0,), on_lattice, batch_size)
+    clean = [row.tobytes() for row in to_unit(data[0]).astype(np.float32)]
     broken = np.arange(12) == 4
     crafted = craft(attack, numpy_model(on_lattice), *data)
-    clean = data[0][4] if on_lattice else to_unit(data[0][4]).astype(np.float32)
-    np.testing.assert_array_equal(crafted.adversarial[0, 0, 4], clean)
+    kept = data[0][4] if on_lattice else to_unit(data[0][4]).astype(np.float32)
+    np.testing.assert_array_equal(crafted.adversarial[0, 0, 4], kept)
     assert crafted.found[0, 0].any()
     assert not crafted.found[0, 0, 4]
     assert capsys.readouterr().out.startswith("broken: 1 of 12 samples came back with values that are no numbers;")

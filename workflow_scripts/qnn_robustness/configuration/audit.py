@@ -75,7 +75,7 @@ def audit(
     for place, path in (("MODEL", model), ("DATA", data)):
         check_braces(place, str(Path(path).resolve()))
     if labels and "," not in labels and (labels.endswith(".txt") or Path(labels).is_file()):
-        raise UserError(f"LABELS={labels}: is no file, but a list of class folders separated by commas: cat,dog")
+        raise UserError(f"LABELS={labels}: names a file; expected the class folders, separated by commas: cat,dog")
     described, scaling = describe(model), scaling or {}
     folders = _class_folders(Path(data), [label.strip() for label in labels.split(",")] if labels else None)
     images, clips = _count(folders, image_folder.EXTENSIONS), _count(folders, (CLIP,))

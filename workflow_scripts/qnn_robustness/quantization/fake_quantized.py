@@ -12,6 +12,7 @@ and all that is concatenated has the same levels, as in the file. What is left o
 sums inside the kernels: the result is near to the int8 file, not equal to it. It is less near
 - where convolutions are dilated: the file then adds the bias, and what is left of batch normalisation, by operators of
   their own, which round once more; so it does for a hard sigmoid that is not behind a convolution or product;
+- behind sums and products of more than two, which the file writes as several operators, and behind global averages;
 - behind leaky ReLU, and where a sigmoid or tanh is concatenated: their kernels round twice, so that codes are one off;
 - behind a rescaling to [-1, 1] with a padded convolution: half of its sums lie in the middle between two levels, where
   kernels differ from each other as well.

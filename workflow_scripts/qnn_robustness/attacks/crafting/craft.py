@@ -134,12 +134,17 @@ def craft(
     def told(queries: np.ndarray) -> None:
         note(bar, f"{queries.mean():.0f} queries a sample")
 
+    attacked = broken = 0
     for s, e, block in bar:
         warm = None if setting.warm_starts is None else to_unit(setting.warm_starts[s, e][block.places])
-        adversarial, found, queries = _craft_block(setting, model, block, setting.seeds[s], budgets[e], warm, told)
+        adversarial, found, queries, numbers = _craft_block(
+            setting, model, block, setting.seeds[s], budgets[e], warm, told
+        )
+        attacked, broken = attacked + len(numbers), broken + int((~numbers).sum())
         crafted.adversarial[s, e, block.places] = adversarial
         crafted.found[s, e, block.places] = found
         crafted.queries[s, e, block.places] = queries
+    _check_numbers(setting.method, broken, attacked)
     return crafted
 
 
@@ -174,7 +179,9 @@ def _craft_block(
     budget: float | None,
     warm: np.ndarray | None,
     told: Callable[[np.ndarray], None],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return samples, which are found, queries, and for each attacked one whether the attack returned numbers."""
+    numbers = np.empty(0, bool)
     adversarial, queries = block.clean.copy(), np.full(len(block.labels), setting.runs, np.int64)
     attacked = np.full(len(block.labels), True) if budget is not None else ~block.misclassified
     if warm is not None:
@@ -192,10 +199,12 @@ def _craft_block(
             result = _run(setting, counter, starts, block.streams[active], seed, budget, extra)
         except BudgetSpent:
             result = counter.best
-        adversarial[active] = np.where(balls.column(counter.spent, result), counter.best, result)
+        result = np.where(balls.column(counter.spent, result), counter.best, result)
+        numbers = np.isfinite(result).all(axis=tuple(range(1, result.ndim)))
+        adversarial[active] = np.where(balls.column(numbers, result), result, block.clean[active])
         queries[active] += counter.queries
     result, found = _stored(setting, model, adversarial, block, budget)
-    return result, found, queries
+    return result, found, queries, numbers
 
 
 def _run(
@@ -224,22 +233,17 @@ def _run(
         budget = lattice.searched(setting.norm, budget)
     with counter.only(chosen), serving:
         _, clipped, _ = attack(counter, inputs, Misclassification(labels), epsilons=budget, **extra)
-    result[chosen] = _numbers(ep.astensor(clipped).numpy(), counter.samples[chosen], setting.method)
+    result[chosen] = ep.astensor(clipped).numpy()
     return result
 
 
-def _numbers(result: np.ndarray, clean: np.ndarray, method: ModuleType) -> np.ndarray:
-    """Return the samples [N, ...] of an attack, clean ones in place of those that are no numbers: failures.
-
-    Raises UserError when all are: no network is robust because an attack is broken.
-    """
-    numbers = np.isfinite(result).all(axis=tuple(range(1, result.ndim)))
-    broken = f"{_name(method)}: {(~numbers).sum()} of {len(result)} samples came back with values that are no numbers"
-    if not numbers.any():
-        raise UserError(broken)
-    if not numbers.all():
-        print(f"{broken}; they count as failures", flush=True)
-    return np.where(balls.column(numbers, result), result, clean)
+def _check_numbers(method: ModuleType, broken: int, attacked: int) -> None:
+    """Tell of samples that came back as no numbers, and raise UserError if all did: no network is robust to that."""
+    text = f"{_name(method)}: {broken} of {attacked} samples came back with values that are no numbers"
+    if broken and broken == attacked:
+        raise UserError(text)
+    if broken:
+        print(f"{text}; they count as failures", flush=True)
 
 
 def _starting_points(attack: Attack, counter: QueryCounter, starts: Starts) -> tuple[np.ndarray, np.ndarray]:

@@ -36,7 +36,8 @@ def check_asked(targets: Collection[str], drawn: Collection[str]) -> None:
     for figure in registry.names("figures"):
         made = {f"plot_{figure}", *(f"results/figures/{figure}.{kind}" for kind in ("svg", "png"))}
         if figure not in drawn and made & {*targets}:
+            has = ", ".join(sorted(drawn)) or "none"
             raise UserError(
-                f"figure '{figure}' is fed by no experiment of this run, which has {', '.join(sorted(drawn))}; "
+                f"figure '{figure}' is fed by no experiment of this run, which has {has}; "
                 "name it under `figures` of one"
             )
