@@ -4,7 +4,7 @@ from functools import cache
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
-MEMORY = 4000  # MB of a job that loads TensorFlow, on a cluster; crafting has been seen to take 2000
+MEMORY = 4000  # MB of a job that loads TensorFlow, on a cluster; crafting has been seen to take 2300
 sys.path.insert(0, str(SCRIPTS))
 
 from qnn_robustness.common import run_lock
