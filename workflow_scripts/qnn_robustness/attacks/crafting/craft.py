@@ -120,6 +120,8 @@ def craft(
     the distance. A failure within a budget keeps the attack's last point (it may fool another precision); a
     failure to minimise comes back clean. Attacks that walk along the boundary start from a random image or, where the
     network gives all of these the label, from another sample; without either the sample is not attacked.
+
+    Samples that the attack returns as no numbers are failures; raises UserError if it returns nothing else.
     """
     if setting.method.ACCESS != "white_box" and isinstance(model, foolbox.TensorFlowModel):
         model = _in_arrays(model)
