@@ -222,20 +222,20 @@ def main() -> None:
     for case in (case for case in cases() if case.method in wanted):
         row = measured(case, subject, network, samples, labels)
         print(*(f"{key}={value}" for key, value in row.items()), flush=True)
-        rows = [old for old in rows if not same_case(old, row)] + [row]
+        rows = [old for old in rows if not of_case(old, case)] + [row]
         write(rows)
 
 
-def same_case(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    return (
-        first["attack"] == second["attack"]
-        and first["norm"] == second["norm"]
-        and (np.isclose(first["budget"], second["budget"], rtol=1e-3, equal_nan=True))
-    )
+def of_case(row: dict[str, Any], case: Case) -> bool:
+    """Return whether a row, maybe one with a rounded budget from the file, is of a case."""
+    budget = np.nan if case.budget is None else case.budget
+    same = (row["attack"], row["norm"]) == (case.name, case.norm)
+    return same and bool(np.isclose(row["budget"], budget, rtol=1e-3, equal_nan=True))
 
 
 def write(rows: list[dict[str, Any]]) -> None:
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    ordered = [row for case in cases() for row in rows if of_case(row, case)]
+    table = pd.DataFrame(ordered, columns=COLUMNS)
     with atomic_path(OUTPUT) as partial:
         table.to_csv(partial, index=False, float_format="%.4g", lineterminator="\n")
     shown = pd.DataFrame({name: [beside_art.rounded(value) for value in table[name]] for name in COLUMNS})
