@@ -68,7 +68,7 @@ MADE_TABLES = {
         "headline",
         {
             "clean_accuracy": "results/tables/clean_accuracy.csv",
-            "worst_case": "results/tables/worst_case.csv",
+            "defenses": "results/tables/defenses.csv",
         },
         {"kernels": C.compared_kernels},
     ),

@@ -53,6 +53,7 @@ def main(table: str, report: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: show_headline.py TABLE.csv REPORT.html")
+    sys.stdout.reconfigure(errors="replace")  # terminals without arrows
     try:
         main(sys.argv[1], sys.argv[2])
     except UserError as error:

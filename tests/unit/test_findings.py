@@ -21,7 +21,8 @@ def robust() -> pd.DataFrame:
         rows.append(
             {
                 "model": "net", "training": training, "source": "float32", "target": target, "kernels": target,
-                "attack": "pgd", "norm": "linf", "budget": budget, "through": "none", "preprocessor": preprocessor,
+                "attack": "pgd", "protocol": "sound", "norm": "linf",
+                "budget": budget, "through": "none", "preprocessor": preprocessor,
                 "seed": 0, "accuracy": accuracy, "ci_low": accuracy - 0.04, "ci_high": accuracy + 0.04,
                 "success_rate": 1 - accuracy, "median_distortion": budget,
                 "q1_distortion": budget, "q3_distortion": budget,
@@ -77,6 +78,13 @@ def test_precisions_are_compared_only_on_samples_crafted_on_neither() -> None:
 
 def test_preprocessor_that_helps_at_first_and_falls_short_bears_f4_out() -> None:
     result = row(findings(robust(), paired(0, 1)), "F4")
+    assert (result["borne_out"], result["contradicted"], result["open"]) == (6, 0, 0)
+
+
+def test_budgets_of_another_protocol_do_not_decide_on_f4() -> None:
+    """The other's smallest budget is too small for any attack, so that no preprocessor can help there."""
+    tiny = robust().query("budget == 0.1").assign(protocol="paper", budget=1e-4, accuracy=1, ci_low=0.96, ci_high=1)
+    result = row(findings(pd.concat([robust(), tiny]), paired(0, 1)), "F4")
     assert (result["borne_out"], result["contradicted"], result["open"]) == (6, 0, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,16 @@ def test_columns_are_aligned_and_the_report_is_named(tmp_path: Path) -> None:
         "",
         f"Report: {report.resolve()}",
     ]
+
+
+def test_a_terminal_without_arrows_shows_the_rest(tmp_path: Path) -> None:
+    table, report = tmp_path / "headline.csv", tmp_path / "index.html"
+    table.write_text("model,Linf 2/255\ndigits,→ 1.0\n", encoding="utf-8")
+    report.touch()
+    command = [sys.executable, SCRIPT, table, report]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"digits  ? 1.0" in done.stdout
 
 
 def test_a_missing_or_empty_table_ends_in_one_line(tmp_path: Path) -> None:

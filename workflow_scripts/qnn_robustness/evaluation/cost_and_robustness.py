@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from qnn_robustness.evaluation.worst_case import ADAPTIVE, WORST
+from qnn_robustness.evaluation.worst_case import with_adaptive
 
 PIPELINE = ["model", "training", "preprocessor", "precision"]
 POINT = ["model", "norm", "budget"]
@@ -20,17 +20,15 @@ def cost_and_robustness(costs: pd.DataFrame, defenses: pd.DataFrame) -> pd.DataF
     False for the others, and where the work is not known.
     """
     defenses = defenses.rename(columns={"target": "precision"})
-    worst = defenses[defenses["part"] == WORST].drop_duplicates([*PIPELINE, "norm", "budget"])
-    keys = [*PIPELINE, "kernels", "norm", "budget"]
-    known = defenses.loc[defenses["part"] == ADAPTIVE, keys].assign(adaptive=True)
-    table = worst.merge(known, on=keys, how="left").merge(costs, on=PIPELINE, validate="many_to_one")
-    table["adaptive"] = table["adaptive"].eq(True)
+    worst = with_adaptive(defenses, [*PIPELINE, "kernels", "norm", "budget"])
+    worst = worst.drop_duplicates([*PIPELINE, "norm", "budget"])
+    table = worst.merge(costs, on=PIPELINE, validate="many_to_one")
     table["work"] = table["macs"] + table["operations"]
     table["pareto"] = False
     for _, rows in table[table["adaptive"] & ~table["masked"].eq(True)].groupby(POINT, sort=False):
         table.loc[rows.index, "pareto"] = ~_dominated(rows[["work", "flash", "arena"]], rows["accuracy"])
     table["pareto"] &= table["work"].notna()
-    return table.drop(columns="part")
+    return table
 
 
 def _dominated(costs: pd.DataFrame, accuracy: pd.Series) -> np.ndarray:

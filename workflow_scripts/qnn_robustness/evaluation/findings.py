@@ -159,7 +159,7 @@ def _f4(robust: pd.DataFrame) -> Finding:
     unbounded = (robust["norm"] == "linf") & (robust["budget"] >= 1)
     budgeted = robust[robust["budget"].notna() & ~unbounded]
     signs = []
-    for _, rows in budgeted.groupby([*NETWORK, "source", "norm", "target"], sort=False):
+    for _, rows in budgeted.groupby([*NETWORK, "source", "protocol", "norm", "target"], sort=False):
         plain = _strongest(rows[(rows["preprocessor"] == "none") & (rows["through"] == "none")])
         for name, defended in rows[rows["preprocessor"] != "none"].groupby("preprocessor", sort=False):
             defended = _strongest(defended[defended["through"].isin(["none", name])])

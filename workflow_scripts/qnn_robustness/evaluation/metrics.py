@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qnn_robustness.evaluation.statistics import mcnemar, paired_difference, wilson
+from qnn_robustness.evaluation.worst_case import with_adaptive
 
 ATTACK = [
     "model",
@@ -137,18 +138,20 @@ def _compared(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     }
 
 
-def headline(clean: pd.DataFrame, worst: pd.DataFrame, reported_kernels: dict[str, str]) -> pd.DataFrame:
+def headline(clean: pd.DataFrame, defenses: pd.DataFrame, reported_kernels: dict[str, str]) -> pd.DataFrame:
     """Return the table that is shown first: clean accuracy and worst-case robust accuracy by Linf budget, in per cent.
 
     One row for each model, training, preprocessor and precision, on the `reported_kernels` of each precision.
     Columns of budgets are named by their 8-bit levels and hold "accuracy [ci_low, ci_high]", and behind a semicolon the
-    same of the samples that every attack met, where these are fewer, and how many they are. attacked samples: those of
-    the budget with most of them; where another has fewer, its cells say how many.
+    same of the samples that every attack met, where these are fewer, and how many they are. A cell begins with an arrow
+    where no adaptive attack was made within the budget, and ends in "masked" where `defenses` say so. attacked samples:
+    those of the budget with most of them; where another has fewer, its cells say how many.
     """
     keys = ["model", "training", "preprocessor", "precision", "kernels"]
     clean = clean[clean["kernels"] == clean["precision"].map(reported_kernels)]
     table = clean[keys].assign(**{"clean samples": clean["samples"], "clean": _with_interval(clean)})
-    worst = worst.rename(columns={"target": "precision", "samples": "attacked samples"})
+    defenses = defenses.rename(columns={"target": "precision", "samples": "attacked samples"})
+    worst = with_adaptive(defenses, [*keys, "norm", "budget"])
     most = worst.groupby(keys, sort=False, observed=True)["attacked samples"].max()
     table = table.merge(most.reset_index(), on=keys, how="left").astype({"attacked samples": "Int64"})
     worst = worst.merge(most.rename("most"), on=keys)
@@ -159,12 +162,16 @@ def headline(clean: pd.DataFrame, worst: pd.DataFrame, reported_kernels: dict[st
 
 
 def _worst(rows: pd.DataFrame) -> list[str]:
-    met = zip(*(rows[name] for name in ("attacked samples", "most", "samples_every_attack")), strict=True)
-    pairs = zip(_with_interval(rows), _with_interval(rows, "_every_attack"), strict=True)
-    return [
-        cell + ("" if samples == most else f" of {samples}") + ("" if samples == every else f"; {strict} of {every}")
-        for (cell, strict), (samples, most, every) in zip(pairs, met, strict=True)
-    ]
+    texts = zip(_with_interval(rows), _with_interval(rows, "_every_attack"), rows.to_dict("records"), strict=True)
+    return [_worst_cell(cell, strict, row) for cell, strict, row in texts]
+
+
+def _worst_cell(cell: str, strict: str, row: dict) -> str:
+    samples, every = row["attacked samples"], row["samples_every_attack"]
+    text = cell if row["adaptive"] else f"→ {cell}"
+    text += "" if samples == row["most"] else f" of {samples}"
+    text += "" if samples == every else f"; {strict} of {every}"
+    return f"{text}, masked" if row["masked"] is True else text
 
 
 def _with_interval(rows: pd.DataFrame, kind: str = "") -> list[str]:

@@ -81,7 +81,7 @@ def paired_tests(inputs: Mapping[str, list[str]], kernels: dict[str, str], compa
 
 def headline(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.DataFrame:
     """Return clean and worst-case robust accuracy side by side, as text with intervals."""
-    clean, robust = pd.read_csv(inputs["clean_accuracy"]), pd.read_csv(inputs["worst_case"])
+    clean, robust = pd.read_csv(inputs["clean_accuracy"]), pd.read_csv(inputs["defenses"])
     return metrics.headline(clean, robust, kernels)
 
 

@@ -90,6 +90,13 @@ def defenses(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=DEFENSES)
 
 
+def with_adaptive(defenses: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the rows of the worst case, `adaptive` telling whether adaptive attacks are in it; `keys` name a point."""
+    known = defenses.loc[defenses["part"] == ADAPTIVE, keys].assign(adaptive=True)
+    worst = defenses[defenses["part"] == WORST].merge(known, on=keys, how="left")
+    return worst.assign(adaptive=worst["adaptive"].eq(True)).drop(columns="part")
+
+
 def _points(records: pd.DataFrame, norm: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame, set[int]]]:
     """Yield each network and budget, the network's records, and the samples that each part met at the budget."""
     for key, group in records.groupby(NETWORK, sort=False, observed=True):
@@ -106,9 +113,9 @@ def _budgets(records: pd.DataFrame, norm: str) -> Iterable[float]:
 
 
 def _at(records: pd.DataFrame, norm: str, budget: float) -> pd.DataFrame:
-    """Return the records of attacks that were run with this budget, or without any."""
-    given = (records["norm"] == norm) & (records["budget"] == budget)
-    return records[given | records["budget"].isna()]
+    """Return the records of attacks that looked for samples within this budget, or for the nearest, in this norm."""
+    looked = (records["budget"] == budget) | records["budget"].isna()
+    return records[looked & (records["norm"] == norm)]
 
 
 def _chosen(records: pd.DataFrame, samples: set[int]) -> pd.DataFrame:
@@ -118,7 +125,7 @@ def _chosen(records: pd.DataFrame, samples: set[int]) -> pd.DataFrame:
 def _rate(records: pd.DataFrame, norm: str, budget: float) -> dict[str, float]:
     run = _at(records, norm, budget)
     robust, attacks = survivors(records, norm, budget), run[["source", "attack"]].drop_duplicates().shape[0]
-    looked = run[run["norm"] == norm].groupby(["source", "attack"], observed=True)["sample"]
+    looked = run.groupby(["source", "attack"], observed=True)["sample"]
     everywhere = set.intersection(*(set(samples) for _, samples in looked)) if looked.ngroups else set()
     strict = {f"{name}_every_attack": value for name, value in _share(robust[robust.index.isin(everywhere)]).items()}
     return {"attacks": attacks, **_share(robust), **strict}
@@ -133,7 +140,7 @@ def _masked(chosen: pd.DataFrame, group: pd.DataFrame, norm: str, budget: float)
     """Return `masked` and `reason` for the samples `chosen` among the records of one network."""
     reasons, checked = [], False
     own = _white_box(chosen)
-    looked = _at(chosen[own & (chosen["norm"] == norm)], norm, budget)["sample"]
+    looked = _at(chosen[own], norm, budget)["sample"]
     white = survivors(_chosen(chosen[own], set(looked)), norm, budget)
     left, others = [], chosen[~own].groupby(["attack", "source"], sort=False, observed=True)
     z = normal.ppf(1 - (1 - CONFIDENCE) / 2 / max(1, others.ngroups))
