@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from itertools import product
 
+import foolbox
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from qnn_robustness.attacks.crafting.lattice import on_lattice, repairs, smallest_on_lattice, within_budget
+from qnn_robustness.attacks.crafting.craft import Setting, craft
+from qnn_robustness.attacks.crafting.lattice import (
+    as_stored,
+    on_lattice,
+    repairs,
+    smallest_on_lattice,
+    within_budget,
+)
+from qnn_robustness.common import registry
 from qnn_robustness.common.distances import distance
 
 IMAGES = arrays(np.uint8, (3, 4, 4, 1))
@@ -113,3 +123,50 @@ def test_distances_of_a_known_pair(norm, expected):
     other[0, 0, 0, 0], other[0, 1, 1, 0] = (3, 4) if norm != "linf" else (3, 2)
     assert distance(norm, other, clean) == pytest.approx([expected])
     assert distance(norm, (other / 255).astype(np.float32), clean) == pytest.approx([expected], rel=1e-6)
+
+
+@given(FLOATS, IMAGES, st.sampled_from(["l2", "l1"]), st.floats(0.02, 2))
+def test_what_a_search_is_shown_is_what_is_stored(points, clean, norm, budget):
+    shown, inside = as_stored(points, clean, norm, budget), distance(norm, points, clean / 255) <= budget
+    np.testing.assert_array_equal(shown[inside], next(repairs(points, clean, norm, budget))[inside])
+    far = distance(norm, points, clean / 255) > budget + 1e-3
+    np.testing.assert_array_equal(shown[far], on_lattice(points)[far])
+
+
+SEARCHES = {
+    "pgd": {"steps": 40, "relative_step_size": 0.1, "restarts": 3},
+    "apgd": {"loss": "margin", "steps": 40, "restarts": 1, "targets": 1},
+    "autoattack_few_classes": {"steps": 40, "queries": 2},
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_goes_on_until_its_example_survives_the_lattice(name: str) -> None:
+    """Two classes, whose boundary lies at known distances from 40 images of 768 values.
+
+    Rounding lengthens a perturbation of 0.15 to about 0.153: searches that stop when the rounded point is misclassified
+    lose every example whose boundary they have only just crossed.
+    """
+    draws, budget = np.random.default_rng(0), 0.15
+    images = draws.integers(60, 196, (40, 16, 16, 3), dtype=np.uint8)
+    normal = draws.normal(size=768)
+    normal /= np.linalg.norm(normal)
+    exact = np.linspace(0.5, 1.2, 40) * budget
+    offsets = (images.reshape(40, -1) / 255) @ normal + exact  # logits of sample i: 0 and what is past its own boundary
+    features = tf.constant(images.reshape(40, -1) / np.float32(255))
+
+    def logits(inputs: tf.Tensor) -> tf.Tensor:
+        flat = tf.reshape(inputs + tf.stop_gradient(tf.round(inputs * 255) / 255 - inputs), (-1, 768))
+        own = tf.argmin(tf.reduce_sum((flat[:, None] - features[None]) ** 2, axis=2), axis=1)
+        past = (
+            flat @ tf.constant(normal[:, None], tf.float32) - tf.gather(tf.constant(offsets, tf.float32), own)[:, None]
+        )
+        return 100 * tf.concat([tf.zeros_like(past), past], axis=1)
+
+    method = registry.load("attacks", name)
+    setting = Setting(method, "l2", [budget], [0], True, 40, parameters=SEARCHES[name])
+    crafted = craft(setting, foolbox.TensorFlowModel(logits, bounds=(0, 1)), images, np.zeros(40, np.int64))
+    found = crafted.found[0, 0]
+    assert found[exact < 0.96 * budget].all()
+    assert not found[exact > budget].any()
+    assert (distance("l2", crafted.adversarial[0, 0], images) <= budget + 1e-9).all()

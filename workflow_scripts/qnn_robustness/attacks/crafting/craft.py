@@ -15,7 +15,7 @@ from foolbox.criteria import Misclassification
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting import balls, lattice
-from qnn_robustness.attacks.crafting.queries import BudgetSpent, QueryCounter
+from qnn_robustness.attacks.crafting.queries import BudgetSpent, QueryCounter, Stored
 from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common import registry
 from qnn_robustness.common.distances import to_unit
@@ -194,7 +194,8 @@ def _craft_block(
         attacked_samples = block.clean[active], block.labels[active]
         left = None if setting.query_budget is None else setting.query_budget - setting.runs
         hidden = setting.rejection and not getattr(setting.method, "REJECTION", False)
-        counter = QueryCounter(model, *attacked_samples, setting.norm, left, setting.runs, hidden, told)
+        stored = _as_stored(setting, block.images[active], budget)
+        counter = QueryCounter(model, *attacked_samples, setting.norm, left, setting.runs, hidden, told, stored)
         starts = Starts(block.starts[active], block.has_start[active])
         try:
             extra = {} if warm is None else {"starting_points": adversarial[active]}
@@ -273,6 +274,18 @@ def _stored(
     if budget is None:
         adversarial[~found] = block.clean[~found]
     return adversarial, found
+
+
+def _as_stored(setting: Setting, images: np.ndarray, budget: float | None) -> Stored | None:
+    """Return how an attack's points look when stored, if rounding may carry what is within the budget beyond it."""
+    if budget is None or not setting.on_lattice or setting.norm == "linf":
+        return None
+
+    def stored(points: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        kept = lattice.as_stored(points, images[positions], setting.norm, budget)
+        return to_unit(kept).astype(np.float32)
+
+    return stored
 
 
 def _in_arrays(model: foolbox.TensorFlowModel) -> foolbox.NumPyModel:

@@ -9,6 +9,7 @@ import numpy as np
 from qnn_robustness.common.distances import distance
 
 TOLERANCE = 1e-9
+ON_THE_SPHERE = 1e-5  # how far float32 may carry a point beyond the budget that it was projected to
 STRETCHES = np.concatenate([np.arange(1.0, 2.0, 0.1), np.arange(2.0, 4.0, 0.25), 2.0 ** np.arange(2, 7)])
 REPAIR = 4.0  # by how much a perturbation may be stretched that rounding did not undo by itself
 
@@ -52,18 +53,44 @@ def within_budget(
 def repairs(adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float) -> Iterator[np.ndarray]:
     """Yield 8-bit images within `budget` of `clean`, those nearest to `adversarial` first.
 
-    For Linf there is one: the rounded image, clipped to whole levels. For L1 and L2 the values are lowered that were
-    rounded away from the clean ones most; then the perturbation is shortened as a whole until its rounded version fits.
+    For Linf there is one, the `nearest`. For L1 and L2 the perturbation is then shortened as a whole, until its rounded
+    version fits.
+    """
+    yield nearest(adversarial, clean, norm, budget)
+    if norm != "linf":
+        yield _shortened(on_lattice(adversarial), adversarial, clean, norm, budget)
+
+
+def nearest(adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float) -> np.ndarray:
+    """Return 8-bit images within `budget` of `clean`, as near to `adversarial` as is quickly found.
+
+    For Linf it is the rounded image, clipped to whole levels. For L1 and L2 the values are lowered that were rounded
+    away from the clean ones most.
     """
     rounded = on_lattice(adversarial)
     if norm == "linf":
         levels = round(searched(norm, budget) * 255)
         signed = clean.astype(np.int16)
-        yield np.clip(rounded, np.maximum(signed - levels, 0), np.minimum(signed + levels, 255)).astype(np.uint8)
-        return
-    lowered = _lowered(adversarial, clean, norm, budget)
-    yield _shortened(lowered, lowered / 255.0, clean, norm, budget)  # where one level a value is not enough
-    yield _shortened(rounded, adversarial, clean, norm, budget)
+        return np.clip(rounded, np.maximum(signed - levels, 0), np.minimum(signed + levels, 255)).astype(np.uint8)
+    far = distance(norm, rounded, clean) > budget + TOLERANCE
+    if far.any():
+        lowered = _lowered(adversarial[far], clean[far], norm, budget)
+        # one level a value may not be enough
+        rounded[far] = _shortened(lowered, lowered / 255.0, clean[far], norm, budget)
+    return rounded
+
+
+def as_stored(points: np.ndarray, clean: np.ndarray, norm: str, budget: float) -> np.ndarray:
+    """Return `points` (float [N, ...]) as the 8-bit images that would be stored of them.
+
+    A search that asks about these finds nothing that is lost in the repair: rounded points of an L2 sphere lie beyond
+    it. Points beyond the budget, as some searches ask about on their way, are merely rounded.
+    """
+    images = on_lattice(points)
+    inside = distance(norm, points, clean / 255.0) <= budget + ON_THE_SPHERE
+    if inside.any():
+        images[inside] = nearest(points[inside], clean[inside], norm, budget)
+    return images
 
 
 def _lowered(adversarial: np.ndarray, clean: np.ndarray, norm: str, budget: float) -> np.ndarray:

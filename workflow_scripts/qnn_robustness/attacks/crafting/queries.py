@@ -13,6 +13,7 @@ from foolbox.models import Model
 from qnn_robustness.attacks.crafting.rejection import labelled
 from qnn_robustness.common.distances import distance
 
+Stored = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Slope = Callable[[np.ndarray, Callable[[np.ndarray], np.ndarray]], tuple[np.ndarray, np.ndarray]]
 
 
@@ -34,6 +35,8 @@ class QueryCounter(Model):
 
     With `rejection` the last class of the model stands for rejection, and rejected inputs are answered with their label
     (crafting.rejection.labelled); this has no gradient. `told` hears of the queries of all samples after each call.
+    `stored` maps points [R, ...] for the samples at the positions [R] to what would be kept of them: the model is
+    asked about that, and gradients pass straight.
     """
 
     def __init__(
@@ -46,10 +49,11 @@ class QueryCounter(Model):
         runs: int = 1,
         rejection: bool = False,
         told: Callable[[np.ndarray], None] | None = None,
+        stored: Stored | None = None,
     ):
         self.model, self.samples, self.labels, self.norm = model, samples, labels, norm
         self.query_budget, self.runs, self.rejection = query_budget, runs, rejection
-        self.told = told
+        self.told, self.stored = told, stored
         self.active = np.arange(len(samples))
         self.queries = np.zeros(len(samples), np.int64)
         self.spent = np.zeros(len(samples), bool)
@@ -75,17 +79,29 @@ class QueryCounter(Model):
         return self._asked(inputs, lambda: (self._answer(inputs),))[0]
 
     def _answer(self, inputs: Any) -> Any:
+        answer = self.model(self._kept(inputs))
         if not self.rejection:
-            return self.model(inputs)
-        logits, restore_type = ep.astensor_(self.model(inputs))
+            return answer
+        logits, restore_type = ep.astensor_(answer)
         labels = np.tile(self.labels[self.active], len(inputs) // len(self.active))
         return restore_type(ep.from_numpy(logits, labelled(logits.numpy(), labels)))
+
+    def _kept(self, inputs: Any) -> Any:
+        """Return the inputs as what would be stored of them."""
+        if self.stored is None:
+            return inputs
+        tensor, restore_type = ep.astensor_(inputs)
+        points = tensor.numpy()
+        positions = np.tile(self.active, len(points) // len(self.active))
+        return restore_type(tensor + ep.from_numpy(tensor, self.stored(points, positions) - points))
 
     @property
     def slope(self) -> Slope | None:
         """The `slope` of the model (sources.differentiable), if it has one; it counts like a call."""
         slope = getattr(self.model, "slope", None)
-        return None if slope is None else lambda inputs, weights: self._asked(inputs, lambda: slope(inputs, weights))
+        if slope is None:
+            return None
+        return lambda inputs, weights: self._asked(inputs, lambda: slope(self._kept(inputs), weights))
 
     def _asked(self, inputs: Any, ask: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
         """Return the answer, whose first part are the logits, and count."""
