@@ -407,7 +407,11 @@ def test_decision_attacks_start_from_noise_of_the_class_that_is_wanted(name: str
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize(
     ("method", "parameters"),
-    [(fgsm, dict(random_start=False)), (mi_fgsm, dict(steps=10, relative_step_size=0.2, momentum=1.0))],
+    [
+        (fgsm, dict(random_start=False)),
+        (mi_fgsm, dict(steps=10, relative_step_size=0.2, momentum=1.0)),
+        (pgd, dict(steps=40, relative_step_size=0.1, restarts=1)),
+    ],
 )
 def test_attacks_along_gradients_succeed_beyond_the_exact_distance_and_never_below(
     method: ModuleType, parameters: dict, norm: str, problem: Linear
@@ -419,9 +423,10 @@ def test_attacks_along_gradients_succeed_beyond_the_exact_distance_and_never_bel
     for row, exact in enumerate(problem.distances(norm)):
         one = slice(row, row + 1)
         for share, expected in ((0.98, False), (1.05, True)):
-            _, found, success = attack(
-                model, tf.constant(problem.samples[one]), labels[one], epsilons=float(exact * share)
-            )
+            with SampleStreams(1, [row], problem.samples.shape[1:]).serving_eagerpy():  # the draws of random starts
+                _, found, success = attack(
+                    model, tf.constant(problem.samples[one]), labels[one], epsilons=float(exact * share)
+                )
             assert bool(success.numpy()[0]) == expected
             assert distance(norm, found.numpy(), problem.samples[one])[0] <= exact * share * (1 + 1e-4)
 
@@ -554,15 +559,30 @@ def test_brendel_bethge_gives_a_sample_the_same_trust_region_in_any_batch(
     assert (distance(norm, together, problem.samples) < distance(norm, start, problem.samples)).all()
 
 
+def test_brendel_bethge_arrives_with_its_compiled_optimiser() -> None:
+    """In L2 alone: compiling takes longer than all other tests of attacks."""
+    problem, parameters = linear(3, samples=4, shape=(4, 4, 3), classes=2, margin=0.1), brendel_bethge_defaults()
+    start = tensor(opposite_corners(problem))
+    attack = brendel_bethge.build("l2", **parameters)
+    found = perturbed(attack, problem.tensorflow_model(), problem.samples, problem.labels, starting_points=start)
+    share = distance("l2", found, problem.samples) / problem.distances("l2")
+    assert (share <= 1.01).all()
+    assert (share >= 1 - 1e-5).all()
+
+
+def brendel_bethge_defaults() -> dict[str, float]:
+    schema = yaml.safe_load((Path(__file__).parents[2] / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
+    entries = schema["$defs"]["attack_parameters"]["brendel_bethge"]["properties"]
+    return {name: entry["default"] for name, entry in entries.items()}
+
+
 @pytest.mark.parametrize("shape", [(2, 2, 2), (6, 6, 3)])
 def test_brendel_bethge_arrives_whatever_the_size_of_the_image(
     shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the far corner of the box, with the default radius, in few steps."""
     monkeypatch.setattr(brendel_bethge.NORMS["l2"], "instantiate_optimizer", lambda self: Nearest())
-    schema = yaml.safe_load((Path(__file__).parents[2] / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
-    entries = schema["$defs"]["attack_parameters"]["brendel_bethge"]["properties"]
-    parameters = {name: entry["default"] for name, entry in entries.items()} | {"steps": 60}
+    parameters = brendel_bethge_defaults() | {"steps": 60}
     problem = linear(3, samples=4, shape=shape, classes=2, margin=0.1)
     attack, start = brendel_bethge.build("l2", **parameters), tensor(opposite_corners(problem))
     found = perturbed(attack, problem.tensorflow_model(), problem.samples, problem.labels, starting_points=start)

@@ -127,6 +127,20 @@ def test_an_attack_without_numbers_makes_no_network_robust(on_lattice, batch_siz
         craft(attack, numpy_model(on_lattice), *data)
 
 
+def test_a_network_without_numbers_is_fooled_and_not_robust(data):
+    """On all but the clean images, whose labels are 0: the place of the first score that is no number."""
+    known = {row.tobytes() for row in to_unit(data[0]).astype(np.float32)}
+
+    def broken(inputs: np.ndarray) -> np.ndarray:
+        clean = np.array([row.tobytes() in known for row in inputs])
+        return np.where(clean[:, None], [[1, 0, 0]], np.nan).astype(np.float32)
+
+    parameters = {"queries": 5, "initial_share": 0.5}
+    setting = Setting(registry.load("attacks", "square"), "linf", [0.1], (0,), True, 12, parameters=parameters)
+    model = foolbox.NumPyModel(broken, (0, 1), data_format="channels_last")
+    assert craft(setting, model, data[0], np.zeros(12, np.int64)).found.all()
+
+
 @pytest.mark.parametrize("method", DECISION)
 @pytest.mark.parametrize("on_lattice", [True, False])
 def test_a_sample_does_not_depend_on_its_batch(method, on_lattice, data):

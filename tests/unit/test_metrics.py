@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from qnn_robustness.common.distances import distance
+from qnn_robustness.common.errors import UserError
 from qnn_robustness.data.splits import Split
 from qnn_robustness.evaluation import metrics, tables
 from qnn_robustness.evaluation.records import adversarial_records, clean_records
@@ -54,18 +55,20 @@ def clean(test_split) -> pd.DataFrame:
     return clean_records(test_split, {"reference": brightness})
 
 
+CRAFTED = {
+    "adversarial": images(60, 101, 150, 90, 210)[None, None],  # sample 1 and 3 are fooled
+    "found": np.array([[[False, True, False, True, True]]]),
+    "queries": np.array([[[10, 20, 30, 40, 1]]]),
+    "samples": np.arange(5),
+    "seeds": np.array([7]),
+    "budgets": np.array([20 / 255]),
+    "metadata": np.array(json.dumps({"kernels": "reference"})),
+}
+
+
 @pytest.fixture
 def records(test_split, clean) -> pd.DataFrame:
-    crafted = {
-        "adversarial": images(60, 101, 150, 90, 210)[None, None],  # sample 1 and 3 are fooled
-        "found": np.array([[[False, True, False, True, True]]]),
-        "queries": np.array([[[10, 20, 30, 40, 1]]]),
-        "samples": np.arange(5),
-        "seeds": np.array([7]),
-        "budgets": np.array([20 / 255]),
-        "metadata": np.array(json.dumps({"kernels": "reference"})),
-    }
-    return adversarial_records(crafted, test_split, {"reference": brightness}, clean, clean, CONSTANTS)
+    return adversarial_records(CRAFTED, test_split, {"reference": brightness}, clean, clean, CONSTANTS)
 
 
 def test_clean_records(clean):
@@ -77,6 +80,18 @@ def test_ties_are_counted_and_the_first_class_decides(test_split):
     tied = clean_records(Split(images(100, 100), np.array([0, 1])), {"reference": brightness})
     assert tied["tie"].all()
     assert tied["correct"].tolist() == [True, False]
+
+
+def test_an_answer_without_numbers_is_no_class(test_split, clean):
+    def broken(samples: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        scores = brightness(samples, indices)
+        return np.where(scores[:, 1:] > 200, np.nan, scores)
+
+    rows = adversarial_records(CRAFTED, test_split, {"reference": broken}, clean, clean, CONSTANTS)
+    assert rows["adversarial_prediction"].tolist()[4] == -1
+    assert not rows["adversarial_correct"].tolist()[4], "though its label is 0, and so is the place of the first NaN"
+    with pytest.raises(UserError, match=r"answers 1 of 2 clean samples with scores that are no numbers"):
+        clean_records(Split(images(10, 210), np.array([0, 0])), {"reference": broken})
 
 
 def test_records_hold_what_was_scored(records):

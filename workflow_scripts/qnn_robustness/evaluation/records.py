@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from qnn_robustness.common.distances import NORMS, distance, to_unit
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.scores import predicted
 from qnn_robustness.data.splits import Split
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 
@@ -39,10 +41,18 @@ def clean_records(test: Split, predictors: dict[str, Predictor]) -> pd.DataFrame
 
     Returns columns kernels, sample, label, prediction, correct and tie (the two highest scores are equal;
     the arg-max, the first of them, decides).
+
+    Raises UserError when the network answers any sample with scores that are no numbers.
     """
     parts = []
     for kernels, predict in predictors.items():
         scores = predict(test.samples, np.arange(len(test.labels)))
+        broken = int(np.isnan(scores).any(axis=1).sum())
+        if broken:
+            raise UserError(
+                f"the network answers {broken} of {len(scores)} clean samples with scores that are no numbers "
+                f"(kernels: {kernels}); expected numbers for every image"
+            )
         top = np.sort(scores, axis=1)[:, -2:]
         prediction = scores.argmax(axis=1)
         parts.append(
@@ -104,8 +114,8 @@ def adversarial_records(
                             "label": labels,
                             "source_correct": source_correct,
                             "target_correct": _correct(target_clean, kernels, indices),
-                            "adversarial_prediction": scores.argmax(axis=1),
-                            "adversarial_correct": scores.argmax(axis=1) == labels,
+                            "adversarial_prediction": predicted(scores),
+                            "adversarial_correct": predicted(scores) == labels,
                             "adversarial_tie": top[:, 0] == top[:, 1],
                             "found": crafted["found"][s, e],
                             "queries": crafted["queries"][s, e],

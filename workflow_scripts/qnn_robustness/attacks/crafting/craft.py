@@ -21,9 +21,10 @@ from qnn_robustness.common import registry
 from qnn_robustness.common.distances import to_unit
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.progress import note, progress
+from qnn_robustness.common.scores import predicted
 
 STARTING_POINTS, SEARCH = 0, 1  # stages of an attack, each with random streams of its own
-REJECTED = -1  # stands for a class where a detector rejects
+REJECTED = -2  # stands for a class where a detector rejects
 
 
 @dataclass(frozen=True)
@@ -308,9 +309,9 @@ def _native(model: Model, values: np.ndarray) -> Any:
 
 
 def _predictions(setting: Setting, model: Model, inputs: np.ndarray) -> np.ndarray:
-    """Return the classes [N] that the model gives to inputs, REJECTED where a detector rejects."""
+    """Return the classes [N] that the model gives to inputs (`predicted`), REJECTED where a detector rejects."""
     logits = ep.astensor(model(_native(model, inputs))).numpy()
-    predictions = logits.argmax(axis=1)
+    predictions = predicted(logits)
     return np.where(setting.rejection & (predictions == logits.shape[1] - 1), REJECTED, predictions)
 
 
