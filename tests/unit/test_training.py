@@ -286,6 +286,19 @@ def test_a_training_that_diverges_ends_in_one_line(tmp_path):
     assert not (tmp_path / "network.keras").exists()
 
 
+def test_weights_that_are_no_numbers_end_a_training_whose_loss_hides_them(standard, tmp_path):
+    """ReLU makes zeros of what they give, and the loss is that of a network which knows nothing."""
+    import keras
+
+    network = keras.saving.load_model(standard[2])
+    kernel = network.get_layer(index=1).kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    network.save(tmp_path / "initial.keras")
+    with pytest.raises(UserError, match=r"^conv2d\w*/kernel holds nan or inf in epoch 1; set a lower learning_rate"):
+        trained({**RECIPE, "epochs": 1}, tmp_path, initial=tmp_path / "initial.keras")
+    assert not (tmp_path / "network.keras").exists()
+
+
 def test_an_empty_validation_split_is_refused(tmp_path):
     from qnn_robustness.training.fitting.resume import ResumeFile
     from qnn_robustness.training.fitting.train import train_network

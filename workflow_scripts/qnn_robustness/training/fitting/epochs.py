@@ -48,7 +48,7 @@ def run_epochs(
 
     Returns the history, one row an epoch: metrics, those of validation with `val_` before them, learning rate, seconds.
 
-    Raises UserError when the loss is no number any more.
+    Raises UserError when the loss or a weight is no number any more.
     """
     state = _State(network, optimizer, monitor, -1 if lowest else 1)
     state.restore(resume.load())
@@ -62,6 +62,7 @@ def run_epochs(
         _expect_finite(row, "loss", epoch)
         row |= {f"val_{name}": value for name, value in validate().items()}
         _expect_finite(row, "val_loss", epoch)
+        _expect_finite_weights(network, epoch)
         row |= {"learning_rate": float(optimizer.learning_rate), "seconds": time.monotonic() - started}
         state.add(row)
         resume.save(state.arrays())
@@ -72,10 +73,20 @@ def run_epochs(
 
 def _expect_finite(row: dict[str, float], name: str, epoch: int) -> None:
     if name in row and not np.isfinite(row[name]):
-        raise UserError(
-            f"the {name} is {row[name]} in epoch {epoch + 1}; set a lower learning_rate, or less weight on what the "
-            "recipe adds to the loss"
-        )
+        raise _diverged(f"the {name} is {row[name]}", epoch)
+
+
+def _expect_finite_weights(network: keras.Model, epoch: int) -> None:
+    """Refuse weights that are no numbers: ReLU and fake quantization can hide them from the loss."""
+    for variable in network.variables:
+        if not np.isfinite(variable.numpy()).all():
+            raise _diverged(f"{variable.path} holds nan or inf", epoch)
+
+
+def _diverged(found: str, epoch: int) -> UserError:
+    return UserError(
+        f"{found} in epoch {epoch + 1}; set a lower learning_rate, or less weight on what the recipe adds to the loss"
+    )
 
 
 class _State:
