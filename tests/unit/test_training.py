@@ -270,14 +270,41 @@ def test_the_epoch_is_chosen_by_what_the_recipe_is_for(recipe, monitor, epsilon,
 
     from qnn_robustness.training.fitting import fit
 
-    seen = {}
+    seen, history = {}, pd.DataFrame({"val_accuracy": [1.0], "val_robust_accuracy": [1.0]})
     monkeypatch.setattr(fit, "_validation_step", lambda objective, attack, example: seen.update(attack=attack))
     monkeypatch.setattr(fit, "_training_step", lambda *_: None)
-    monkeypatch.setattr(fit, "run_epochs", lambda *_, **options: seen.update(options) or pd.DataFrame())
-    with pytest.raises(pd.errors.EmptyDataError):  # the history of no epoch
-        trained(recipe, tmp_path)
+    monkeypatch.setattr(fit, "run_epochs", lambda *_, **options: seen.update(options) or history)
+    trained(recipe, tmp_path)
     assert seen["monitor"] == monitor
     assert (seen["attack"].epsilon if seen["attack"] else None) == epsilon
+
+
+def test_a_network_that_has_learned_nothing_is_told(standard, tmp_path, capsys):
+    still = {**RECIPE, "epochs": 1, "learning_rate": 1e-12}
+    network, _, _ = trained(still, tmp_path, initial=standard[2])
+    assert "learned nothing" not in capsys.readouterr().out
+    last = network.get_layer("logits")
+    last.set_weights([np.zeros_like(weights) for weights in last.get_weights()])
+    network.save(tmp_path / "guessing.keras")
+    for recipe in (still, {**PGD, "epochs": 1, "learning_rate": 1e-12}):
+        trained(recipe, tmp_path, initial=tmp_path / "guessing.keras")
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+        expected = "learned nothing: it is right for 50.0% of 60 validation samples, and 50.0% are of one class; set"
+        assert len(lines) == 1
+        assert expected in lines[0]
+
+
+@pytest.mark.parametrize(("recipe", "told"), [(RECIPE, False), (PGD, True)])
+def test_what_is_told_is_of_the_epoch_that_is_kept(recipe, told, tmp_path, monkeypatch, capsys):
+    """Robust accuracy prefers a network that always names one class to one that attacks always fool."""
+    import pandas as pd
+
+    from qnn_robustness.training.fitting import fit
+
+    history = pd.DataFrame({"val_accuracy": [0.9, 0.5], "val_robust_accuracy": [0.1, 0.5]})
+    monkeypatch.setattr(fit, "run_epochs", lambda *_, **options: history)
+    trained(recipe, tmp_path)
+    assert ("learned nothing" in capsys.readouterr().out) == told
 
 
 def test_a_training_that_diverges_ends_in_one_line(tmp_path):

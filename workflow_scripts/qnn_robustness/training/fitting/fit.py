@@ -42,7 +42,7 @@ def fit(
     then falls to zero along a cosine.
 
     After each epoch all that the next one depends on goes to `resume`, from where an interrupted training goes
-    on with the same result as an uninterrupted one.
+    on with the same result as an uninterrupted one. A network that has learned nothing is told in a line of the log.
 
     Returns the history, one row an epoch: metrics, learning rate, seconds.
     """
@@ -68,7 +68,23 @@ def fit(
     monitor = "val_robust_accuracy" if objective.attack else "val_accuracy"
     history = run_epochs(network, optimizer, train, validate, resume, epochs=epochs, monitor=monitor, patience=patience)
     objective.finish()
+    _tell_guessing(history.loc[history[monitor].idxmax()], validation.labels)
     return history
+
+
+def _tell_guessing(kept: pd.Series, labels: np.ndarray) -> None:
+    """Say so if the epoch that is kept is right no more often than who always names the most frequent class.
+
+    Beyond two standard errors, that is. Recipes that are too strong for a network end there, and are results, too.
+    """
+    guessed = np.bincount(labels).max() / len(labels)
+    if kept["val_accuracy"] <= guessed + 2 * np.sqrt(guessed * (1 - guessed) / len(labels)):
+        print(
+            f"warning: the network has learned nothing: it is right for {kept['val_accuracy']:.1%} of {len(labels)} "
+            f"validation samples, and {guessed:.1%} are of one class; set another learning_rate, more epochs, or a "
+            "weaker recipe",
+            flush=True,
+        )
 
 
 def _training_step(objective: Objective, optimizer: keras.Optimizer, example: Sequence[np.ndarray]) -> Callable:
