@@ -14,12 +14,14 @@ params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output  #
 train, validation = load_split(inputs.train), load_split(inputs.validation)
 data_sha256 = sha256_arrays(train.samples, validation.samples)
 
+resume = Path(outputs.density).with_name(".resume.npz")
 root = Path(snakemake.scriptdir).parent  # noqa: F821
 wanted = sha256_json(params.made_with)
 entry = reference.matching(root, params.name, wanted) if params.reference_models == "reuse" else None
 if entry and entry["data_sha256"] == data_sha256:
     print(f"taken from {entry['folder']}: recipe and data are the same")
     reference.copy(root, entry, {"density.npz": outputs.density, "training.csv": outputs.history})
+    resume.unlink(missing_ok=True)  # of a training that was killed before the model was kept here
 else:
     from qnn_robustness.training.density.train import train_density
     from qnn_robustness.training.fitting.resume import ResumeFile
@@ -37,5 +39,5 @@ else:
         seed=params.made_with["seed"],
         density_path=outputs.density,
         history_path=outputs.history,
-        resume=ResumeFile(Path(outputs.density).with_name(".resume.npz"), sha256_json(key)),
+        resume=ResumeFile(resume, sha256_json(key)),
     )

@@ -14,11 +14,13 @@ params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output  #
 train, validation = load_split(inputs.train), load_split(inputs.validation)
 data_sha256 = sha256_arrays(train.samples, train.labels, validation.samples, validation.labels)
 
+resume = Path(outputs.network).with_name(".resume.npz")
 root = Path(snakemake.scriptdir).parent  # noqa: F821
 entry = reference.matching(root, params.name, params.recipe_sha256) if params.reference_models == "reuse" else None
 if entry and entry["data_sha256"] == data_sha256:
     print(f"taken from {entry['folder']}: recipe and data are the same")
     reference.copy(root, entry, {"float32.keras": outputs.network, "training.csv": outputs.history})
+    resume.unlink(missing_ok=True)  # of a training that was killed before the network was kept here
 else:
     from qnn_robustness.training.fitting.resume import ResumeFile
     from qnn_robustness.training.fitting.train import train_network
@@ -43,7 +45,7 @@ else:
         seed=params.seed,
         network_path=outputs.network,
         history_path=outputs.history,
-        resume=ResumeFile(Path(outputs.network).with_name(".resume.npz"), key),
+        resume=ResumeFile(resume, key),
         static=static,
         **networks,
     )

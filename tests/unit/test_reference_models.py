@@ -1,0 +1,52 @@
+"""Networks and density models that are taken from the reference models instead of being trained."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from qnn_robustness.common.files import sha256_arrays, sha256_file, sha256_json, write_arrays, write_json
+
+SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"
+MADE_WITH = {"seed": 0, "recipe": {}}
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "output", "file", "columns"),
+    [
+        ("train_model.py", "small/standard", "network", "float32.keras", ("samples", "labels")),
+        ("train_density_model.py", "densities/strokes", "density", "density.npz", ("samples",)),
+    ],
+)
+def test_what_is_taken_leaves_no_state_of_a_training_that_was_killed(
+    script, name, output, file, columns, tmp_path, monkeypatch
+):
+    split = {"samples": np.zeros((2, 2, 2, 1), np.uint8), "labels": np.array([0, 1])}
+    for part in ("train", "validation"):
+        write_arrays(tmp_path / f"{part}.npz", **split)
+    kept = tmp_path / "reference_models" / name
+    kept.mkdir(parents=True)
+    for each in (file, "training.csv"):
+        (kept / each).write_text(each)
+    recipe = sha256_json(MADE_WITH)
+    entry = {"recipe_sha256": recipe, "data_sha256": sha256_arrays(*[split[column] for column in columns] * 2)}
+    files = {each: sha256_file(kept / each) for each in (file, "training.csv")}
+    write_json(kept.parents[1] / "manifest.json", {name: {**entry, "files": files}})
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / ".resume.npz").write_text("what a killed training has left")
+
+    job = SimpleNamespace(
+        scriptdir=str(tmp_path / "workflow_scripts"),
+        threads=1,
+        input=SimpleNamespace(train=tmp_path / "train.npz", validation=tmp_path / "validation.npz"),
+        output=SimpleNamespace(**{output: str(results / file)}, history=str(results / "training.csv")),
+        params=SimpleNamespace(name=name, recipe_sha256=recipe, made_with=MADE_WITH, reference_models="reuse"),
+    )
+    monkeypatch.setattr("qnn_robustness.common.job.start", lambda snakemake: None)
+    runpy.run_path(str(SCRIPTS / script), init_globals={"snakemake": job})
+    assert sorted(path.name for path in results.iterdir()) == sorted([file, "training.csv"])
