@@ -181,7 +181,7 @@ def stateful(tmp_path):
     return tmp_path / "initial.keras"
 
 
-def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(stateful, tmp_path, monkeypatch):
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(stateful, tmp_path, monkeypatch, capsys):
     undisturbed, expected, _ = trained(PGD, tmp_path, "undisturbed", initial=stateful)
     with monkeypatch.context() as patch:
         killed_in_epoch(patch, 2)
@@ -198,6 +198,8 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(stateful,
     without_seconds = [table.drop(columns="seconds") for table in (expected, history)]
     assert without_seconds[0].equals(without_seconds[1])
     assert not (tmp_path / "resume.npz").exists()
+    told = [line for line in capsys.readouterr().out.splitlines() if "after epoch" in line]
+    assert told == ["going on after epoch 2 of 3"]
 
 
 def test_a_resume_file_of_another_key_or_a_damaged_one_is_ignored(tmp_path):

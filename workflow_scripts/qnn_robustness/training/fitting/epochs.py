@@ -120,7 +120,6 @@ class _State:
             for index, value in enumerate(values):
                 value.assign(arrays[f"{group}_{index}"])
         self.best_weights = [arrays[f"best_{index}"] for index in range(len(self.best_weights))]
-        print(f"continuing after epoch {len(self.history)}")
 
     def _variables(self) -> dict[str, Sequence[keras.Variable]]:
         """Return weights and generators of dropout, and the optimizer's momenta and position in the schedule."""
