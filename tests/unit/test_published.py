@@ -14,6 +14,7 @@ import pytest
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_file
 from qnn_robustness.evaluation.publish import SHOWN, markdown, publish, with_table
+from qnn_robustness.evaluation.statistics import wilson
 from qnn_robustness.models import reference
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,3 +157,15 @@ def test_a_changed_or_missing_reference_network_is_refused(kept, tmp_path):
     (kept / "manifest.json").write_text("{")
     with pytest.raises(UserError, match="not valid JSON"):
         reference.matching(kept.parent, "m/t", "r")
+
+
+@pytest.mark.parametrize("table", ["attacks", "attacks_torch"])
+def test_no_attack_of_the_benchmarks_is_weaker_than_its_peer(table: str) -> None:
+    """Equal samples, budgets, steps or queries: success within its interval, median distortion at most 1.05 times."""
+    rows = pd.read_csv(ROOT / "benchmarks" / f"{table}.csv").dropna(subset="peer_success")
+    assert len(rows) > 10
+    for _, row in rows.iterrows():
+        _, highest = wilson(round(row["success"] * row["samples"]), row["samples"])
+        assert highest >= row["peer_success"], row["attack"]
+        if not np.isnan(row["peer_median_distortion"]):
+            assert row["median_distortion"] <= 1.05 * row["peer_median_distortion"], row["attack"]
