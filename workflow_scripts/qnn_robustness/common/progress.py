@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -13,10 +13,20 @@ Item = TypeVar("Item")
 SECONDS_LIVE, SECONDS_LOGGED = 0.2, 10.0  # between two states of a bar
 
 
+class _Bar(tqdm):
+    """Counts each item as it is done: tqdm's own iteration counts some twice when it is updated in between."""
+
+    def __iter__(self) -> Iterator[Item]:
+        for item in self.iterable:
+            yield item
+            self.update()
+        self.close()
+
+
 def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> tqdm[Item]:
     """Iterate over `items` with a progress bar on the job's log (or terminal)."""
     live = sys.stderr.isatty()
-    return tqdm(
+    return _Bar(
         items,
         desc=description,
         total=total,
