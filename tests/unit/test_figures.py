@@ -528,3 +528,11 @@ def test_samples_that_no_attack_fooled_keep_the_curve_below_100_per_cent() -> No
 def test_diagnostics_of_no_network_say_so(name: str, tmp_path: Path) -> None:
     empty = {table: TABLES[table].head(0) for table in registry.load("figures", name).TABLES}
     assert len(texts(draw(name, **empty), tmp_path / "figure.svg")) == 1
+
+
+@pytest.mark.parametrize(
+    ("norm", "unit"), [("linf", "(levels of 1/255)"), ("l2", "(inputs in [0, 1])"), ("l0", "(changed values)")]
+)
+def test_distortions_are_in_the_unit_of_their_norm(norm: str, unit: str, tmp_path: Path) -> None:
+    table = robust_accuracy(trainings=1, budgets=0).assign(norm=norm)
+    assert unit in texts(draw("distortion", robust_accuracy=table), tmp_path / "distortion.svg")

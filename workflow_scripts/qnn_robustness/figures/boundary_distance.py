@@ -26,13 +26,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for line, row in zip(axes, rows.itertuples(index=False), strict=True):
         chosen = distances[(distances[ROW] == list(row)).all(axis=1)]
         paired = tests[(tests[ROW] == list(row)).all(axis=1) & (tests["first"] == REFERENCE)]
-        scale, unit = (255, "levels of 1/255") if row.norm == "linf" else (1, "inputs in [0, 1]")
+        scale = 255 if row.norm == "linf" else 1
         _distributions(line[0], chosen, looks, scale)
         _differences(line[1], chosen, paired, looks, scale)
         line[0].set_title(f"{row.model}, {row.training}\n{row.lattice} lattice")
-        line[0].set_xlabel(f"{style.NORM_LABELS[row.norm]} distance ({unit}), n = {len(chosen)}")
+        line[0].set_xlabel(f"{style.NORM_LABELS[row.norm]} distance ({panels.unit(row.norm)}), n = {len(chosen)}")
         line[1].set_title("Difference from float32\nmedian with 95 % interval on top")
-        line[1].set_xlabel(f"{style.NORM_LABELS[row.norm]} difference ({unit})")
+        line[1].set_xlabel(f"{style.NORM_LABELS[row.norm]} difference ({panels.unit(row.norm)})")
     style.add_legend(figure, looks, {})
     return figure
 

@@ -45,7 +45,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             _panel(axis, panel, rows, looks)
             axis.set_yticks(range(len(rows)), _names(data, rows))
             axis.tick_params(axis="y", labelleft=axis is line[0])
-            axis.set_xlabel(f"{style.NORM_LABELS[norm]} distortion of successes{_unit(norm)}")
+            axis.set_xlabel(f"{style.NORM_LABELS[norm]} distortion of successes\n({panels.unit(norm)})")
         # White-box attacks find what is ten times nearer than decision attacks do. Shared by the panels of a row.
         line[0].set_xscale("log")
         for axis in line:
@@ -90,7 +90,3 @@ def _names(data: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
         model = f"{row.model}\n" if several_models else ""
         names.append(f"{model}{row.attack}\nfrom {row.source}, n = {panels.count(samples)}")
     return names
-
-
-def _unit(norm: str) -> str:
-    return "\n(levels of 1/255)" if norm == "linf" else "\n(inputs in [0, 1])"

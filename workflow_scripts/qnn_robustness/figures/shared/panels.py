@@ -18,7 +18,7 @@ PANEL_WIDTH, PANEL_HEIGHT = 2.9, 2.3
 ACROSS = 3
 MOST_LYING = 6  # budgets whose labels find room beside each other
 DODGE, WIDEST = 0.13, 0.6  # between the series of one budget, and from the first of them to the last at most
-UNITS = {"linf": "levels of 1/255", "snr": "signal to noise in dB"}
+UNITS = {"linf": "levels of 1/255", "l0": "changed values", "snr": "signal to noise in dB"}
 
 
 def kernel_labels(table: pd.DataFrame) -> dict[str, str]:
@@ -112,8 +112,12 @@ def budget_label(budget: float, norm: str) -> str:
 
 def budget_axis(norm: str) -> str:
     """Return the axis label for budgets in a norm."""
-    unit = UNITS.get(norm, "inputs in [0, 1]")
-    return f"{style.NORM_LABELS[norm]} budget ({unit})"
+    return f"{style.NORM_LABELS[norm]} budget ({unit(norm)})"
+
+
+def unit(norm: str) -> str:
+    """Return what distances in a norm are given in on an axis."""
+    return UNITS.get(norm, "inputs in [0, 1]")
 
 
 def count(samples: pd.Series) -> str:
