@@ -2,12 +2,12 @@
 
     python benchmarks/core_hours.py RUN config/cifar10_images.yaml config/cifar10_published.yaml
 
-RUN is the folder in which that run was made (its logs/ hold the benchmarks of Snakemake), the rest its overlays. Writes
-docs/results/core_hours.csv and the table in the README.
+RUN is the folder in which that run was made (its logs/ hold the benchmarks of Snakemake, all of jobs with the settings
+of its overlays), the rest its overlays. Writes docs/results/core_hours.csv and the table in the README.
 
-Crafting is scaled by samples, budgets, seeds and steps or queries, as if no sample were fooled early; an attack
-that was not run counts like the others of its access. Training is scaled by epochs, at the pace of the reference
-networks. Other jobs count like the mean of their stage, networks of other data sets like ResNet-8 on CIFAR-10.
+Crafting is scaled by samples, budgets, seeds and steps or queries, as if samples were fooled as early as in that run;
+an attack that was not run counts like the others of its access. Training is scaled by epochs, at the pace of the
+reference networks. Other jobs count like the mean of their stage, networks of other data like ResNet-8 on CIFAR-10.
 """
 
 from __future__ import annotations
