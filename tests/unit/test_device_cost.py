@@ -273,6 +273,7 @@ def test_what_is_beaten_in_every_respect_is_not_on_the_front():
         {
             "model": "m", "training": "t", "preprocessor": ["none", "slow", "fast"], "target": "int8",
             "kernels": "reference", "norm": "linf", "budget": 0.1, "accuracy": [0.1, 0.3, 0.4],
+            "samples": 200,
         }
     )  # fmt: skip
     worst = pd.concat([worst.assign(part=part, masked=None) for part in ("adaptive", "worst")], ignore_index=True)
@@ -285,6 +286,8 @@ def test_what_is_beaten_in_every_respect_is_not_on_the_front():
     masked = worst.assign(masked=worst["preprocessor"] == "fast")
     for table in (cost_and_robustness(costs, unattacked), cost_and_robustness(costs, masked)):
         assert table["pareto"].tolist() == [True, True, False], "robustness that is not to be believed beats nothing"
+    fewer = cost_and_robustness(costs, worst.assign(samples=worst["preprocessor"].map({"fast": 100}).fillna(200)))
+    assert fewer["pareto"].tolist() == [True, True, True], "accuracies on other samples are not compared"
     equal = cost_and_robustness(costs, worst.assign(accuracy=0.5))
     assert equal["pareto"].tolist() == [True, False, False]
     small = [

@@ -8,7 +8,7 @@ import pandas as pd
 from qnn_robustness.evaluation.worst_case import with_adaptive
 
 PIPELINE = ["model", "training", "preprocessor", "precision"]
-POINT = ["model", "norm", "budget"]
+COMPARED = ["model", "norm", "budget", "samples"]
 
 
 def cost_and_robustness(costs: pd.DataFrame, defenses: pd.DataFrame) -> pd.DataFrame:
@@ -16,8 +16,8 @@ def cost_and_robustness(costs: pd.DataFrame, defenses: pd.DataFrame) -> pd.DataF
 
     `adaptive`: some attack was made on this very pipeline; without one its robustness says little. pareto: no other
     pipeline of the model costs at most as much work (macs + operations), flash and arena and is at least as robust
-    at this budget, with one of these better. Compared are pipelines that met adaptive attacks and are not masked;
-    False for the others, and where the work is not known.
+    at this budget, with one of these better. Compared are pipelines that met adaptive attacks and are not masked,
+    with those that count as many samples; False for the others, and where the work is not known.
     """
     defenses = defenses.rename(columns={"target": "precision"})
     worst = with_adaptive(defenses, [*PIPELINE, "kernels", "norm", "budget"])
@@ -25,7 +25,7 @@ def cost_and_robustness(costs: pd.DataFrame, defenses: pd.DataFrame) -> pd.DataF
     table = worst.merge(costs, on=PIPELINE, validate="many_to_one")
     table["work"] = table["macs"] + table["operations"]
     table["pareto"] = False
-    for _, rows in table[table["adaptive"] & ~table["masked"].eq(True)].groupby(POINT, sort=False):
+    for _, rows in table[table["adaptive"] & ~table["masked"].eq(True)].groupby(COMPARED, sort=False):
         table.loc[rows.index, "pareto"] = ~_dominated(rows[["work", "flash", "arena"]], rows["accuracy"])
     table["pareto"] &= table["work"].notna()
     return table
