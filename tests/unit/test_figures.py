@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from qnn_robustness.common import registry
@@ -376,11 +378,11 @@ def test_distortion_names_the_network_and_explains_hollow_markers_where_there_ar
 def test_a_single_column_of_panels_is_broken_into_lines(tmp_path: Path) -> None:
     one = robust_accuracy(trainings=1, minimal=False)
     one = one[one["preprocessor"] == "none"]
-    table = pd.concat([one.assign(attack=f"attack_{number}") for number in range(4)])
+    table = pd.concat([one.assign(attack=f"attack_{number}") for number in range(5)])
     figure = draw("robustness_against_budget", robust_accuracy=table)
     svg(figure, tmp_path / "figure.svg")
     titles = [axes.get_title().splitlines()[-1] for axes in figure.axes]
-    assert titles == [f"attack_{number} from float32" for number in range(4)]
+    assert titles == [f"attack_{number} from float32" for number in range(5)]
     corners = [(round(axes.get_position().x0, 2), round(axes.get_position().y1, 2)) for axes in figure.axes]
     assert len({x for x, _ in corners}) == 3
     assert corners == sorted(corners, key=lambda corner: (-corner[1], corner[0])), "read line by line"
@@ -394,7 +396,7 @@ def test_labels_of_many_budgets_do_not_overlap(tmp_path: Path) -> None:
     table = pd.concat([fine.assign(attack=f"attack_{number}") for number in range(4)])
     figure = draw("robustness_against_budget", robust_accuracy=table)
     svg(figure, tmp_path / "figure.svg")
-    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    boxes = [label.get_window_extent() for label in figure.axes[-1].get_xticklabels()]
     assert len(boxes) == 12
     assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
 
@@ -424,6 +426,137 @@ def test_budgets_are_labelled_in_levels(tmp_path: Path) -> None:
     found = texts(draw("robustness_against_budget", robust_accuracy=table), tmp_path / "figure.svg")
     assert {"1", "2", "4"} <= set(found)
     assert any("L∞ budget (levels of 1/255)" in text for text in found)
+
+
+def several_defenses() -> pd.DataFrame:
+    """Return worst cases of three defenses whose accuracies, attacks and numbers of samples differ."""
+    table = worst_case()[lambda table: (table["preprocessor"] == "none") | (table["training"] == "training_0")]
+    bits, hardened = table["preprocessor"] == "bits", table["training"] == "training_1"
+    table.loc[bits, "attacks"] = 5
+    for column in ("accuracy", "ci_low", "ci_high"):
+        table.loc[bits, column] *= 0.5
+        table.loc[table["target"] == "int8", column] *= 0.9
+    table.loc[hardened, "samples"] = 100
+    return table
+
+
+def drawn_lines(axes: Axes, figure: Figure) -> dict[str, ErrorbarContainer]:
+    """Return the lines with intervals of a panel by the name that the legend gives to their look."""
+    (legend,) = figure.legends
+    names = {
+        (line.get_color(), line.get_marker()): text.get_text()
+        for line, text in zip(legend.get_lines(), legend.get_texts(), strict=True)
+    }
+    return {names[box.lines[0].get_color(), box.lines[0].get_marker()]: box for box in axes.containers}
+
+
+def test_defenses_are_compared_in_one_panel_for_each_precision() -> None:
+    table = several_defenses()
+    figure = draw("worst_case", worst_case=table)
+    targets = {axes.get_title().splitlines()[0].removeprefix("net, ").split(" (")[0]: axes for axes in figure.axes}
+    assert list(targets) == ["float32", "int16", "int8"]
+    names = {
+        "training_0, worst of 2, n = 200": ("training_0", "none"),
+        "training_0, bits, worst of 5, n = 200": ("training_0", "bits"),
+        "training_1, worst of 2, n = 100": ("training_1", "none"),
+    }
+    for target, axes in targets.items():
+        lines = drawn_lines(axes, figure)
+        assert list(lines) == list(names)
+        for name, (training, preprocessor) in names.items():
+            of_defense = (table["training"] == training) & (table["preprocessor"] == preprocessor)
+            rows = table[of_defense & (table["target"] == target) & (table["kernels"] == TARGETS[target][0])]
+            line, _, (bars,) = lines[name].lines
+            assert line.get_ydata() == pytest.approx(100 * rows["accuracy"].to_numpy())
+            ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+            assert ends == pytest.approx(100 * rows[["ci_low", "ci_high"]].to_numpy())
+
+
+def test_defenses_that_met_few_attacks_have_hollow_markers() -> None:
+    few, many = several_defenses(), worst_case()
+    for table, hollow in ((few, ["training_0, worst of 2", "training_1, worst of 2"]), (many, [])):
+        figure = draw("worst_case", worst_case=table.assign(samples=200))
+        for axes in figure.axes:
+            lines = drawn_lines(axes, figure)
+            assert [name for name, box in lines.items() if box.lines[0].get_markerfacecolor() == "white"] == hollow
+        explained = any("hollow" in text.get_text() for text in figure.legends[0].get_texts())
+        assert explained == bool(hollow)
+
+
+def test_a_single_defense_is_shown_by_its_precisions() -> None:
+    table = worst_case().query("training == 'training_0' and preprocessor == 'none'")
+    other = table.assign(model="other", training="hardened")
+    figure = draw("worst_case", worst_case=pd.concat([table, other]))
+    assert [axes.get_title() for axes in figure.axes] == [
+        "net, training_0\nworst of 2 attacks",
+        "other, hardened\nworst of 2 attacks",
+    ]
+    precisions = ["float32", "int16 (reference kernels)", "int8 (reference kernels)"]
+    assert all(list(drawn_lines(axes, figure)) == precisions for axes in figure.axes)
+
+
+def test_a_long_row_of_panels_is_broken_into_lines() -> None:
+    table = several_defenses()
+    vote = table[table["target"] == "int16"].assign(target="vote", kernels="tensorflow+reference+reference")
+    figure = draw("worst_case", worst_case=pd.concat([table, vote]))
+    figure.draw_without_rendering()
+    assert len({round(axes.get_position().x0, 2) for axes in figure.axes}) == 2, "four are two of two"
+    assert len({round(axes.get_position().y0, 2) for axes in figure.axes}) == 2
+
+
+def labels_shown(axes: Axes) -> tuple[bool, bool]:
+    """Return whether a panel has labels at its x axis, and at its y axis."""
+    x, y = (any(label.get_visible() for label in axis.get_ticklabels()) for axis in (axes.xaxis, axes.yaxis))
+    assert x == bool(axes.get_xlabel())
+    return x, y
+
+
+def test_labels_stand_below_and_left_of_panels_alike() -> None:
+    figure = draw("defenses")
+    shape = (4, 3)
+    shown = np.reshape([labels_shown(axes) for axes in figure.axes], (*shape, 2))
+    expected = np.zeros((*shape, 2), bool)
+    expected[-1, :, 0] = expected[:, 0, 1] = True
+    assert (shown == expected).all()
+    assert figure.get_figheight() < 4 * panels.PANEL_HEIGHT
+
+
+def test_a_line_of_panels_keeps_labels_that_differ_from_one_below() -> None:
+    first = ["net", "training_0", "none", "int8"]
+    table = defenses()
+    table.loc[(table[["model", "training", "preprocessor", "target"]] == first).all(axis=1), "samples"] = 100
+    missing = defenses()[lambda rows: (rows["training"] == "training_0") | (rows["target"] != "int8")]
+    for drawn, keeping in ((table, [0, 3]), (missing, [1, 3])):
+        figure = draw("defenses", defenses=drawn)
+        for line, row in enumerate(np.reshape(figure.axes, (4, 3))):
+            assert {labels_shown(axes)[0] for axes in row if axes.axison} == {line in keeping}
+
+
+@pytest.mark.parametrize("series", [2, 4, 9])
+@pytest.mark.parametrize("budgets", [1, 2, 4, 12])
+def test_markers_stay_near_their_budget(budgets: int, series: int) -> None:
+    names = [f"defense_{i}" for i in range(series)]
+    rows = [
+        {"defense": name, "norm": "linf", "budget": budget, **share(100)}
+        for name, budget in product(names, range(budgets))
+    ]
+    axes = style.new_figure(panels.PANEL_WIDTH, panels.PANEL_HEIGHT).subplots()
+    panels.accuracy_against_budget(axes, pd.DataFrame(rows), "defense", style.looks(names))
+    at = np.array([box.lines[0].get_xdata() for box in axes.containers])
+    assert at.shape == (series, budgets)
+    assert np.abs(at - np.arange(budgets)).max() <= 0.2, "a fifth of the way to the next budget"
+    assert (np.diff(at, axis=0) > 0).all()
+
+
+def test_pipelines_of_a_front_are_told_by_their_numbers_of_samples(tmp_path: Path) -> None:
+    table = cost_and_robustness(1)
+    table.loc[table["preprocessor"] == "bits", "samples"] = 100
+    figure = draw("cost_and_robustness", cost_and_robustness=table.assign(pareto=True))
+    shown = texts(figure, tmp_path / "figure.svg")
+    assert {"training_0, int8, n = 200", "training_0, bits, int8, n = 100"} <= set(shown)
+    fronts = [line.get_xdata() for line in figure.axes[0].get_lines() if line.get_color() == "#777777"]
+    assert [len(front) for front in fronts] == [4, 4]
+    assert all(len(set(front)) == 1 for front in fronts), "those of one number of samples cost the same here"
 
 
 def test_the_matrix_annotates_success_rates_in_per_cent(tmp_path: Path) -> None:

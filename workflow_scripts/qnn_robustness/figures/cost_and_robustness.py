@@ -18,7 +18,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     table = tables["cost_and_robustness"]
     if table.empty:
         return panels.empty("No integer network was attacked with an L\u221e budget.")
-    table = table.assign(pipeline=table["training"] + _behind(table["preprocessor"]) + ", " + table["precision"])
+    table = table.assign(pipeline=panels.pipelines(table) + ", " + table["precision"])
     looks = style.looks(list(table["pipeline"].unique()))
     models, budgets = table["model"].unique(), sorted(table["budget"].unique())
     figure, axes = panels.grid(len(models), len(budgets), "Worst-case accuracy (%)")
@@ -30,17 +30,16 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
                 continue
             axis.set_title(f"{model}\nL\u221e {panels.budget_label(budget, 'linf')}/255")
             _panel(axis, panel, looks)
-    style.add_legend(figure, looks, {}, {"not beaten": Line2D([], [], color="#777777", linewidth=0.9)})
+    panels.share_labels(figure)
+    labels = panels.counted_labels(table, "pipeline", {"samples": "n = {}"})
+    style.add_legend(figure, looks, labels, {"not beaten": Line2D([], [], color="#777777", linewidth=0.9)})
     return figure
 
 
-def _behind(preprocessors: pd.Series) -> pd.Series:
-    return preprocessors.where(preprocessors != "none", "").map(lambda name: f", {name}" if name else "")
-
-
 def _panel(axis: Axes, panel: pd.DataFrame, looks: dict[str, style.Look]) -> None:
-    front = panel[panel["pareto"]].sort_values(["work", "accuracy"])
-    axis.plot(front["work"] / MILLION, front["accuracy"] * 100, color="#777777", linewidth=0.9)
+    for _, rows in panel[panel["pareto"]].groupby("samples"):  # only these were compared with each other
+        front = rows.sort_values(["work", "accuracy"])
+        axis.plot(front["work"] / MILLION, front["accuracy"] * 100, color="#777777", linewidth=0.9)
     for name, rows in panel.groupby("pipeline", sort=False):
         panels.interval_line(axis, list(rows["work"] / MILLION), rows, looks[name])
     axis.set_xlabel(f"Work (million operations), n = {panels.count(panel['samples'])}")

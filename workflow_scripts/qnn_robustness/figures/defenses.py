@@ -27,5 +27,6 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         masked = "\ngradients masked" if panel["masked"].eq(True).any() else ""
         axis.set_title(f"{row.model}, {row.training}\n{defense}on {labels[target]}{masked}")
         panels.accuracy_against_budget(axis, panel, "part", looks)
+    panels.share_labels(figure)
     style.add_legend(figure, looks, LABELS)
     return figure

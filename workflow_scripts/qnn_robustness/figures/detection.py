@@ -32,5 +32,6 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for axis, row, target, panel in panels.filled(axes, data, rows, "target", targets):
         axis.set_title(f"{row.model}, {row.training}\n{row.detector} on {labels[target]}")
         panels.accuracy_against_budget(axis, panel, "attack", looks)
+    panels.share_labels(figure)
     style.add_legend(figure, looks, names)
     return figure

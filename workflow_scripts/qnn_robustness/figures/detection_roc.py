@@ -39,6 +39,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             f"on {labels[target]}, from {panel['source'].iloc[0]}"
         )
         axis.set_xlabel(f"Clean samples rejected (%), n = {panels.count(panel['samples'])}")
+    panels.share_labels(figure)
     style.add_legend(figure, looks, {})
     return figure
 

@@ -27,6 +27,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for axis, row, training, panel in panels.filled(axes, data, rows, "training", trainings):
         axis.set_title(_title(row, training))
         panels.accuracy_against_budget(axis, panel, "target", looks)
+    panels.share_labels(figure)
     style.add_legend(figure, looks, labels)
     return figure
 

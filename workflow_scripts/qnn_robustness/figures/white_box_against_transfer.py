@@ -30,5 +30,6 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for axis, row, target, panel in panels.filled(axes, data, rows, "target", targets):
         axis.set_title(f"{row.model}, {row.training}\n{target}")
         panels.accuracy_against_budget(axis, panel, "series", looks)
+    panels.share_labels(figure)
     style.add_legend(figure, looks, {})
     return figure

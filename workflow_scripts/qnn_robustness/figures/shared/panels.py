@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ from qnn_robustness.figures.shared.style import Look
 PANEL_WIDTH, PANEL_HEIGHT = 2.9, 2.3
 ACROSS = 3
 MOST_LYING = 6  # budgets whose labels find room beside each other
-DODGE, WIDEST = 0.13, 0.6  # between the series of one budget, and from the first of them to the last at most
+DODGE = 0.026  # of a panel's width, between the series of one budget: as wide as a marker
+WIDEST = 0.4  # of the distance of budgets, from the first series of one to its last at most
+LOWER = 0.7  # inches: of a line of panels without labels below, these labels and a part of the panels
+Place = tuple[int, int]  # line and column of a panel
 UNITS = {"linf": "levels of 1/255", "l0": "changed values", "snr": "signal to noise in dB"}
 
 
@@ -37,18 +41,37 @@ def over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     )
 
 
+def pipelines(table: pd.DataFrame) -> pd.Series:
+    """Return the name of the defense of each row: its training, and its preprocessor if it has one."""
+    return table["training"] + table["preprocessor"].map(lambda name: "" if name == "none" else f", {name}")
+
+
+def counted_labels(table: pd.DataFrame, series: str, counts: dict[str, str]) -> dict[str, str]:
+    """Return a label for each series, with what it counts where the table has several numbers of it.
+
+    `counts`: for a column of numbers the text that its number is put into.
+    """
+    several = {column: text for column, text in counts.items() if table[column].min() < table[column].max()}
+    return {
+        name: ", ".join([name, *(text.format(count(rows[column])) for column, text in several.items())])
+        for name, rows in table.groupby(series, sort=False)
+    }
+
+
 def grid(rows: int, columns: int, y_label: str) -> tuple[Figure, np.ndarray]:
     """Return a figure of equal panels, Axes [rows, columns], with the y axis named at the left.
 
-    A long single column is broken into lines of `ACROSS` panels, to be read line by line.
+    A long single row or column is broken into lines of up to `ACROSS` panels, to be read line by line.
     """
-    across = ACROSS if columns == 1 and rows > ACROSS else columns
-    lines = -(-rows * columns // across)
+    number, across = rows * columns, columns
+    if min(rows, columns) == 1 and number > ACROSS:
+        across = math.ceil(number / math.ceil(number / ACROSS))  # four are two of two
+    lines = math.ceil(number / across)
     figure = style.new_figure(max(PANEL_WIDTH * across, 4.2) + 0.3, PANEL_HEIGHT * lines + 0.9)
     axes = figure.subplots(lines, across, squeeze=False)
     for axis in axes[:, 0]:
         axis.set_ylabel(y_label)
-    used, spare = np.split(axes.ravel(), [rows * columns])
+    used, spare = np.split(axes.ravel(), [number])
     for axis in spare:
         axis.remove()
     return figure, used.reshape(rows, columns)
@@ -72,19 +95,57 @@ def filled(
                 yield axis, row, value, panel
 
 
-def accuracy_against_budget(axes: Axes, table: pd.DataFrame, series: str, looks: dict[str, Look]) -> None:
+def share_labels(figure: Figure) -> None:
+    """Leave out what neighbours say as well, and lower the figure by the room.
+
+    These are the labels below a line of panels when those in the next line are all alike, and those at the left of a
+    panel when the one beside it has them. To be called when the panels of a grid are drawn.
+    """
+    places = {_place(axes): axes for axes in figure.axes if axes.axison}
+    lines = {line for line, _ in places}
+    bare = lines - {line for line, column in places if not _alike(places, (line, column), (line + 1, column), "x")}
+    beside = {(line, column) for line, column in places if _alike(places, (line, column), (line, column - 1), "y")}
+    for place, axes in places.items():
+        if place[0] in bare:
+            axes.set_xlabel("")
+            axes.tick_params(axis="x", labelbottom=False)
+        if place in beside:
+            axes.tick_params(axis="y", labelleft=False)
+    figure.set_figheight(figure.get_figheight() - LOWER * len(bare))
+
+
+def _place(axes: Axes) -> Place:
+    spec = axes.get_subplotspec()
+    return spec.rowspan.start, spec.colspan.start
+
+
+def _alike(places: dict[Place, Axes], first: Place, second: Place, name: str) -> bool:
+    """Return whether the axis `name` of two panels has the same range and labels; its name counts for x alone."""
+    if second not in places:
+        return False
+    axis, other = (places[place].xaxis if name == "x" else places[place].yaxis for place in (first, second))
+    ticks, others = ([label.get_text() for label in each.get_ticklabels()] for each in (axis, other))
+    named_alike = name == "y" or axis.get_label_text() == other.get_label_text()
+    return named_alike and ticks == others and (axis.get_view_interval() == other.get_view_interval()).all()
+
+
+def accuracy_against_budget(
+    axes: Axes, table: pd.DataFrame, series: str, looks: dict[str, Look], hollow: Collection[str] = ()
+) -> None:
     """Draw robust accuracy (per cent) with Wilson intervals against budget, one line for each `series`.
+
+    Those named in `hollow` have hollow markers.
 
     Budgets stand at equal distances, and the series of one budget side by side: their intervals overlap.
     The y axis runs from 0 to 100 per cent, so that panels and figures compare at a glance.
     """
     budgets = sorted(table["budget"].unique())
     drawn = [name for name in looks if (table[series] == name).any()]
-    dodge = min(DODGE, WIDEST / len(drawn))
+    dodge = min(DODGE * len(budgets), WIDEST / len(drawn))
     for i, name in enumerate(drawn):
         rows = table[table[series] == name].sort_values("budget")
         at = [budgets.index(budget) + (i - (len(drawn) - 1) / 2) * dodge for budget in rows["budget"]]
-        interval_line(axes, at, rows, looks[name])
+        interval_line(axes, at, rows, looks[name], name in hollow)
     norm = table["norm"].iloc[0]
     upright = 90 if len(budgets) > MOST_LYING else 0
     axes.set_xticks(range(len(budgets)), [budget_label(budget, norm) for budget in budgets], rotation=upright)
@@ -97,12 +158,13 @@ def accuracy_against_budget(axes: Axes, table: pd.DataFrame, series: str, looks:
     axes.set_yticks(range(0, 101, 25))
 
 
-def interval_line(axes: Axes, at: list[float], rows: pd.DataFrame, look: Look) -> None:
-    """Draw accuracies (per cent) with their intervals as one line."""
+def interval_line(axes: Axes, at: list[float], rows: pd.DataFrame, look: Look, hollow: bool = False) -> None:
+    """Draw accuracies (per cent) with their intervals as one line, its markers hollow if asked for."""
     share = rows[["accuracy", "ci_low", "ci_high"]].to_numpy() * 100
     below, above = share[:, 0] - share[:, 1], share[:, 2] - share[:, 0]
     error = [below.clip(0), above.clip(0)]
-    axes.errorbar(at, share[:, 0], yerr=error, capsize=2, elinewidth=0.9, **look._asdict())
+    face = "white" if hollow else look.color
+    axes.errorbar(at, share[:, 0], yerr=error, capsize=2, elinewidth=0.9, markerfacecolor=face, **look._asdict())
 
 
 def budget_label(budget: float, norm: str) -> str:
