@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from qnn_robustness.data.splits import Split
 from qnn_robustness.defenses.shared.detector import squeezing_scores, threshold_at
 from qnn_robustness.defenses.shared.likelihood import likelihood_scores
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor
+from qnn_robustness.evaluation import judges
 from qnn_robustness.evaluation.detection import (
     adversarial_detections,
     as_defense,
@@ -161,6 +163,26 @@ def test_each_precision_has_the_preprocessor_in_front(target: str, kernels: str)
     classes, scores = judge(samples, places)
     np.testing.assert_array_equal(classes, plain(samples, places).argmax(axis=1))
     np.testing.assert_allclose(scores, squeezing_scores([plain(samples, places), expected], False), rtol=1e-6)
+
+
+@pytest.mark.parametrize("broken", ["network", "squeezed"])
+def test_scores_that_are_no_numbers_reject_nothing(broken: str, records, monkeypatch) -> None:
+    """No class is right of such an answer, and a detector cannot find it above its threshold."""
+
+    def load(target: str, network: str, kernels: str, front: dict) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        answer = np.log([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1], [0.9, 0.1]])
+        answer[:2] = np.nan if front["method"] == broken else answer[:2]
+        return lambda samples, indices: answer
+
+    monkeypatch.setattr(judges, "load_target", load)
+    fronts = [{"method": "network"}, {"method": "squeezed"}]
+    classes, scores = load_judges("float32", "", ["tensorflow"], fronts, False, None)["tensorflow"](images(0), 0)
+    attacked = ~records["clean"]
+    records.loc[attacked, "score"], records.loc[attacked, "correct"] = scores, classes == np.array([0, 0, 1, 0])
+    right = [broken == "squeezed", False, False, True]
+    assert as_defense(records)["adversarial_correct"].tolist() == right
+    assert records.loc[attacked, "correct"].tolist() == right
+    assert detection(records)["detection_rate"].item() == 0
 
 
 def test_the_curve_rises_from_nothing_to_everything(records) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from qnn_robustness.common.files import sha256_arrays
+from qnn_robustness.common.scores import predicted
 from qnn_robustness.defenses.shared.detector import squeezing_scores
 from qnn_robustness.defenses.shared.likelihood import likelihood_scores
 from qnn_robustness.evaluation.records import load_target
@@ -28,6 +29,7 @@ def load_judges(
 
     preprocessors: none and, for feature squeezing, the squeezers. probabilities: the network ends in softmax.
     density: the file of the density model whose likelihood is the score, if it is that.
+    Scores that are no numbers become -inf: they are above no threshold, and reject nothing.
     """
     likelihoods: dict[str, np.ndarray] = {}
 
@@ -44,7 +46,8 @@ def load_judges(
 
         def judged(samples: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             outputs = [network(samples, indices) for network in networks]
-            return outputs[0].argmax(axis=1), score(samples, outputs)
+            scores = score(samples, outputs)
+            return predicted(outputs[0]), np.where(np.isnan(scores), -np.inf, scores)
 
         return judged
 
