@@ -46,7 +46,7 @@ if setting.rejection:
     metadata["threshold"] = threshold_at(scores, attack["false_positive_rate"])
     model = rejecting(model, runs, metadata["threshold"], setting.on_lattice, density)
 elif runs:
-    model = defended(model, runs, setting.on_lattice)
+    model = defended(model, runs, setting.on_lattice, fresh_draws=setting.method.ACCESS == "white_box")
 extra = {}
 if getattr(setting.method, "OF_SOUND", False):
     sound = load_sound(inputs.test)

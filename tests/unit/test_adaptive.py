@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import foolbox
 import numpy as np
 import pytest
@@ -48,13 +50,15 @@ def numpy_logits(inputs: np.ndarray) -> np.ndarray:
     return np.concatenate([np.tanh(row.reshape(1, -1) @ WEIGHTS / 3) for row in inputs])
 
 
-def pipeline(method: str, draws: int = 3, on_lattice: bool = False, numpy: bool = False) -> foolbox.Model:
+def pipeline(
+    method: str, draws: int = 3, on_lattice: bool = False, numpy: bool = False, fresh_draws: bool = True
+) -> foolbox.Model:
     network = (
         foolbox.NumPyModel(numpy_logits, (0, 1), data_format="channels_last")
         if numpy
         else foolbox.TensorFlowModel(curved, (0, 1))
     )
-    return defended(network, runs_of([preprocessor(method)], draws), on_lattice)
+    return defended(network, runs_of([preprocessor(method)], draws), on_lattice, fresh_draws)
 
 
 def loss_and_gradient(model: foolbox.Model, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,6 +137,27 @@ def test_random_numbers_belong_to_the_image(numpy: bool) -> None:
     similar = np.stack([INPUTS[0]] * 20)
     similar[:, 0, 0, 0] = np.arange(20) / 255
     assert np.ptp(scores(similar), axis=0).max() > 0.1, "each image meets fresh random numbers"
+    model = pipeline("random_resize_pad", draws=1, numpy=numpy, fresh_draws=False)
+    assert np.ptp(scores(similar), axis=0).max() < 0.05, "all images meet the same random numbers"
+
+
+def test_a_search_through_a_randomised_defense_finds_more_with_the_same_draws_for_all_images() -> None:
+    """With fresh ones it keeps what was lucky once: fewer samples fool the deployed defense, whose draws are others."""
+    front, images = preprocessor("random_resize_pad"), np.random.default_rng(1).integers(0, 256, (60, *SHAPE), np.uint8)
+
+    def right(samples: np.ndarray) -> float:
+        inputs = (samples / 255).astype(np.float32)
+        deployed = [numpy_logits(front.deployed(inputs, np.arange(60) + 60 * turn)) for turn in range(20)]
+        return float((np.argmax(deployed, axis=2) == labels).mean())
+
+    def left(model: foolbox.Model) -> float:
+        method, parameters = registry.load("attacks", "square"), {"queries": 200, "initial_share": 0.8}
+        setting = Setting(method, "linf", [10 / 255], [0], True, 60, parameters=parameters)
+        return right(craft(setting, model, images, labels).adversarial[0, 0])
+
+    labels = numpy_logits(images / np.float32(255)).argmax(axis=1)
+    through = partial(pipeline, "random_resize_pad", draws=10, on_lattice=True, numpy=True)
+    assert left(through(fresh_draws=False)) < left(through(fresh_draws=True)) - 0.05
 
 
 def crafted(attack: str, model: foolbox.Model, batch_size: int = SAMPLES, runs: int = 1, **changes) -> Crafted:

@@ -27,18 +27,19 @@ def runs_of(fronts: Sequence[Front], draws: int) -> list[Front]:
     return [front for front in fronts for _ in range(draws if front is not None and front.randomised else 1)]
 
 
-def defended(model: Model, runs: Sequence[Front], on_lattice: bool) -> Model:
+def defended(model: Model, runs: Sequence[Front], on_lattice: bool, fresh_draws: bool = True) -> Model:
     """Return `model` behind one or several fronts, as an attacker sees it.
 
     The forward pass is the defense itself; the backward pass is its `pull_back` (BPDA, Athalye et al. 2018,
     section 4.1), or straight through. Logits are the mean over all `runs`, and so are their gradients: over the draws
     of a randomised preprocessor (EOT, section 4.2), or over a network and its squeezed inputs, which a sample has to
-    fool all alike to be detected by none (He et al. 2017). The random numbers are a function of the input, rounded
-    to 8 bits, and none of the deployed defense: every other image meets fresh ones, and a sample's result depends
-    neither on its batch nor on how often others were tried. With `on_lattice` inputs are first rounded to 8 bits,
-    straight through; `model` must not round its own.
+    fool all alike to be detected by none (He et al. 2017). The random numbers are none of the deployed defense. With
+    `fresh_draws` they are a function of the input, rounded to 8 bits: every other image meets other ones. Without,
+    all images meet the same: a search that compares scores would take the luck of a draw for progress, and end there.
+    Either way a sample's result depends neither on its batch nor on how often others were tried. With `on_lattice`
+    inputs are first rounded to 8 bits, straight through; `model` must not round its own.
     """
-    front = _Fronts(runs, on_lattice)
+    front = _Fronts(runs, on_lattice, fresh_draws)
     if isinstance(model, foolbox.TensorFlowModel):
         differentiable = _differentiable(front)
         return foolbox.TensorFlowModel(lambda inputs: _mean(model(differentiable(inputs)), len(runs)), BOUNDS)
@@ -135,15 +136,16 @@ def _number(image: np.ndarray) -> int:
 class _Fronts:
     """The fronts of all runs on inputs float32 [R, H, W, C]: outputs [runs * R, H, W, C]."""
 
-    def __init__(self, runs: Sequence[Front], on_lattice: bool):
-        self.runs, self.on_lattice = runs, on_lattice
+    def __init__(self, runs: Sequence[Front], on_lattice: bool, fresh_draws: bool = True):
+        self.runs, self.on_lattice, self.fresh_draws = runs, on_lattice, fresh_draws
 
     def randomness(self, inputs: np.ndarray) -> list[np.ndarray | None]:
         """Return the draws [R, D] of each run; None where it is deterministic."""
         generators = []
         if any(run is not None and run.randomised for run in self.runs):
             images = np.rint(inputs * 255).astype(np.uint8)
-            generators = [np.random.default_rng([_number(image), *ATTACKER]) for image in images]
+            numbers = [_number(image) if self.fresh_draws else 0 for image in images]
+            generators = [np.random.default_rng([number, *ATTACKER]) for number in numbers]
         return [None if run is None else run.draw(generators, inputs.shape[1:]) for run in self.runs]
 
     def seen(self, inputs: np.ndarray) -> np.ndarray:
