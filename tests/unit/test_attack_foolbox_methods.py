@@ -441,9 +441,9 @@ def test_mi_fgsm_accumulates_gradients_of_equal_length_and_not_their_signs() -> 
     attack = mi_fgsm.build("linf", steps=2, relative_step_size=0.5, momentum=1.0)
     attack.value_and_grad = value_and_grad
     clean = np.full((1, 1, 1, 3), 0.5, np.float32)
-    model = foolbox.NumPyModel(lambda x: np.zeros((len(x), 2), np.float32), bounds=(0, 1))
-    _, found, _ = attack(model, clean, np.array([0]), epsilons=0.2)
-    np.testing.assert_allclose((found - clean).ravel(), [0.2, 0.0, 0.2], atol=1e-6)
+    model = foolbox.TensorFlowModel(lambda x: tf.zeros((len(x), 2)), bounds=(0, 1))
+    _, found, _ = attack(model, tensor(clean), tensor(np.array([0])), epsilons=0.2)
+    np.testing.assert_allclose((found.numpy() - clean).ravel(), [0.2, 0.0, 0.2], atol=1e-6)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

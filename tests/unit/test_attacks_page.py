@@ -7,7 +7,39 @@ import subprocess
 import sys
 from pathlib import Path
 
+import eagerpy as ep
+import foolbox
+import numpy as np
+import pytest
+from attack_models import linear, native
+from foolbox.attacks.base import Attack
+
+from qnn_robustness.attacks.crafting.streams import SampleStreams
+from qnn_robustness.common import registry
+from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.methods import complete_method
+from qnn_robustness.configuration.documentation import SCHEMA
+from qnn_robustness.configuration.schema import load_schema
+
 ROOT = Path(__file__).resolve().parents[2]
+METHODS = {name: registry.load("attacks", name) for name in registry.names("attacks")}
+# The attack on sound is called with clips.
+NAMES = [name for name, method in METHODS.items() if not getattr(method, "OF_SOUND", False)]
+FEW = dict(steps=8, binary_search_steps=2, queries=200, coordinates=8, initial_draws=50, initial_gradient_eval_steps=20)
+
+
+def built(name: str, norm: str, **parameters: object) -> Attack:
+    """Return an attack with the parameters of the schema, but few steps."""
+    entry = {"method": name, "parameters": {}}
+    complete_method(load_schema(SCHEMA), "attacks", entry, "attacks.built")
+    few = {key: value for key, value in FEW.items() if key in entry["parameters"]}
+    return METHODS[name].build(norm, **{**entry["parameters"], **few, **parameters})
+
+
+def called(attack: Attack, name: str, model: foolbox.Model, samples: np.ndarray, criterion: object) -> np.ndarray:
+    budget = 0.1 if METHODS[name].BUDGETED else None
+    with SampleStreams(1, range(len(samples)), samples.shape[1:]).serving_eagerpy():
+        return ep.astensor(attack(model, native(model, samples), criterion, epsilons=budget)[1]).numpy()
 
 
 def test_the_example_runs_as_it_stands() -> None:
@@ -16,3 +48,12 @@ def test_the_example_runs_as_it_stands() -> None:
     done = subprocess.run([sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.splitlines()[-1]) > 0.9, "random images lie next to the boundary"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if METHODS[name].ACCESS == "white_box"])
+def test_an_attack_that_needs_gradients_says_so_of_a_model_without(name: str) -> None:
+    problem = linear(0, samples=3, shape=(2, 2, 1), classes=5)
+    needs = f"{name} needs gradients, .*; boundary, geoda, hop_skip_jump, square, zoo need none$"
+    for norm in METHODS[name].NORMS:
+        with pytest.raises(UserError, match=f"^{needs}"):
+            called(built(name, norm), name, problem.numpy_model(), problem.samples, problem.labels)

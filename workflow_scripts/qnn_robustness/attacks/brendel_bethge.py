@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import eagerpy as ep
 import numpy as np
 from foolbox.attacks import (
     L1BrendelBethgeAttack,
@@ -18,6 +19,7 @@ from foolbox.attacks.base import Attack
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.blended_noise import BlendedNoise
+from qnn_robustness.attacks.crafting.gradients import check_gradients
 
 ACCESS = "white_box"
 BUDGETED = False
@@ -30,6 +32,7 @@ class _Independent:
     """
 
     def run(self, model: Model, inputs: Any, criterion: Any, **kwargs: Any) -> Any:
+        check_gradients(self, model, ep.astensor(inputs))
         alone = copy.copy(self)
         alone.lr = self.lr / len(inputs) / np.sqrt(np.prod(inputs.shape[1:]))
         return super(_Independent, alone).run(model, inputs, criterion, **kwargs)

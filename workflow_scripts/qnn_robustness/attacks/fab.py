@@ -14,6 +14,7 @@ from foolbox.distances import Distance
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting import balls
+from qnn_robustness.attacks.crafting.gradients import check_gradients
 from qnn_robustness.attacks.crafting.losses import margin, ranked_class
 from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.attacks.crafting.planes import nearest_plane, plane
@@ -76,6 +77,7 @@ class FAB(MinimizationAttack):
         """
         raise_if_kwargs(kwargs)
         tensor, restore_type = ep.astensor_(inputs)
+        check_gradients(self, model, tensor)
         network, task = begin(model, tensor, criterion)
         points, left = task.clean.copy(), np.flatnonzero(~task.fooled(task.logits))
         if len(left):

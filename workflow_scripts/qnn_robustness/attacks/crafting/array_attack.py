@@ -11,6 +11,7 @@ from foolbox.attacks.base import MinimizationAttack, get_criterion
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.gradients import check_gradients
 from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.attacks.crafting.unit_box import in_unit_box
 
@@ -24,6 +25,7 @@ class ArrayAttack(MinimizationAttack):
     ) -> Any:
         """Return what `search` finds, in the framework of `inputs`; other arguments are the search's own."""
         tensor, restore_type = ep.astensor_(inputs)
+        check_gradients(self, model, tensor)
         goal = Goal.of(get_criterion(criterion), len(tensor))
         points = self.search(Network(model, tensor), tensor.numpy(), goal, **arguments)
         return restore_type(ep.from_numpy(tensor, points))

@@ -13,6 +13,7 @@ from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.array_model import ArrayModel
 from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.gradients import check_gradients
 
 Gradient = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -28,6 +29,7 @@ class Descent:
     def run(self, model: Model, inputs: Any, criterion: Any, *, epsilon: float, **arguments: Any) -> Any:
         """Return perturbed inputs [N, ...]. Raises ValueError for criteria other than (targeted) misclassification."""
         tensor, restore_type = ep.astensor_(inputs)
+        check_gradients(self, model, tensor)
         goal, network = Goal.of(get_criterion(criterion), len(tensor)), ArrayModel(model, tensor)
         found = super().run(network, tensor.numpy(), goal.criterion(), epsilon=float(epsilon), **arguments)
         return restore_type(ep.from_numpy(tensor, found))

@@ -16,6 +16,7 @@ from foolbox.distances import linf as distance_linf
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.goals import Goal
+from qnn_robustness.attacks.crafting.gradients import check_gradients
 from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.attacks.crafting.unit_box import in_unit_box
 
@@ -93,6 +94,7 @@ class SurvivorsAttack(FixedEpsilonAttack):
         """Return perturbed inputs [N, ...]; samples that are classified as wanted come back clean after one query."""
         raise_if_kwargs(kwargs)
         tensor, restore_type = ep.astensor_(inputs)
+        check_gradients(self, model, tensor)
         network, task = begin(model, tensor, criterion, self.takes_targets)
         self.check_classes(task.logits.shape[1])
         points = task.clean.copy()
