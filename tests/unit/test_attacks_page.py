@@ -11,7 +11,7 @@ import eagerpy as ep
 import foolbox
 import numpy as np
 import pytest
-from attack_models import linear, native
+from attack_models import aimed, linear, native
 from foolbox.attacks.base import Attack
 
 from qnn_robustness.attacks.crafting.streams import SampleStreams
@@ -26,6 +26,8 @@ METHODS = {name: registry.load("attacks", name) for name in registry.names("atta
 # The attack on sound is called with clips.
 NAMES = [name for name, method in METHODS.items() if not getattr(method, "OF_SOUND", False)]
 FEW = dict(steps=8, binary_search_steps=2, queries=200, coordinates=8, initial_draws=50, initial_gradient_eval_steps=20)
+# They look for a misclassification of any kind.
+WITHOUT_TARGET = ("apgd", "autoattack", "autoattack_few_classes", "deepfool", "detector_aware_pgd", "fab", "fgsm")
 
 
 def built(name: str, norm: str, **parameters: object) -> Attack:
@@ -57,3 +59,15 @@ def test_an_attack_that_needs_gradients_says_so_of_a_model_without(name: str) ->
     for norm in METHODS[name].NORMS:
         with pytest.raises(UserError, match=f"^{needs}"):
             called(built(name, norm), name, problem.numpy_model(), problem.samples, problem.labels)
+
+
+@pytest.mark.parametrize("target", [5, -1])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WITHOUT_TARGET])
+def test_a_target_that_is_no_class_of_the_model_is_named(name: str, target: int) -> None:
+    problem = linear(0, samples=3, shape=(4, 4, 1), classes=5)
+    model = problem.tensorflow_model() if METHODS[name].ACCESS == "white_box" else problem.numpy_model()
+    targets = (problem.labels + 1) % 5
+    targets[1] = target
+    for norm in METHODS[name].NORMS:
+        with pytest.raises(ValueError, match=f"^target class {target} is none of the model's: 0 to 4$"):
+            called(built(name, norm), name, model, problem.samples, aimed(model, targets))

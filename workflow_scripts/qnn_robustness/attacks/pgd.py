@@ -58,7 +58,8 @@ class Restarted(FixedEpsilonAttack):
     def run(self, model: Model, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
         """Return perturbed inputs [N, ...]; further arguments are arrays [N, ...] for the attack."""
         tensor, restore_type = ep.astensor_(inputs)
-        network, goal = Network(model, tensor), Goal.of(get_criterion(criterion), len(tensor))
+        goal = Goal.of(get_criterion(criterion), len(tensor))
+        network = Network(model, tensor, goal)
         given = {"inputs": tensor.numpy(), **{name: ep.astensor(values).numpy() for name, values in kwargs.items()}}
         points, left = given["inputs"].copy(), np.arange(len(tensor))
         for number in range(self.runs):

@@ -27,7 +27,7 @@ class ArrayAttack(MinimizationAttack):
         tensor, restore_type = ep.astensor_(inputs)
         check_gradients(self, model, tensor)
         goal = Goal.of(get_criterion(criterion), len(tensor))
-        points = self.search(Network(model, tensor), tensor.numpy(), goal, **arguments)
+        points = self.search(Network(model, tensor, goal), tensor.numpy(), goal, **arguments)
         return restore_type(ep.from_numpy(tensor, points))
 
     @abstractmethod

@@ -10,16 +10,21 @@ import numpy as np
 from foolbox.models import Model
 from foolbox.types import Bounds
 
+from qnn_robustness.attacks.crafting.goals import Goal
+
 # Inputs in one call when a sample asks several at once, and values of all of them: enough to be fast, small in memory.
 ROWS, VALUES = 2048, 2**24
 Weights = Callable[[np.ndarray], np.ndarray]
 
 
 class ArrayModel:
-    """`model` for callers who keep their state in arrays; `like` is a tensor of the model's framework."""
+    """`model` for callers who keep their state in arrays; `like` is a tensor of the model's framework.
 
-    def __init__(self, model: Model, like: ep.Tensor):
-        self.model, self.like = model, like
+    A `goal` is checked against the classes that the model turns out to have.
+    """
+
+    def __init__(self, model: Model, like: ep.Tensor, goal: Goal | None = None):
+        self.model, self.like, self.goal = model, like, goal
 
     @property
     def bounds(self) -> Bounds:
@@ -28,7 +33,7 @@ class ArrayModel:
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """Return the scores (float32 [N, K]) of inputs [N, ...]."""
         outputs = ep.astensor(self.model(ep.from_numpy(self.like, inputs.astype(np.float32)).raw))
-        return outputs.numpy().astype(np.float32)
+        return self._checked(outputs.numpy()).astype(np.float32)
 
     def slope(self, inputs: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
         """Return logits [R, K] and the gradient of sum(weights(logits) * logits), float32 [R, H, W, C].
@@ -38,7 +43,7 @@ class ArrayModel:
         """
 
         def constants(logits: np.ndarray) -> np.ndarray:
-            return np.ascontiguousarray(weights(logits), dtype=np.float32)
+            return np.ascontiguousarray(weights(self._checked(logits)), dtype=np.float32)
 
         def weighted(values: ep.Tensor) -> tuple[ep.Tensor, ep.Tensor]:
             logits = self.model(values)
@@ -51,6 +56,11 @@ class ArrayModel:
         differentiate = ep.value_and_grad_fn(self.like, weighted, has_aux=True)
         _, logits, gradient = differentiate(ep.from_numpy(self.like, values))
         return _finite(logits.numpy(), gradient.numpy())
+
+    def _checked(self, logits: np.ndarray) -> np.ndarray:
+        if self.goal is not None:
+            self.goal.check_classes(logits.shape[1])
+        return logits
 
     def gradient(self, inputs: np.ndarray, loss: Callable[[ep.Tensor], ep.Tensor]) -> tuple[np.ndarray, np.ndarray]:
         """Return scores [N, K] of inputs [N, ...] and the gradient by them of `loss` (logits -> scalar)."""

@@ -31,7 +31,8 @@ class BlendedNoise(LinearSearchBlendedUniformNoiseAttack):
     def run(self, model: Model, inputs: Any, criterion: Any = None, **_: Any) -> Any:
         """Return the points [N, H, W, C]; a sample itself where no draw is of a class that the criterion wants."""
         x, restore = ep.astensor_(inputs)
-        clean, network, goal = x.numpy(), Network(model, x), Goal.of(get_criterion(criterion), len(x))
+        clean, goal = x.numpy(), Goal.of(get_criterion(criterion), len(x))
+        network = Network(model, x, goal)
         noise, result, left = clean.copy(), clean.copy(), np.arange(len(clean))
         for _ in range(self.directions):
             if not len(left):

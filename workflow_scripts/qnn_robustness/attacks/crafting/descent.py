@@ -30,7 +30,8 @@ class Descent:
         """Return perturbed inputs [N, ...]. Raises ValueError for criteria other than (targeted) misclassification."""
         tensor, restore_type = ep.astensor_(inputs)
         check_gradients(self, model, tensor)
-        goal, network = Goal.of(get_criterion(criterion), len(tensor)), ArrayModel(model, tensor)
+        goal = Goal.of(get_criterion(criterion), len(tensor))
+        network = ArrayModel(model, tensor, goal)
         found = super().run(network, tensor.numpy(), goal.criterion(), epsilon=float(epsilon), **arguments)
         return restore_type(ep.from_numpy(tensor, found))
 

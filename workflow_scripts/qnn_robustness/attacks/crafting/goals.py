@@ -32,6 +32,12 @@ class Goal:
             raise ValueError(f"expected one class for each of {samples} samples, got {goal.classes.shape}")
         return goal
 
+    def check_classes(self, classes: int) -> None:
+        """Raise ValueError for targets that are none of the classes of a network: they would count from the end."""
+        outside = self.classes[(self.classes < 0) | (self.classes >= classes)]
+        if self.targeted and len(outside):
+            raise ValueError(f"target class {outside[0]} is none of the model's: 0 to {classes - 1}")
+
     def criterion(self) -> Criterion:
         """Return the goal as a Foolbox criterion on arrays."""
         return (TargetedMisclassification if self.targeted else Misclassification)(self.classes)

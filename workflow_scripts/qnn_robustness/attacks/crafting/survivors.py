@@ -121,8 +121,8 @@ def begin(model: Model, inputs: ep.Tensor, criterion: Any, takes_targets: bool =
 
     Raises ValueError for criteria other than misclassification, and for a target where the attack takes none.
     """
-    network, clean = Network(model, inputs), inputs.numpy().astype(np.float32)
-    goal = Goal.of(get_criterion(criterion), len(clean))
+    clean, goal = inputs.numpy().astype(np.float32), Goal.of(get_criterion(criterion), len(inputs))
     if goal.targeted and not takes_targets:
         raise ValueError(f"expected the criterion Misclassification, got {criterion!r}")
+    network = Network(model, inputs, goal)
     return network, Task(clean, goal.classes, network.logits(clean), goal.targeted)
