@@ -143,7 +143,10 @@ def test_every_coordinate_has_an_adam_of_its_own() -> None:
 
 
 def test_a_run_visits_the_points_of_hand_written_steps() -> None:
-    """All coordinates in every step, exact derivatives, one Adam each; the model sees the points after the probes."""
+    """All coordinates in every step, exact derivatives, one Adam each; the model sees the points after the probes.
+
+    Before them it sees the clean samples, and what comes back after them.
+    """
     problem, _ = far(4)
     seen = []
 
@@ -153,7 +156,7 @@ def test_a_run_visits_the_points_of_hand_written_steps() -> None:
 
     model = foolbox.NumPyModel(recording, bounds=(0, 1))
     perturbed(attack(step_size=0.0005), model, problem.samples, problem.labels)
-    visited = [inputs for inputs in seen if len(inputs) == len(problem.samples)][:-1]
+    visited = [inputs for inputs in seen if len(inputs) == len(problem.samples)][1:-1]
     points = problem.samples.astype(np.float64)
     adams = [[ScalarAdam(0.0005) for _ in range(32)] for _ in points]
     for step in range(5):

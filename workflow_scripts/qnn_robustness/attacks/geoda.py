@@ -84,6 +84,8 @@ class GeoDA(ArrayAttack):
     known up to `tolerance`, a distance in the attack's norm.
     """
 
+    looks_first = True
+
     norm: str
     queries: int
     query_ratio: float

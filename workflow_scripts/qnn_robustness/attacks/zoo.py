@@ -11,7 +11,7 @@ import numpy as np
 from foolbox.attacks.base import Attack
 from foolbox.distances import l2
 
-from qnn_robustness.attacks.crafting import adam
+from qnn_robustness.attacks.crafting import adam, hinge
 from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
 from qnn_robustness.attacks.crafting.array_model import ArrayModel, rounds_at_once
 from qnn_robustness.attacks.crafting.goals import Goal, margins
@@ -144,6 +144,7 @@ class ZOO(ArrayAttack):
     """
 
     distance = l2
+    looks_first = True
 
     binary_search_steps: int
     steps: int
@@ -155,6 +156,9 @@ class ZOO(ArrayAttack):
     attack_spaces: Sequence[int]
     importance_sampling: bool
     abort_early: bool
+
+    def reached(self, goal: Goal, logits: np.ndarray) -> np.ndarray:
+        return ~hinge.misses(goal, logits, self.confidence)
 
     def search(self, network: Network, clean: np.ndarray, goal: Goal) -> np.ndarray:
         """Return the nearest adversarial inputs found; the inputs themselves where none was."""

@@ -13,6 +13,13 @@ from qnn_robustness.attacks.crafting.queries import QueryCounter
 from qnn_robustness.attacks.crafting.streams import serving
 
 
+def counter_of(model: Model) -> QueryCounter | None:
+    """Return the counter that a model is, or is the scaled view of, if it counts."""
+    while isinstance(model, TransformBoundsWrapper):  # in front of a counter whose bounds are not [0, 1]
+        model = model._model
+    return model if isinstance(model, QueryCounter) else None
+
+
 @contextmanager
 def narrowed(model: Model, positions: np.ndarray) -> Iterator[None]:
     """Inside the block, model calls and random draws are for these samples (integer positions) alone.
@@ -22,10 +29,9 @@ def narrowed(model: Model, positions: np.ndarray) -> Iterator[None]:
     positions are relative to the enclosing block.
     """
     with ExitStack() as stack:
-        while isinstance(model, TransformBoundsWrapper):  # in front of a counter whose bounds are not [0, 1]
-            model = model._model
-        if isinstance(model, QueryCounter):
-            stack.enter_context(model.only(positions))
+        counter = counter_of(model)
+        if counter is not None:
+            stack.enter_context(counter.only(positions))
         streams = serving()
         if streams is not None:
             stack.enter_context(streams.only(positions))
