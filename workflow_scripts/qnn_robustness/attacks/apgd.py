@@ -10,6 +10,7 @@ from foolbox.attacks.base import Attack
 from qnn_robustness.attacks.crafting import balls, losses
 from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.attacks.crafting.survivors import Outcome, SurvivorsAttack, Task, in_turn
+from qnn_robustness.common.scores import predicted
 
 ACCESS = "white_box"
 NORMS = balls.NORMS
@@ -79,7 +80,7 @@ class _Climb:
         self.values = self.loss(logits, self.labels, self.targets)[0]
         self.best_points, self.best_gradients, self.best_values = self.points, self.gradients, self.values
         self.checked_values = self.values
-        self._drop(logits.argmax(axis=1) != self.labels)
+        self._drop(predicted(logits) != self.labels)
 
     def step(self, network: Network, with_gradient: bool) -> None:
         """Move by a projected gradient step, with momentum from the second on, and look at the loss there."""
@@ -92,7 +93,7 @@ class _Climb:
         logits, self.gradients = self._evaluate(network, with_gradient)
         values = self.loss(logits, self.labels, self.targets)[0]
         self.rises, self.values = self.rises + (values > self.values), values
-        self._drop(logits.argmax(axis=1) != self.labels)
+        self._drop(predicted(logits) != self.labels)
         self._remember_best()
 
     def adapt(self, window: int) -> None:

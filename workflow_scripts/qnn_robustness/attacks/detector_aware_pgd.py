@@ -12,6 +12,7 @@ from foolbox.attacks.base import Attack
 from qnn_robustness.attacks.crafting import balls, losses
 from qnn_robustness.attacks.crafting.network import Network
 from qnn_robustness.attacks.crafting.survivors import Outcome, SurvivorsAttack, Task, in_turn
+from qnn_robustness.common.scores import predicted
 
 ACCESS = "white_box"
 NORMS = balls.NORMS
@@ -78,7 +79,7 @@ class DetectorAwarePGD(SurvivorsAttack):
 
 def _evading(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return which samples [N] are misclassified and not rejected."""
-    predictions = logits.argmax(axis=1)
+    predictions = predicted(logits)
     return (predictions != labels) & (predictions != logits.shape[1] - 1)
 
 

@@ -8,6 +8,8 @@ import eagerpy as ep
 import numpy as np
 from foolbox.criteria import Criterion, Misclassification, TargetedMisclassification
 
+from qnn_robustness.common.scores import predicted
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -51,8 +53,11 @@ class Goal:
         return Goal(np.tile(self.classes, times), self.targeted)
 
     def reached(self, logits: np.ndarray) -> np.ndarray:
-        """Return whose arg-max of the logits [N, K] is as wanted, bool [N]; a mere tie is not enough."""
-        return (logits.argmax(axis=1) == self.classes) == self.targeted
+        """Return whose arg-max of the logits [N, K] is as wanted, bool [N]; a mere tie is not enough.
+
+        Logits that are no numbers are misclassified, and no target.
+        """
+        return (predicted(logits) == self.classes) == self.targeted
 
     def own(self, logits: ep.Tensor) -> ep.Tensor:
         """Return the logit [N] of the class; differentiable."""

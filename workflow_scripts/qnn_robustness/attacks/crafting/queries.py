@@ -12,6 +12,7 @@ from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.rejection import labelled
 from qnn_robustness.common.distances import distance
+from qnn_robustness.common.scores import predicted
 
 Stored = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Slope = Callable[[np.ndarray, Callable[[np.ndarray], np.ndarray]], tuple[np.ndarray, np.ndarray]]
@@ -140,7 +141,7 @@ class QueryCounter(Model):
         low, high = self.bounds  # elastic net looks ahead, past the box
         for part, counts, logits in zip(parts, within, np.split(outputs, len(parts)), strict=True):
             inside = ((part >= low) & (part <= high)).all(axis=tuple(range(1, part.ndim)))
-            fooled = np.flatnonzero((logits.argmax(axis=1) != self.labels[self.active]) & counts & inside)
+            fooled = np.flatnonzero((predicted(logits) != self.labels[self.active]) & counts & inside)
             if not len(fooled):
                 continue
             rows = self.active[fooled]

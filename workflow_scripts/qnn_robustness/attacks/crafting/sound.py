@@ -11,6 +11,7 @@ from foolbox.models import Model
 from qnn_robustness.attacks.crafting.craft import Crafted, Setting
 from qnn_robustness.attacks.crafting.lattice import whole_levels
 from qnn_robustness.common.progress import progress
+from qnn_robustness.common.scores import predicted
 from qnn_robustness.data.audio.mfcc import features_of
 from qnn_robustness.data.splits import Sound
 
@@ -89,7 +90,7 @@ def _descend(
         result[left] = _rounded(clips[left], noise[left], limit[left])
         logits, slope = gradient(result[left].astype(np.float32), labels[left])
         queries[left] += 1
-        going = logits.argmax(axis=1) == labels[left]
+        going = predicted(logits) == labels[left]
         left, slope = left[going], slope[going].astype(np.float64)
         if not len(left):
             break
@@ -130,4 +131,4 @@ def _misclassified(
     import tensorflow as tf
 
     logits = model(tf.convert_to_tensor(features_of(clips, feature_range)))
-    return np.asarray(logits).argmax(axis=1) != labels
+    return predicted(np.asarray(logits)) != labels
