@@ -144,6 +144,22 @@ def test_a_value_that_changes_again_counts_once() -> None:
     assert (problem.logits(found).argmax(axis=1) != problem.labels).all()
 
 
+@pytest.mark.parametrize("theta", [1e-9, -1e-9])
+def test_a_change_that_rounding_swallows_ends_the_search(theta: float) -> None:
+    """In float32 0.5 + 1e-9 is 0.5: the same pair would be chosen for ever."""
+    problem = linear(3, samples=2, shape=(2, 2, 1), classes=3)
+    model, calls = problem.tensorflow_model(), []
+
+    def counted(inputs: tf.Tensor) -> tf.Tensor:
+        calls.append(len(inputs))
+        assert len(calls) < 20, "endless"
+        return model(inputs)
+
+    attack = jsma.build("l0", theta=theta, largest_share=1.0, aim="all")
+    found = perturbed(attack, foolbox.TensorFlowModel(counted, (0, 1)), problem.samples, problem.labels)
+    np.testing.assert_array_equal(found, problem.samples)
+
+
 @pytest.mark.parametrize("theta", [0.25, -0.2])
 @pytest.mark.parametrize("targeted", [True, False])
 def test_the_map_of_probabilities_takes_the_two_largest_derivatives(theta: float, targeted: bool) -> None:

@@ -14,6 +14,7 @@ from qnn_robustness.attacks.crafting import losses
 from qnn_robustness.attacks.crafting.array_attack import ArrayAttack
 from qnn_robustness.attacks.crafting.goals import Goal
 from qnn_robustness.attacks.crafting.network import Network
+from qnn_robustness.common.errors import UserError
 
 ACCESS = "white_box"
 NORMS = ("l0",)
@@ -33,9 +34,9 @@ class JSMA(ArrayAttack):
     the probabilities' up to a factor, and do. They add up to zero over the classes: what helps t hurts the rest, and
     the map looks for the class that is in the way, where that of the logits weighs all classes alike.
 
-    A value leaves the search at the end of its range. A sample gives up when no pair qualifies or `largest_share` of
-    its values have been changed. A value that is changed again counts once if `counted` is `values`, and each time, as
-    in the published limit on the number of steps, if it is `changes`.
+    A value leaves the search at the end of its range, or where rounding swallows `theta`. A sample gives up when no
+    pair qualifies or `largest_share` of its values have been changed. A value that is changed again counts once if
+    `counted` is `values`, and each time, as in the published limit on the number of steps, if it is `changes`.
 
     For mere misclassification, `aim` says which map is used: `random` aims at one random class and goes on
     until that is predicted (the usual evaluation protocol), `all` aims at each other class in turn, stops at
@@ -84,22 +85,25 @@ class JSMA(ArrayAttack):
         result = clean.copy()
         values, before = result.reshape(len(result), -1), clean.reshape(len(clean), -1)
         most = values.shape[1] * self.largest_share
-        end = 1.0 if self.theta > 0 else 0.0
         sign = np.sign(self.theta) * (1.0 if aim.targeted else -1.0)
         gradients = _of_log_odds if self.outputs == "probabilities" else _of_logits
         active, steps = np.arange(len(clean)), 0
         while len(active) and (self.counted == "values" or 2 * (steps + 1) <= most):
             with network.only(active):
                 logits, wanted, others = gradients(network, result[active], aim.only(active))
-            pairs, qualified = best_pairs(sign * wanted, -sign * others, values[active] != end)
+            moved = self._moved(values[active])
+            pairs, qualified = best_pairs(sign * wanted, -sign * others, moved != values[active])
             changed = values[active] != before[active]
             changed[np.arange(len(active))[:, None], pairs] = True
             within = (self.counted == "changes") | (changed.sum(axis=1) <= most)
             kept = ~goal.only(active).reached(logits) & qualified & within
             active, pairs = active[kept], pairs[kept]
-            rows, steps = active[:, None], steps + 1
-            values[rows, pairs] = np.clip(values[rows, pairs] + np.float32(self.theta), 0.0, 1.0)
+            values[active[:, None], pairs] = np.take_along_axis(moved[kept], pairs, axis=1)
+            steps += 1
         return result
+
+    def _moved(self, values: np.ndarray) -> np.ndarray:
+        return np.clip(values + np.float32(self.theta), 0.0, 1.0)
 
 
 def _of_log_odds(network: Network, inputs: np.ndarray, aim: Goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -208,3 +212,11 @@ def _random_others(labels: np.ndarray, classes: int, like: ep.Tensor) -> np.ndar
 def build(norm: str, **parameters: Any) -> Attack:
     """Return the attack; `theta` is the change of a value (negative: darker), for inputs in [0, 1]."""
     return JSMA(**parameters)
+
+
+def check_parameters(lattice: str, *, theta: float, **parameters: Any) -> None:
+    """Raise UserError if a step is less than a level of the lattice, so that most steps change nothing."""
+    if lattice == "uint8" and abs(theta) < 1 / 255:
+        raise UserError(
+            f"theta: {theta:g} is less than one 8-bit level (1/255); take a larger change or set lattice: float"
+        )

@@ -62,6 +62,7 @@ def _check_attack(entry: dict[str, Any], where: str) -> None:
         raise UserError(f"{where}.norm: {entry['method']} has no '{entry['norm']}'; known: {', '.join(method.NORMS)}")
     _check_kind(entry, method, where)
     _check_access(entry, method, where)
+    _check_parameters(entry, method, where)
     budgets = entry.get("budgets") or []
     for position, budget in enumerate(budgets):
         _check_budget(budget, entry, f"{where}.budgets.{position}")
@@ -107,6 +108,16 @@ def _check_access(entry: dict[str, Any], method: ModuleType, where: str) -> None
         raise UserError(
             f"{where}.query_budget: {entry['method']} uses gradients; queries are limited for black-box attacks only"
         )
+
+
+def _check_parameters(entry: dict[str, Any], method: ModuleType, where: str) -> None:
+    """Check what a method says of its parameters beyond their ranges."""
+    check = getattr(method, "check_parameters", None)
+    if check is not None:
+        try:
+            check(entry["lattice"], **entry["parameters"])
+        except UserError as error:
+            raise UserError(f"{where}.parameters.{error}") from None
 
 
 def _check_budget(budget: float | str, entry: dict[str, Any], where: str) -> None:
