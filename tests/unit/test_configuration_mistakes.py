@@ -606,6 +606,35 @@ MISTAKES = {
         change("trainings.hardened.parameters", {"epsilon": 8}),
         r"^trainings\.hardened\.parameters\.epsilon: 8 is not within \(0, 1\]",
     ),
+    "budget of one query": (
+        change("attacks.jump.query_budget", 1),
+        r"^attacks\.jump\.query_budget: 1 is out of range; expected at least 2$",
+    ),
+    "too few queries for an attack": (
+        both(
+            change("attacks.few", {"method": "square", "norm": "linf", "budgets": ["8/255"], "query_budget": 2}),
+            change("experiments.white_box.attacks", ["few"]),
+        ),
+        r"^attacks\.few\.query_budget: 2 is too few for square to change a sample; expected at least 3$",
+    ),
+    "too few queries for the draws of a preprocessor": (
+        both(
+            change("preprocessors.resize", {"method": "random_resize_pad"}),
+            change("experiments.decision.preprocessors", ["none", "resize"]),
+            change("attacks.jump", {**VALID["attacks"]["jump"], "through": "resize", "draws": 10, "query_budget": 19}),
+        ),
+        r"^attacks\.jump\.query_budget: 19 is too few for hop_skip_jump to change a sample; expected at least 20$",
+    ),
+    "attack spaces that fall": (
+        change("attacks.jump", {"method": "zoo", "norm": "l2", "parameters": {"attack_spaces": [0, 8, 4]}}),
+        r"^attacks\.jump\.parameters\.attack_spaces: \[0, 8, 4\] does not rise \(0 is the full size\); write "
+        r"\[4, 8, 0\]$",
+    ),
+    "change of a value below one level": (
+        change("attacks.deepfool", {"method": "jsma", "norm": "l0", "parameters": {"theta": -0.003}}),
+        r"^attacks\.deepfool\.parameters\.theta: -0\.003 is less than one 8-bit level \(1/255\); take a "
+        r"larger change or set lattice: float$",
+    ),
     "equal budgets written otherwise": (
         change("attacks.pgd.budgets", ["8/255", "16/510"]),
         r"^attacks\.pgd\.budgets\.1: 16/510 is there already, written otherwise; remove one$",

@@ -18,6 +18,7 @@ from qnn_robustness.attacks.crafting.survivors import Outcome, SurvivorsAttack, 
 ACCESS = "score"
 NORMS = balls.NORMS
 BUDGETED = True
+FEWEST_QUERIES = 3  # the clean sample in crafting and again here, and the first point
 
 SCHEDULE = 10_000  # queries that the schedule of the paper is for
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)  # queries, of these, after which the share is halved

@@ -17,10 +17,12 @@ from qnn_robustness.attacks.crafting.array_model import ArrayModel, rounds_at_on
 from qnn_robustness.attacks.crafting.goals import Goal, margins
 from qnn_robustness.attacks.crafting.network import Network, check_images
 from qnn_robustness.common.distances import distance
+from qnn_robustness.common.errors import UserError
 
 ACCESS = "score"
 NORMS = ("l2",)
 BUDGETED = False
+FEWEST_QUERIES = 4  # the clean sample, both probes of a derivative and the point of a step
 IMPORTANCE_REGIONS = 8  # the attack space is divided into so many regions along each image axis
 LEAST_IMPORTANCE = 1e-3  # of an untouched region, relative to the most important one
 PROGRESS_CHECKS = 10  # times in a run at which a sample without progress stops
@@ -293,3 +295,10 @@ def interpolation(size: int, larger: int) -> np.ndarray:
 def build(norm: str, **parameters: Any) -> Attack:
     """Return the attack; `difference` and `step_size` are for inputs in [0, 1]."""
     return ZOO(**parameters)
+
+
+def check_parameters(lattice: str, *, attack_spaces: Sequence[int], **parameters: Any) -> None:
+    """Raise UserError if a space is followed by a smaller one, which cannot take over its perturbation."""
+    rising = sorted(attack_spaces, key=lambda size: size or np.inf)
+    if list(attack_spaces) != rising:
+        raise UserError(f"attack_spaces: {attack_spaces} does not rise (0 is the full size); write {rising}")

@@ -14,7 +14,10 @@ from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.checks.samples import check_classes, check_features, check_samples, check_validation
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR, PRETRAINED
+from qnn_robustness.defenses.shared.pipeline import runs_of
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor
+
+FEWEST_QUERIES = 2  # the clean sample and a point beside it
 
 
 def check_experiments(configuration: Configuration) -> None:
@@ -44,6 +47,7 @@ def check_run(configuration: Configuration) -> None:
             raise UserError(f"{where}.targets: a vote has no detector; add a precision, or leave out detectors")
         for attack in entry["attacks"]:
             _check_through(configuration, attack, entry, where)
+            _check_queries(configuration, attack)
         for attack, source in product(entry["attacks"], entry["sources"]):
             _check_source(configuration, attack, source, where)
         for model in entry["models"]:
@@ -106,6 +110,20 @@ def _check_through(configuration: Configuration, attack: str, experiment: dict[s
     axis = "detectors" if through in configuration.values["detectors"] else "preprocessors"
     if through not in (NO_PREPROCESSOR, *experiment[axis]):
         raise UserError(f"{where}.{axis}: {attack} is crafted through '{through}', which is not among them; add it")
+
+
+def _check_queries(configuration: Configuration, attack: str) -> None:
+    """Check that a budget of queries is enough to leave the clean sample, which is the first of them."""
+    crafting = configuration.crafting(attack)
+    fronts = [Preprocessor.of(front) if front["method"] else None for front in crafting.get("through", [])]
+    runs = len(runs_of(fronts, crafting.get("draws", 1)))  # of the network for one query
+    method, budget = crafting["method"], crafting["query_budget"]
+    least = max(runs, 1) * getattr(registry.load("attacks", method), "FEWEST_QUERIES", FEWEST_QUERIES)
+    if budget is not None and budget < least:
+        raise UserError(
+            f"attacks.{attack}.query_budget: {budget} is too few for {method} to change a sample; "
+            f"expected at least {least}"
+        )
 
 
 def _check_watched(configuration: Configuration, attack: str, source: str, model: str) -> None:
