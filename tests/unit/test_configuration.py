@@ -36,12 +36,38 @@ def test_the_number_of_classes_comes_from_the_entry_its_source_or_its_format() -
     assert number_of_classes({"format": "digits"}) == 10
 
 
-def test_attacks_that_need_more_classes_pass_where_the_number_is_unknown() -> None:
+@pytest.mark.parametrize(
+    ("attack", "asked"),
+    [
+        ({"method": "autoattack"}, True),
+        ({"method": "autoattack_few_classes"}, True),
+        ({"method": "apgd", "parameters": {"loss": "dlr"}}, True),
+        ({"method": "apgd", "parameters": {"loss": "margin"}}, False),
+        ({"method": "pgd"}, False),
+    ],
+)
+def test_attacks_that_are_not_for_every_number_of_classes_ask_for_their_names(attack: dict, asked: bool) -> None:
+    """Of images in folders the archive alone tells: the attack would end after the training otherwise."""
     values = copy.deepcopy(VALID)
-    two_classes({"method": "autoattack"})(values)
+    two_classes(attack)(values)
     own = {"archive": "own.zip", "checksum": f"sha256:{'0' * 64}"}
     values["datasets"]["vww"] = {"format": "image_folder", "image_shape": [96, 96, 3], **own}
-    loaded(values)
+    values["experiments"]["few"]["models"] = ["person"]
+    if not asked:
+        loaded(values)
+        return
+    line = (
+        r"^datasets\.vww\.classes: null, but 'few' \(experiments\.few\.attacks\) is not for every number of classes; "
+        r"name them$"
+    )
+    with pytest.raises(UserError, match=line):
+        loaded(values)
+    values["datasets"]["vww"]["classes"] = ["a", "b", "c", "d"]
+    if attack["method"] != "autoattack_few_classes":
+        loaded(values)
+        values["datasets"]["vww"]["classes"] = ["a", "b"]
+    with pytest.raises(UserError, match=r"'few' does not fit 'person' \(data set 'vww'\): .*, the network has [24];"):
+        loaded(values)
 
 
 def test_loading_leaves_the_given_values_alone() -> None:

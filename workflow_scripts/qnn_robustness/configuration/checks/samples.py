@@ -11,17 +11,28 @@ from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.data.formats import FEATURES
 from qnn_robustness.data.registry import number_of_classes
 
+FEW, MANY = 2, 1000  # classes; an attack that is defined for both is for every number
+
 
 def check_classes(configuration: Configuration, attack: str, model: str, where: str) -> None:
-    """Check that an attack is defined for the number of classes of a model's data set, as far as it is known."""
+    """Check that an attack is defined for the number of classes of a model's data set.
+
+    Where the archive alone tells how many there are, attacks that are not defined for every number want them named.
+    """
     entry, dataset = configuration.attack(attack), configuration.dataset_of(model)
     check = getattr(registry.load("attacks", entry["method"]), "check_classes", None)
-    classes = number_of_classes(configuration.values["datasets"][dataset])
-    if check is None or classes is None:
+    if check is None:
         return
+    known = number_of_classes(configuration.values["datasets"][dataset])
     try:
-        check(classes, **entry["parameters"])
+        for classes in (FEW, MANY) if known is None else (known,):
+            check(classes, **entry["parameters"])
     except UserError as error:
+        if known is None:
+            raise UserError(
+                f"datasets.{dataset}.classes: null, but '{attack}' ({where}) is not for every number of classes; "
+                "name them"
+            ) from None
         raise UserError(f"{where}: '{attack}' does not fit '{model}' (data set '{dataset}'): {error}") from None
 
 
