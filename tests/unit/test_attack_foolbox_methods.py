@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -376,6 +377,40 @@ def test_decision_attacks_converge_to_the_exact_distance(name: str, norm: str, s
         excess.append(np.median(ratio))
     assert (np.diff(excess) < 0).all()
     assert excess[-1] < 1.1
+
+
+CONVERGING = {
+    "boundary": (boundary, dict(steps=5000, spherical_step=0.1, source_step=0.1, step_adaptation=1.5)),
+    "hop_skip_jump": (
+        hop_skip_jump,
+        dict(steps=40, initial_gradient_eval_steps=50, max_gradient_eval_steps=1000, gamma=1.0, smallest_probe=0.0),
+    ),
+    "geoda": (geoda, dict(queries=2400, query_ratio=0.6, sigma=0.02, tolerance=1e-4, subspace=4)),
+}
+# How far beyond the exact distance the median sample is after 2,400 queries: twice the most of runs on three other
+# problems (seeds 12, 13 and 14 of `linear`) with two seeds each, 0.0007 and 0.0072. For GeoDA twice what is expected of
+# a normal estimated by all the queries, pi D / (4 queries) with D = 16 values (test_attack_geoda.py).
+EXCESS = {"boundary": 0.0015, "hop_skip_jump": 0.015, "geoda": 2 * np.pi * 16 / (4 * 2400)}
+
+
+@pytest.mark.parametrize("name", CONVERGING)
+def test_more_queries_bring_decision_attacks_nearer_to_the_exact_distance_and_never_below(name: str) -> None:
+    """From random starts, as crafting runs them, the queries for these included."""
+    drawn = linear(5, samples=8, shape=(4, 4, 1), classes=2, margin=0.1)
+    images = np.rint(drawn.samples * 255).astype(np.uint8)
+    problem = Linear(images / np.float32(255), drawn.weights, drawn.bias)
+    method, parameters = CONVERGING[name]
+    setting = Setting(method, "l2", [], [0], False, 8, parameters={**parameters, "initial_draws": 100})
+    excess = []
+    for queries in (150, 600, 2400):
+        crafted = craft(replace(setting, query_budget=queries), problem.numpy_model(), images, problem.labels)
+        ratio = distance("l2", crafted.adversarial[0, 0], problem.samples) / problem.distances("l2")
+        assert crafted.found.all()
+        assert (crafted.queries <= queries).all()
+        assert (ratio >= 1 - 1e-5).all()
+        excess.append(np.median(ratio) - 1)
+    assert (np.diff(excess) < 0).all()
+    assert excess[-1] < EXCESS[name]
 
 
 def test_the_boundary_attack_needs_few_queries() -> None:
