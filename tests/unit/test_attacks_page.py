@@ -63,6 +63,13 @@ def test_an_attack_that_needs_gradients_says_so_of_a_model_without(name: str) ->
             called(built(name, norm), name, problem.numpy_model(), problem.samples, problem.labels)
 
 
+def test_an_attack_that_needs_gradients_wants_tensors() -> None:
+    problem = linear(0, samples=3, shape=(2, 2, 1), classes=5)
+    attack, criterion = built("apgd", "linf"), foolbox.criteria.Misclassification(problem.labels)
+    with pytest.raises(UserError, match=r"inputs that are tensors .*, not arrays \(TensorFlowModel\)"):
+        attack(problem.tensorflow_model(), problem.samples, criterion, epsilons=0.1)
+
+
 @pytest.mark.parametrize("target", [5, -1])
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in WITHOUT_TARGET])
 def test_a_target_that_is_no_class_of_the_model_is_named(name: str, target: int) -> None:

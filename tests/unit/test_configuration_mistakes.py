@@ -630,9 +630,9 @@ MISTAKES = {
         r"^attacks\.jump\.parameters\.attack_spaces: \[0, 8, 4\] does not rise \(0 is the full size\); write "
         r"\[4, 8, 0\]$",
     ),
-    "change of a value below one level": (
-        change("attacks.deepfool", {"method": "jsma", "norm": "l0", "parameters": {"theta": -0.003}}),
-        r"^attacks\.deepfool\.parameters\.theta: -0\.003 is less than one 8-bit level \(1/255\); take a "
+    "change of a value below half a level": (
+        change("attacks.deepfool", {"method": "jsma", "norm": "l0", "parameters": {"theta": -0.0019}}),
+        r"^attacks\.deepfool\.parameters\.theta: -0\.0019 is less than half an 8-bit level \(0\.5/255\); take a "
         r"larger change or set lattice: float$",
     ),
     "equal budgets written otherwise": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import eagerpy as ep
@@ -20,6 +21,10 @@ from qnn_robustness.attacks.crafting.streams import SampleStreams
 from qnn_robustness.common import registry
 from qnn_robustness.common.distances import distance, to_unit
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.experiments import FEWEST_QUERIES
+from qnn_robustness.configuration.checks.methods import complete_method
+from qnn_robustness.configuration.documentation import SCHEMA
+from qnn_robustness.configuration.schema import load_schema
 
 SHAPE = (6, 6, 1)
 CLASSES = 3
@@ -267,6 +272,24 @@ def test_a_query_budget_is_kept_and_the_best_sample_until_then_counts(limit, dat
     assert crafted.queries.max() <= limit
     adversarial, found = crafted.adversarial[0, 0], crafted.found[0, 0]
     assert (logits(adversarial[found] / np.float32(255)).argmax(axis=1) != labels[found]).all()
+
+
+FEWEST = {"square": ("linf", {"queries": 5}, [0.3]), "zoo": ("l2", {"difference": 1.0}, [])}
+
+
+@pytest.mark.parametrize("name", ["square", "zoo", *DECISION])
+def test_a_sample_is_found_with_the_fewest_queries_that_a_configuration_may_ask_for(name, data):
+    method = registry.load("attacks", name)
+    norm, parameters, budgets = FEWEST.get(name, ("l2", DECISION.get(name), []))
+    entry = {"method": name, "parameters": dict(parameters)}
+    complete_method(load_schema(SCHEMA), "attacks", entry, "attacks.few")
+    fewest = getattr(method, "FEWEST_QUERIES", FEWEST_QUERIES)
+    setting = Setting(method, norm, budgets, [0], True, 12, parameters=entry["parameters"])
+    counts = [
+        craft(replace(setting, query_budget=queries), numpy_model(), *data).found for queries in (fewest - 1, fewest)
+    ]
+    clean = 1  # the sample that is misclassified
+    assert [int(found.sum()) > clean for found in counts] == [False, True]
 
 
 def test_more_queries_do_not_find_farther_samples(data):

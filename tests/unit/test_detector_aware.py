@@ -154,6 +154,19 @@ def test_who_is_rejected_is_answered_with_its_label() -> None:
     assert answered.tolist() == [[2, 0.5, -1], [2, 2.5, -1], [3.25, 3, 1]]
 
 
+def test_a_score_that_is_no_number_rejects_nothing() -> None:
+    """As in evaluation: the class of the network counts."""
+
+    def broken(inputs: tf.Tensor) -> tf.Tensor:
+        squeezed = tf.range(len(inputs)) >= len(CLEAN)
+        return tf.where(squeezed[:, None], np.nan, two_pixels(inputs))
+
+    plain, inputs = foolbox.TensorFlowModel(broken, (0, 1)), tf.constant(CLEAN / np.float32(255))
+    answered = rejecting(plain, DETECTOR, THRESHOLD, True)(inputs).numpy()
+    assert (answered[:, -1] == -np.inf).all()
+    np.testing.assert_array_equal(answered.argmax(axis=1), two_pixels(inputs).numpy().argmax(axis=1))
+
+
 def test_an_attacker_who_asks_the_watched_pipeline_evades_where_others_are_caught() -> None:
     plain, module = foolbox.TensorFlowModel(two_pixels, (0, 1)), registry.load("attacks", "hop_skip_jump")
     setting = Setting(module, "l2", [], [0], True, 7, parameters=DECISIONS)

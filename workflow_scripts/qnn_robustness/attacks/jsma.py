@@ -19,6 +19,7 @@ from qnn_robustness.common.errors import UserError
 ACCESS = "white_box"
 NORMS = ("l0",)
 BUDGETED = False
+HALF_LEVEL = 0.5 / 255
 PAIRS = 2**24  # candidate pairs in memory at once
 ROUNDING = 1e-4  # by which the sum of probabilities may miss one
 
@@ -215,8 +216,8 @@ def build(norm: str, **parameters: Any) -> Attack:
 
 
 def check_parameters(lattice: str, *, theta: float, **parameters: Any) -> None:
-    """Raise UserError if a step is less than a level of the lattice, so that most steps change nothing."""
-    if lattice == "uint8" and abs(theta) < 1 / 255:
+    """Raise UserError if a step is less than half a level of the lattice, so that rounding undoes the first."""
+    if lattice == "uint8" and abs(theta) < HALF_LEVEL:
         raise UserError(
-            f"theta: {theta:g} is less than one 8-bit level (1/255); take a larger change or set lattice: float"
+            f"theta: {theta:g} is less than half an 8-bit level (0.5/255); take a larger change or set lattice: float"
         )

@@ -22,7 +22,6 @@ from qnn_robustness.common.errors import UserError
 ACCESS = "score"
 NORMS = ("l2",)
 BUDGETED = False
-FEWEST_QUERIES = 4  # the clean sample, both probes of a derivative and the point of a step
 IMPORTANCE_REGIONS = 8  # the attack space is divided into so many regions along each image axis
 LEAST_IMPORTANCE = 1e-3  # of an untouched region, relative to the most important one
 PROGRESS_CHECKS = 10  # times in a run at which a sample without progress stops

@@ -25,6 +25,6 @@ def check_gradients(attack: Attack, model: Model, like: ep.Tensor) -> None:
         names = registry.names("attacks")
         others = [name for name in names if registry.load("attacks", name).ACCESS != "white_box"]
         raise UserError(
-            f"{module.rpartition('.')[2]} needs gradients, which a model of arrays ({type(model).__name__}) does not "
-            f"give; {', '.join(others)} need none"
+            f"{module.rpartition('.')[2]} needs gradients, and inputs that are tensors of a model that has them, not "
+            f"arrays ({type(model).__name__}); {', '.join(others)} need none"
         )

@@ -94,20 +94,29 @@ def detector_scores(
 def _judged(
     model: Model, runs: Sequence[Front], on_lattice: bool, density: PixelCNN | None
 ) -> Callable[[Any], tuple[Any, Any]]:
-    """Return a function from inputs to the logits [R, K] of the first run and the detector's scores [R]."""
+    """Return a function from inputs to the logits [R, K] of the first run and the detector's scores [R].
+
+    Scores that are no numbers are -inf, as in evaluation: they are above no threshold.
+    """
     import tensorflow as tf
 
     differentiable = _differentiable(_Fronts(runs, on_lattice))
     if density is not None:
         bits = _bits_per_dimension(density)
-        return lambda inputs: (model(differentiable(inputs)), bits(inputs))
+        return lambda inputs: (model(differentiable(inputs)), _comparable(bits(inputs)))
 
     def judged(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         plain, *squeezed = tf.split(model(differentiable(inputs)), len(runs))
         distances = [tf.reduce_sum(tf.abs(tf.nn.softmax(plain) - tf.nn.softmax(other)), axis=1) for other in squeezed]
-        return plain, tf.reduce_max(distances, axis=0)
+        return plain, _comparable(tf.reduce_max(distances, axis=0))
 
     return judged
+
+
+def _comparable(scores: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.where(tf.math.is_nan(scores), -np.inf, scores)
 
 
 def _bits_per_dimension(density: PixelCNN) -> Callable[[Any], Any]:
