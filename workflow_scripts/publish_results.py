@@ -1,4 +1,4 @@
-"""Copy the tables and figures of a run into docs/results/<run>, and what it has marks for into the README.
+"""Copy the tables and figures of a run into docs/results/<run>, and what the pages have marks for into these.
 
     python workflow_scripts/publish_results.py cifar10
 

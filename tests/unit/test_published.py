@@ -1,9 +1,10 @@
-"""What is kept in the repository is what a run made: reference networks, tables, and what the README shows of them."""
+"""What is kept in the repository is what a run made: reference networks, tables, and what the pages show of them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_file
-from qnn_robustness.evaluation.publish import SHOWN, markdown, publish, with_table
+from qnn_robustness.evaluation.publish import PAGES, publish, shown_tables, with_tables
 from qnn_robustness.evaluation.statistics import wilson
 from qnn_robustness.models import reference
 
@@ -54,14 +55,26 @@ def test_reference_networks_are_those_of_the_manifest():
             assert path.stat().st_size < 1_000_000
 
 
-def test_the_tables_of_the_readme_are_the_published_ones():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_tables_of_the_pages_are_the_published_ones():
+    pages = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
     for folder in sorted(path for path in PUBLISHED.iterdir() if path.is_dir()):
-        shown = [table for table in SHOWN if f"<!-- {table}:{folder.name} -->" in readme]
-        assert shown, f"nothing of {folder.name} is shown"
-        for name in shown:
-            table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False)
-            assert with_table(readme, f"{name}:{folder.name}", markdown(table)) == readme
+        assert any(shown_tables(text, folder.name) for text in pages.values()), f"nothing of {folder.name} is shown"
+        for page, text in pages.items():
+            assert with_tables(text, folder, folder.name) == text, page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_pages_link_to_exists(page: str):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(((?!https?:)[^)]*)\)", text)
+    assert links
+    for link in links:
+        file, _, section = link.partition("#")
+        target = (ROOT / page).parent / file if file else ROOT / page
+        assert target.exists(), link
+        if section:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert section in [re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles], link
 
 
 @pytest.fixture
@@ -71,26 +84,29 @@ def run(tmp_path) -> tuple[Path, Path]:
     (results / "figures").mkdir()
     (results / "tables" / "headline.csv").write_text("model,clean\nm,1.0\n")
     (results / "figures" / "f.svg").write_text("<svg/>")
-    root.mkdir()
-    (root / "README.md").write_text("a\n<!-- headline:x -->\nold\n<!-- /headline:x -->\nb\n")
+    (root / "docs" / "results").mkdir(parents=True)
+    for page in PAGES:
+        (root / page).write_text(f"{page}\n<!-- headline:x -->\nold\n<!-- /headline:x -->\nb\n")
     return results, root
 
 
-def test_publishing_copies_hashes_and_fills_the_readme(run):
+def test_publishing_copies_hashes_and_fills_the_pages(run):
     results, root = run
-    (root / "docs" / "results" / "x").mkdir(parents=True)
+    (root / "docs" / "results" / "x").mkdir()
     (root / "docs" / "results" / "x" / "stale.csv").write_text("old")
     publish(results, root, "x")
     published = root / "docs" / "results"
     assert sorted(path.name for path in (published / "x").iterdir()) == ["f.svg", "headline.csv"]
     check = subprocess.run(["sha256sum", "-c", "MANIFEST.sha256"], cwd=published, capture_output=True, check=False)
     assert check.returncode == 0, check.stderr
-    assert (root / "README.md").read_text() == (
-        "a\n<!-- headline:x -->\n| model | clean |\n| --- | --- |\n| m | 1.0 |\n<!-- /headline:x -->\nb\n"
-    )
+    assert "README.md" not in (published / "MANIFEST.sha256").read_text(), "a page is written by hand, too"
+    for page in PAGES:
+        assert (root / page).read_text() == (
+            f"{page}\n<!-- headline:x -->\n| model | clean |\n| --- | --- |\n| m | 1.0 |\n<!-- /headline:x -->\nb\n"
+        )
 
 
-def test_the_readme_shows_every_table_that_it_has_marks_for(run):
+def test_a_page_shows_every_table_that_it_has_marks_for(run):
     results, root = run
     (results / "tables" / "attacks.csv").write_text("attack,int8\npgd,2.0\n")
     with (root / "README.md").open("a") as readme:

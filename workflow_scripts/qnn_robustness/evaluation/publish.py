@@ -1,4 +1,4 @@
-"""What a run leaves in the repository: small tables and figures with a manifest, and what of them the README shows."""
+"""What a run leaves in the repository: small tables and figures with a manifest, and what of them the pages show."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from qnn_robustness.common.files import sha256_file, write_text
 
 MANIFEST = "MANIFEST.sha256"
 LARGEST = 1_000_000  # bytes of a published file
-SHOWN = ("headline", "attacks")  # tables that the README may show
+SHOWN = ("headline", "attacks")  # tables that a page may show
+PAGES = ("README.md", "docs/results/README.md")
 
 
 def publish(results: Path, root: Path, run: str) -> None:
     """Copy results/tables/*.csv and results/figures/*.{svg,png} to `root`/docs/results/`run`.
 
-    Files of an earlier run of this name are removed; the manifest, the tables in the README and the comparison of
-    integer models over all published runs are written anew.
+    Files of an earlier run of this name are removed; the manifest, the tables in the pages (PAGES) and the comparison
+    of integer models over all published runs are written anew.
 
-    Raises UserError when `run` is no plain name, there are no tables, a file is too large for a repository, or the
-    README has no marks for a table of this run.
+    Raises UserError when `run` is no plain name, there are no tables, a file is too large for a repository, or no
+    page has marks for a table of this run.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", run):
         raise UserError(f"{run}: no name of a run; expected lower-case letters, digits and _, such as cifar10")
@@ -40,22 +41,25 @@ def publish(results: Path, root: Path, run: str) -> None:
         shutil.copyfile(path, published / run / path.name)
     _gather(published, "integer_model_exactness.csv")
     write_manifest(published)
-    _show(root / "README.md", published / run, run)
+    pages = {root / page: (root / page).read_text(encoding="utf-8") for page in PAGES}
+    if not any(shown_tables(text, run) for text in pages.values()):
+        mark = f"{SHOWN[0]}:{run}"
+        raise UserError(f"{root / PAGES[-1]}: the page lacks the marks <!-- {mark} --> and <!-- /{mark} -->")
+    for page, text in pages.items():
+        write_text(page, with_tables(text, published / run, run))
 
 
-def _show(readme: Path, published: Path, run: str) -> None:
-    """Write the tables of a run into the README, where it has their marks.
+def shown_tables(page: str, run: str) -> list[str]:
+    """Return the tables of a run that the text of a page has marks for."""
+    return [table for table in SHOWN if f"<!-- {table}:{run} -->" in page]
 
-    Raises UserError when it has none.
-    """
-    text = readme.read_text(encoding="utf-8")
-    shown = [table for table in SHOWN if f"<!-- {table}:{run} -->" in text]
-    if not shown:
-        raise UserError(f"{readme}: the page lacks the marks <!-- {SHOWN[0]}:{run} --> and <!-- /{SHOWN[0]}:{run} -->")
-    for table in shown:
+
+def with_tables(page: str, published: Path, run: str) -> str:
+    """Return the text of a page with the tables of a run, read from `published`, between their marks."""
+    for table in shown_tables(page, run):
         rows = pd.read_csv(published / f"{table}.csv", keep_default_na=False)
-        text = with_table(text, f"{table}:{run}", markdown(rows))
-    write_text(readme, text)
+        page = with_table(page, f"{table}:{run}", markdown(rows))
+    return page
 
 
 def _gather(published: Path, table: str) -> None:
@@ -72,8 +76,8 @@ def _gather(published: Path, table: str) -> None:
 
 
 def write_manifest(published: Path) -> None:
-    """Write the hashes of all files below `published`, in the form of sha256sum."""
-    files = sorted(path for path in published.rglob("*") if path.is_file() and path.name != MANIFEST)
+    """Write the hashes of all files below `published` but the page about them, in the form of sha256sum."""
+    files = sorted(path for path in published.rglob("*") if path.is_file() and path.name not in (MANIFEST, "README.md"))
     lines = [f"{sha256_file(path)}  {path.relative_to(published).as_posix()}\n" for path in files]
     write_text(published / MANIFEST, "".join(lines))
 
