@@ -16,6 +16,7 @@ TABLES = [
     "paired_tests",
     "paired_sources",
     "paired_attacks",
+    "findings",
     "integer_model_exactness",
     *(["detection", "detection_roc"] if C.detections() else []),
     *(DIAGNOSTIC_TABLES if C.diagnosed() else []),

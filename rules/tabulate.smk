@@ -64,6 +64,14 @@ MADE_TABLES = {
         },
         {},
     ),
+    "findings": (
+        "findings",
+        {
+            "robust_accuracy": "results/tables/robust_accuracy.csv",
+            "paired_tests": "results/tables/paired_tests.csv",
+        },
+        {"undefended": C.undefended()},
+    ),
     "headline": (
         "headline",
         {

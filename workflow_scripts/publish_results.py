@@ -3,7 +3,7 @@
     python workflow_scripts/publish_results.py cifar10
 
 Run by hand after a full run. docs/results/MANIFEST.sha256 (in the form of sha256sum, paths relative to
-docs/results) and docs/results/integer_model_exactness.csv, over all published runs, are written anew.
+docs/results) and docs/results/{integer_model_exactness,findings}.csv, over all published runs, are written anew.
 """
 
 from __future__ import annotations

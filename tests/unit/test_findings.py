@@ -7,8 +7,13 @@ from itertools import product
 import pandas as pd
 import pytest
 
-from qnn_robustness.evaluation.findings import CLAIMS, findings, holm, verdict
+from qnn_robustness.evaluation import findings as module
+from qnn_robustness.evaluation.findings import CLAIMS, holm, verdict
 from qnn_robustness.evaluation.reported import reported
+
+
+def findings(robust: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
+    return module.findings(robust, paired, ["standard", "pretrained"])
 
 
 def robust() -> pd.DataFrame:
@@ -36,8 +41,8 @@ def paired(difference: float, p_value: float) -> pd.DataFrame:
     pairs = [("float32", "int8"), ("int16", "int8"), ("float32", "int16")]
     return pd.DataFrame(
         [
-            {"source": "float32", "attack": "pgd", "preprocessor": "none", "first": a, "second": b,
-             "difference": difference, "p_value": p_value}
+            {"source": "float32", "attack": "pgd", "norm": "linf", "budget": 0.1, "preprocessor": "none",
+             "first": a, "second": b, "difference": difference, "p_value": p_value}
             for a, b in pairs
         ]
     )  # fmt: skip
@@ -84,8 +89,19 @@ def test_preprocessor_that_helps_at_first_and_falls_short_bears_f4_out() -> None
 def test_budgets_of_another_protocol_do_not_decide_on_f4() -> None:
     """The other's smallest budget is too small for any attack, so that no preprocessor can help there."""
     tiny = robust().query("budget == 0.1").assign(protocol="paper", budget=1e-4, accuracy=1, ci_low=0.96, ci_high=1)
-    result = row(findings(pd.concat([robust(), tiny]), paired(0, 1)), "F4")
+    result = row(findings(pd.concat([robust(), tiny]), paired(0, 1)).query("protocol == 'sound'"), "F4")
     assert (result["borne_out"], result["contradicted"], result["open"]) == (6, 0, 0)
+
+
+def test_each_protocol_has_verdicts_of_its_own() -> None:
+    """Nothing of one enters the other: neither its settings nor, through Holm's correction, the number of its tests."""
+    paper = robust().assign(protocol="paper", attack="pgd_paper", accuracy=0.5, ci_low=0.4, ci_high=0.6)
+    tests = [paired(-0.1, 0.02), *(paired(0.1, 0.03).assign(attack="pgd_paper") for _ in range(9))]
+    table = findings(pd.concat([robust(), paper]), pd.concat(tests))
+    of_sound, of_paper = (table[table["protocol"] == name].reset_index(drop=True) for name in ("sound", "paper"))
+    pd.testing.assert_frame_equal(of_sound, findings(robust(), tests[0]))
+    assert row(of_sound, "F2")["verdict"] == "borne out"
+    assert row(of_paper, "F2")["verdict"] == row(of_paper, "F5")["verdict"] == "open: the samples do not decide"
 
 
 def test_preprocessor_that_harms_contradicts_f4() -> None:
@@ -98,6 +114,21 @@ def test_preprocessor_that_harms_contradicts_f4() -> None:
 def test_hardening_counts_on_every_precision_and_budget() -> None:
     result = row(findings(robust(), paired(0, 1)), "F5")
     assert (result["borne_out"], result["verdict"]) == (6, "borne out")
+
+
+def test_only_trainings_that_defend_count_as_hardened() -> None:
+    given = robust().replace({"training": {"hardened": "pretrained"}})
+    table = findings(given, paired(0, 1))
+    assert row(table, "F5")["verdict"] == row(table, "F6")["verdict"] == "not measured"
+
+
+@pytest.mark.parametrize("finding", ["F2", "F3", "F4", "F5", "F6"])
+def test_attacks_without_bounds_do_not_count(finding: str) -> None:
+    """They are there to tell masked gradients: a sample may become any image."""
+    unbounded = robust().assign(attack="unbounded", budget=1.0, accuracy=0.0, ci_low=0.0, ci_high=0.01, success_rate=1)
+    tests = paired(-0.1, 0.001)
+    table = findings(pd.concat([robust(), unbounded]), pd.concat([tests, tests.assign(attack="unbounded", budget=1.0)]))
+    pd.testing.assert_series_equal(row(table, finding), row(findings(robust(), tests), finding))
 
 
 def test_transfer_on_hardened_networks() -> None:

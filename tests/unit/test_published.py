@@ -14,7 +14,8 @@ import pytest
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_file
-from qnn_robustness.evaluation.publish import PAGES, publish, shown_tables, with_tables
+from qnn_robustness.evaluation.findings import findings
+from qnn_robustness.evaluation.publish import PAGES, gather_findings, publish, shown_tables, with_findings, with_tables
 from qnn_robustness.evaluation.statistics import wilson
 from qnn_robustness.models import reference
 
@@ -61,6 +62,44 @@ def test_the_tables_of_the_pages_are_the_published_ones():
         assert any(shown_tables(text, folder.name) for text in pages.values()), f"nothing of {folder.name} is shown"
         for page, text in pages.items():
             assert with_tables(text, folder, folder.name) == text, page
+    for page, text in pages.items():
+        assert with_findings(text, PUBLISHED) == text, page
+
+
+def test_the_findings_of_all_runs_are_those_of_each(tmp_path: Path):
+    for path in PUBLISHED.glob("*/findings.csv"):
+        (tmp_path / path.parent.name).mkdir()
+        (tmp_path / path.parent.name / path.name).write_bytes(path.read_bytes())
+        tables = [pd.read_csv(path.with_stem(name)) for name in ("robust_accuracy", "paired_tests")]
+        pd.testing.assert_frame_equal(pd.read_csv(path), findings(*tables, ["standard", "pretrained"]))
+    gather_findings(tmp_path)
+    assert (tmp_path / "findings.csv").read_bytes() == (PUBLISHED / "findings.csv").read_bytes()
+
+
+def test_findings_are_shown_by_run(run):
+    results, root = run
+    header = "protocol,finding,claim,measured,borne_out,contradicted,open,verdict\n"
+    (root / "docs" / "results" / "earlier").mkdir()
+    (root / "docs" / "results" / "earlier" / "findings.csv").write_text(
+        f"{header}sound,F2,c,m,1,0,0,borne out\npaper,F2,c,m,0,9,0,contradicted\nsound,F1,a,m,0,0,0,not measured\n"
+    )
+    (results / "tables" / "findings.csv").write_text(f"{header}sound,F2,c,m,2,3,4,mixed\nsound,F1,a,m,0,0,5,open\n")
+    with (root / PAGES[0]).open("a") as readme:
+        readme.write("<!-- findings -->\n<!-- /findings -->\n")
+    publish(results, root, "x")
+    assert (
+        (root / PAGES[0])
+        .read_text()
+        .endswith(
+            "<!-- findings -->\n"
+            "| finding | claim | protocol | earlier | x |\n"
+            "| --- | --- | --- | --- | --- |\n"
+            "| F1 | a | sound |  | 0 / 0 / 5 |\n"
+            "| F2 | c | paper | 0 / 9 / 0 |  |\n"
+            "| F2 | c | sound | 1 / 0 / 0 | 2 / 3 / 4 |\n"
+            "<!-- /findings -->\n"
+        )
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -52,6 +52,11 @@ class Recipes(Craftings):
         """Return the training whose network teaches this one."""
         return self.recipe(model, training)["parameters"].get("teacher")
 
+    def undefended(self) -> list[str]:
+        """Return the trainings that are no defense."""
+        plain = [name for name, entry in self.values["trainings"].items() if entry["method"] == "standard"]
+        return [PRETRAINED, *plain]
+
     def static_samples(self, model: str, training: str) -> list[StaticSamples]:
         """Return the adversarial training samples, made for other networks, that a training uses."""
         parameters = self.recipe(model, training)["parameters"]

@@ -1,13 +1,14 @@
 """What a run says about the findings of Costa and Pinto (2024), computed from its tables.
 
-A finding is compared setting by setting (network, attack, budget, precision). In each it is borne out,
-contradicted or open; the verdict only counts them. Open is no evidence for equality: it says that the samples
-do not decide.
+A finding is compared setting by setting (network, attack, budget, precision), for the attacks of each protocol on
+their own: which findings survive the sound one? In each setting it is borne out, contradicted or open; the verdict
+only counts them. Open is no evidence for equality: it says that the samples do not decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import product
 from typing import NamedTuple
 
 import pandas as pd
@@ -41,32 +42,37 @@ class Finding(NamedTuple):
     verdict: str
 
 
-def findings(robust: pd.DataFrame, paired: pd.DataFrame, names: Iterable[str] = tuple(CLAIMS)) -> pd.DataFrame:
-    """Return one row for each of the findings `names`.
+def findings(robust: pd.DataFrame, paired: pd.DataFrame, undefended: Collection[str]) -> pd.DataFrame:
+    """Return one row for each finding and protocol: `protocol`, and the fields of Finding.
 
-    `robust` and `paired` are the tables robust_accuracy and paired_tests; each precision counts on its
-    reported kernel set, and their vote, which is none, does not. Attacks through a preprocessor count for F4 alone: the
-    other findings are on networks.
+    `robust` and `paired` are the tables robust_accuracy and paired_tests, `undefended` the trainings that are no
+    defense; each precision counts on its reported kernel set, and their vote, which is none, does not. Attacks through
+    a preprocessor count for F4 alone: the other findings are on networks. Attacks without bounds, which are there to
+    tell masked gradients, count for none.
     Differences in paired tests count when McNemar's exact test stays significant at 5 % after Holm's correction
     over all settings of the finding; others when the Wilson intervals are apart.
     """
-    robust, paired = _without_vote(reported(robust)), _without_vote(paired)
-    on_network = robust[robust["through"] == "none"]
-    paired = paired[paired["attack"].isin(on_network["attack"])]
-    measures = {
-        "F1": (_f1, on_network),
-        "F2": (_f2, paired),
-        "F3": (_f3, paired),
-        "F4": (_f4, robust),
-        "F5": (_f5, on_network),
-        "F6": (_f6, on_network),
-    }
-    return pd.DataFrame([measure(table) for measure, table in map(measures.get, names)])
+    robust, paired = _counted(reported(robust)), _counted(paired)
+    rows = []
+    for protocol, attacked in robust.groupby("protocol", sort=False):
+        on_network = attacked[attacked["through"] == "none"]
+        tests = paired[paired["attack"].isin(on_network["attack"])]
+        found = [
+            _f1(on_network),
+            _f2(tests),
+            _f3(tests),
+            _f4(attacked),
+            _f5(on_network, undefended),
+            _f6(on_network, undefended),
+        ]
+        rows += [{"protocol": protocol} | finding._asdict() for finding in found]
+    return pd.DataFrame(rows)
 
 
-def _without_vote(table: pd.DataFrame) -> pd.DataFrame:
+def _counted(table: pd.DataFrame) -> pd.DataFrame:
     networks = table.columns.intersection(["source", "target", "first", "second"])
-    return table[~table[networks].eq(VOTE).any(axis=1)]
+    unbounded = (table["norm"] == "linf") & (table["budget"] >= 1)
+    return table[~table[networks].eq(VOTE).any(axis=1) & ~unbounded]
 
 
 def verdict(borne_out: int, contradicted: int, undecided: int) -> str:
@@ -156,10 +162,9 @@ def _f3(paired: pd.DataFrame) -> Finding:
 
 
 def _f4(robust: pd.DataFrame) -> Finding:
-    unbounded = (robust["norm"] == "linf") & (robust["budget"] >= 1)
-    budgeted = robust[robust["budget"].notna() & ~unbounded]
+    budgeted = robust[robust["budget"].notna()]
     signs = []
-    for _, rows in budgeted.groupby([*NETWORK, "source", "protocol", "norm", "target"], sort=False):
+    for _, rows in budgeted.groupby([*NETWORK, "source", "norm", "target"], sort=False):
         plain = _strongest(rows[(rows["preprocessor"] == "none") & (rows["through"] == "none")])
         for name, defended in rows[rows["preprocessor"] != "none"].groupby("preprocessor", sort=False):
             defended = _strongest(defended[defended["through"].isin(["none", name])])
@@ -180,19 +185,18 @@ def _strongest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values("accuracy").drop_duplicates("budget").set_index("budget")
 
 
-def _f5(robust: pd.DataFrame) -> Finding:
+def _f5(robust: pd.DataFrame, undefended: Collection[str]) -> Finding:
     budgeted = robust[robust["budget"].notna() & (robust["preprocessor"] == "none")]
     signs = []
     for _, rows in budgeted.groupby(["model", "source", "attack", "budget", "seed", "target"], sort=False):
-        by_training = rows.set_index("training")
-        if "standard" in by_training.index:
-            hardened, standard = by_training.drop("standard"), by_training.loc["standard"]
-            signs += [_apart(row, standard) for _, row in hardened.iterrows()]
-    return _finding("F5", "robust accuracy of hardened networks against standard, on every precision", signs)
+        plain = rows["training"].isin(undefended)
+        pairs = product((row for _, row in rows[~plain].iterrows()), (row for _, row in rows[plain].iterrows()))
+        signs += [_apart(hardened, standard) for hardened, standard in pairs]
+    return _finding("F5", "robust accuracy of hardened networks against undefended, on every precision", signs)
 
 
-def _f6(robust: pd.DataFrame) -> Finding:
-    hardened = robust[(robust["training"] != "standard") & (robust["preprocessor"] == "none")]
+def _f6(robust: pd.DataFrame, undefended: Collection[str]) -> Finding:
+    hardened = robust[~robust["training"].isin(undefended) & (robust["preprocessor"] == "none")]
     signs = []
     for _, rows in hardened.groupby(POINT, dropna=False, sort=False):
         own = rows.loc[rows["target"] == rows["source"], "success_rate"]

@@ -15,13 +15,14 @@ MANIFEST = "MANIFEST.sha256"
 LARGEST = 1_000_000  # bytes of a published file
 SHOWN = ("headline", "attacks")  # tables that a page may show
 PAGES = ("README.md", "docs/results/README.md")
+FINDINGS = "findings"  # the mark of what all published runs say about the findings of the first paper
 
 
 def publish(results: Path, root: Path, run: str) -> None:
     """Copy results/tables/*.csv and results/figures/*.{svg,png} to `root`/docs/results/`run`.
 
-    Files of an earlier run of this name are removed; the manifest, the tables in the pages (PAGES) and the comparison
-    of integer models over all published runs are written anew.
+    Files of an earlier run of this name are removed; the manifest, the tables in the pages (PAGES), and what all
+    published runs say about integer models and about the findings of the first paper are written anew.
 
     Raises UserError when `run` is no plain name, there are no tables, a file is too large for a repository, or no
     page has marks for a table of this run.
@@ -40,13 +41,14 @@ def publish(results: Path, root: Path, run: str) -> None:
     for path in sources:
         shutil.copyfile(path, published / run / path.name)
     _gather(published, "integer_model_exactness.csv")
+    gather_findings(published)
     write_manifest(published)
     pages = {root / page: (root / page).read_text(encoding="utf-8") for page in PAGES}
     if not any(shown_tables(text, run) for text in pages.values()):
         mark = f"{SHOWN[0]}:{run}"
         raise UserError(f"{root / PAGES[-1]}: the page lacks the marks <!-- {mark} --> and <!-- /{mark} -->")
     for page, text in pages.items():
-        write_text(page, with_tables(text, published / run, run))
+        write_text(page, with_findings(with_tables(text, published / run, run), published))
 
 
 def shown_tables(page: str, run: str) -> list[str]:
@@ -73,6 +75,29 @@ def _gather(published: Path, table: str) -> None:
         rows = pd.concat(parts)
         keys = [column for column in rows if not column.endswith("_bytes") and not column.startswith("bytes_")]
         write_text(published / table, rows.groupby(keys, sort=False, as_index=False).max().to_csv(index=False))
+
+
+def gather_findings(published: Path) -> None:
+    """Write what the published runs say about the findings of the first paper below each other: findings.csv."""
+    tables = {path.parent.name: pd.read_csv(path) for path in sorted(published.glob(f"*/{FINDINGS}.csv"))}
+    if tables:
+        rows = pd.concat([table.assign(run=run) for run, table in tables.items()])
+        write_text(published / f"{FINDINGS}.csv", rows.to_csv(index=False))
+
+
+def with_findings(page: str, published: Path) -> str:
+    """Return the text of a page with the findings by run between their marks, if it has these.
+
+    A cell says in how many settings a run bears the finding out, contradicts it, and leaves it open.
+    """
+    if f"<!-- {FINDINGS} -->" not in page:
+        return page
+    rows = pd.read_csv(published / f"{FINDINGS}.csv")
+    rows = rows[rows["verdict"] != "not measured"].sort_values(["finding", "protocol"], kind="stable")
+    counts = rows[["borne_out", "contradicted", "open"]].astype(str).agg(" / ".join, axis=1)
+    keys = ["finding", "claim", "protocol"]
+    table = rows.assign(counts=counts).pivot_table("counts", keys, "run", aggfunc="first", fill_value="")
+    return with_table(page, FINDINGS, markdown(table.reset_index()))
 
 
 def write_manifest(published: Path) -> None:

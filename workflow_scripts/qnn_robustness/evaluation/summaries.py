@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pandas as pd
 from IPython.display import HTML
-
-from qnn_robustness.evaluation.findings import CLAIMS, findings
 
 HEADINGS = {
     "borne_out": "settings borne out",
@@ -51,6 +49,7 @@ def spread(clean: pd.DataFrame, keys: list[str]) -> str:
     return f"{100 * differences.max():.2f} ({', '.join(differences.idxmax())})"
 
 
-def findings_table(robust: pd.DataFrame, paired: pd.DataFrame, names: Iterable[str] = tuple(CLAIMS)) -> HTML:
-    """Return the findings called `names` with their verdicts."""
-    return as_table(findings(robust, paired, names).rename(columns=HEADINGS))
+def findings_table(findings: pd.DataFrame, names: Sequence[str] = ()) -> HTML:
+    """Return the rows of the table findings, or those called `names`, with their verdicts."""
+    shown = findings[findings["finding"].isin(names)] if names else findings
+    return as_table(shown.rename(columns=HEADINGS))

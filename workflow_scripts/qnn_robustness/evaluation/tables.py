@@ -11,6 +11,7 @@ import pandas as pd
 
 from qnn_robustness.evaluation import cost_and_robustness as worth
 from qnn_robustness.evaluation import detection as detectors
+from qnn_robustness.evaluation import findings as verdicts
 from qnn_robustness.evaluation import metrics
 from qnn_robustness.evaluation import worst_case as worst
 from qnn_robustness.evaluation.attack_suite import attack_suite
@@ -77,6 +78,11 @@ def defenses(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
 def paired_tests(inputs: Mapping[str, list[str]], kernels: dict[str, str], compared: str) -> pd.DataFrame:
     """Return the paired comparison of targets, sources or attacks."""
     return metrics.paired_tests(_records(inputs["records"]), kernels, compared)
+
+
+def findings(inputs: Mapping[str, list[str]], undefended: list[str]) -> pd.DataFrame:
+    """Return what the run says about the findings of the first paper; `undefended` trainings are no defense."""
+    return verdicts.findings(pd.read_csv(inputs["robust_accuracy"]), pd.read_csv(inputs["paired_tests"]), undefended)
 
 
 def headline(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.DataFrame:
