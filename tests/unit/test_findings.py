@@ -195,6 +195,13 @@ def test_an_unbounded_attack_does_not_show_that_a_preprocessor_falls_short() -> 
     assert row(findings(pd.concat([flat, unbounded]), paired(0, 1)), "F4")["verdict"] == "not measured"
 
 
+def test_the_largest_ratio_of_signal_to_noise_is_the_smallest_budget_in_f4() -> None:
+    table = robust().assign(norm="snr")
+    table["budget"] = table["budget"].map({0.1: 50.0, 0.2: 30.0})
+    result = row(findings(table, paired(0, 1)), "F4")
+    assert (result["borne_out"], result["contradicted"], result["open"]) == (6, 0, 0)
+
+
 def test_the_vote_is_no_precision() -> None:
     """Neither what is crafted on it nor what is evaluated on it counts for or against a finding."""
     table, tests = robust(), paired(-0.1, 0.001)

@@ -18,6 +18,7 @@ from qnn_robustness.evaluation.reported import reported
 
 SIGNIFICANCE = 0.05
 HALF = 0.5
+RATIO = "snr"  # budgets are ratios of signal to noise: the larger, the less noise
 CLAIMS = {
     "F1": "Quantization raises the distance of samples to the decision boundary.",
     "F2": "Adversarial samples crafted on float32 transfer poorly to the integer networks.",
@@ -164,12 +165,12 @@ def _f3(paired: pd.DataFrame) -> Finding:
 def _f4(robust: pd.DataFrame) -> Finding:
     budgeted = robust[robust["budget"].notna()]
     signs = []
-    for _, rows in budgeted.groupby([*NETWORK, "source", "norm", "target"], sort=False):
+    for (*_, norm, _), rows in budgeted.groupby([*NETWORK, "source", "norm", "target"], sort=False):
         plain = _strongest(rows[(rows["preprocessor"] == "none") & (rows["through"] == "none")])
         for name, defended in rows[rows["preprocessor"] != "none"].groupby("preprocessor", sort=False):
             defended = _strongest(defended[defended["through"].isin(["none", name])])
-            small, large = defended.index.min(), defended.index.max()
-            if small < large and small in plain.index:
+            small, large = sorted([defended.index.min(), defended.index.max()], reverse=norm == RATIO)
+            if small != large and small in plain.index:
                 helps = _apart(defended.loc[small], plain.loc[small])
                 falls = _apart(defended.loc[small], defended.loc[large])
                 signs.append(-1 if helps < 0 else min(helps, falls))
