@@ -421,6 +421,17 @@ def test_an_integer_network_is_shown_under_its_own_attacks_and_those_of_float32(
         assert [25 + 50 - share_of_own] * 3 not in lines  # the other integer network's samples
 
 
+@pytest.mark.parametrize("norm", style.NORM_LABELS)
+def test_labels_of_budgets_stay_in_the_figure(norm: str) -> None:
+    table = robust_accuracy(trainings=1, minimal=False).assign(norm=norm, samples=10_000)
+    figure = draw("white_box_against_transfer", robust_accuracy=table)
+    figure.draw_without_rendering()
+    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert len(boxes) == 2
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert not boxes[0].overlaps(boxes[1])
+
+
 def test_budgets_are_labelled_in_levels(tmp_path: Path) -> None:
     table = robust_accuracy(minimal=False).round(6)  # as the six digits of a CSV
     found = texts(draw("robustness_against_budget", robust_accuracy=table), tmp_path / "figure.svg")

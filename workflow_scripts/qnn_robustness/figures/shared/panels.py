@@ -17,6 +17,7 @@ from qnn_robustness.figures.shared.style import Look
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.9, 2.3
 ACROSS = 3
+LONGEST = 40  # characters of a label below a panel that are not wider than it
 MOST_LYING = 6  # budgets whose labels find room beside each other
 DODGE = 0.026  # of a panel's width, between the series of one budget: as wide as a marker
 WIDEST = 0.4  # of the distance of budgets, from the first series of one to its last at most
@@ -150,9 +151,9 @@ def accuracy_against_budget(
     upright = 90 if len(budgets) > MOST_LYING else 0
     axes.set_xticks(range(len(budgets)), [budget_label(budget, norm) for budget in budgets], rotation=upright)
     axes.set_xlim(-0.5, len(budgets) - 0.5)
-    samples = count(table["samples"])
-    separator = "\n" if " to " in samples else ", "  # a range is too long for the line
-    axes.set_xlabel(f"{budget_axis(norm)}{separator}n = {samples}")
+    label, samples = budget_axis(norm), f"n = {count(table['samples'])}"
+    separator = ", " if len(label) + len(samples) < LONGEST else "\n"
+    axes.set_xlabel(f"{label}{separator}{samples}")
     axes.grid(visible=False, axis="x")
     axes.set_ylim(-6, 106)  # whole markers at both ends, in low panels too
     axes.set_yticks(range(0, 101, 25))
