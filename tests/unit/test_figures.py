@@ -543,6 +543,14 @@ def test_a_line_of_panels_keeps_labels_that_differ_from_one_below() -> None:
             assert {labels_shown(axes)[0] for axes in row if axes.axison} == {line in keeping}
 
 
+def test_a_line_that_begins_with_a_blank_panel_names_its_y_axis() -> None:
+    table = defenses()
+    figure = draw("defenses", defenses=table[(table["training"] == "training_0") | (table["target"] != "float32")])
+    for line in np.reshape(figure.axes, (4, 3)):
+        named = [bool(axes.get_ylabel()) for axes in line if axes.axison]
+        assert named == [True] + [False] * (len(named) - 1)
+
+
 @pytest.mark.parametrize("series", [2, 4, 9])
 @pytest.mark.parametrize("budgets", [1, 2, 4, 12])
 def test_markers_stay_near_their_budget(budgets: int, series: int) -> None:

@@ -100,10 +100,13 @@ def share_labels(figure: Figure) -> None:
     """Leave out what neighbours say as well, and lower the figure by the room.
 
     These are the labels below a line of panels when those in the next line are all alike, and those at the left of a
-    panel when the one beside it has them. To be called when the panels of a grid are drawn.
+    panel when the one beside it has them. The y axis is named at the first panel of each line that is not blank. To be
+    called when the panels of a grid are drawn.
     """
     places = {_place(axes): axes for axes in figure.axes if axes.axison}
     lines = {line for line, _ in places}
+    for line in lines:
+        places[min(place for place in places if place[0] == line)].set_ylabel(figure.axes[0].get_ylabel())
     bare = lines - {line for line, column in places if not _alike(places, (line, column), (line + 1, column), "x")}
     beside = {(line, column) for line, column in places if _alike(places, (line, column), (line, column - 1), "y")}
     for place, axes in places.items():
