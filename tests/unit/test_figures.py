@@ -159,7 +159,8 @@ def transfer(rates: tuple[float, ...] = (0.1, 0.55, 0.9)) -> tuple[pd.DataFrame,
 def cost_and_robustness(budgets: int = 3) -> pd.DataFrame:
     table = worst_case(budgets).rename(columns={"target": "precision"})
     table = table[(table["precision"] != "float32") & (table["kernels"] == "reference")]
-    return table.assign(work=12.5e6 + 1e4 * (table["preprocessor"] != "none"), pareto=table["training"] == "training_0")
+    work, front = 12.5e6 + 1e4 * (table["preprocessor"] != "none"), table["training"] == "training_0"
+    return table.assign(work=work, pareto=front, adaptive=True, masked=None)
 
 
 def detection_roc(samples: int = 200) -> pd.DataFrame:
@@ -576,6 +577,31 @@ def test_pipelines_of_a_front_are_told_by_their_numbers_of_samples(tmp_path: Pat
     fronts = [line.get_xdata() for line in figure.axes[0].get_lines() if line.get_color() == "#777777"]
     assert [len(front) for front in fronts] == [4, 4]
     assert all(len(set(front)) == 1 for front in fronts), "those of one number of samples cost the same here"
+
+
+def test_a_front_of_one_pipeline_is_seen() -> None:
+    table = cost_and_robustness(1)
+    best = table.assign(pareto=np.arange(len(table)) == 0)
+    figure = draw("cost_and_robustness", cost_and_robustness=best)
+    (front,) = (line for line in figure.axes[0].get_lines() if line.get_color() == "#777777")
+    assert len(front.get_xdata()) == 1
+    assert front.get_marker() == "o"
+    assert front.get_markersize() > 2 * style.SETTINGS["lines.markersize"] - 1, "around the marker of the pipeline"
+
+
+@pytest.mark.parametrize("doubt", [{"adaptive": False}, {"masked": True}])
+def test_robustness_that_is_not_to_be_believed_has_hollow_markers(doubt: dict[str, bool], tmp_path: Path) -> None:
+    table = cost_and_robustness(1)
+    behind = table["preprocessor"] == "bits"
+    mixed = pd.concat([table[~behind], table[behind].assign(**doubt, pareto=False)])
+    figure = draw("cost_and_robustness", cost_and_robustness=mixed)
+    drawn = drawn_lines(figure.axes[0], figure)
+    faces = {name: box.lines[0].get_markerfacecolor() for name, box in drawn.items()}
+    assert len(faces) == len(table)
+    assert {name for name, face in faces.items() if face == "white"} == {name for name in faces if "bits" in name}
+    assert any("hollow" in text for text in texts(figure, tmp_path / "mixed.svg"))
+    plain = draw("cost_and_robustness", cost_and_robustness=table)
+    assert not any("hollow" in text for text in texts(plain, tmp_path / "plain.svg"))
 
 
 def test_the_matrix_annotates_success_rates_in_per_cent(tmp_path: Path) -> None:

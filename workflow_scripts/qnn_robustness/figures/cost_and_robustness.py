@@ -11,10 +11,14 @@ from qnn_robustness.figures.shared import panels, style
 
 TABLES = ("cost_and_robustness",)
 MILLION = 1e6
+FRONT = {"color": "#777777", "linewidth": 0.9, "marker": "o", "markersize": 9, "fillstyle": "none"}  # a ring each
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Return the figure of the table cost_and_robustness."""
+    """Return the figure of the table cost_and_robustness.
+
+    A hollow marker says that no adaptive attack was made on a pipeline, or that it is masked: it is on no front.
+    """
     table = tables["cost_and_robustness"]
     if table.empty:
         return panels.empty("No integer network was attacked with an L\u221e budget.")
@@ -32,16 +36,24 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             _panel(axis, panel, looks)
     panels.share_labels(figure)
     labels = panels.counted_labels(table, "pipeline", {"samples": "n = {}"})
-    style.add_legend(figure, looks, labels, {"not beaten": Line2D([], [], color="#777777", linewidth=0.9)})
+    extra = {"not beaten": Line2D([], [], **FRONT)}
+    if _doubtful(table).any():
+        look = {"color": "#444444", "marker": "o", "markerfacecolor": "white", "linestyle": ""}
+        extra["hollow: not adaptive, or masked"] = Line2D([], [], **look)
+    style.add_legend(figure, looks, labels, extra)
     return figure
 
 
 def _panel(axis: Axes, panel: pd.DataFrame, looks: dict[str, style.Look]) -> None:
     for _, rows in panel[panel["pareto"]].groupby("samples"):  # only these were compared with each other
         front = rows.sort_values(["work", "accuracy"])
-        axis.plot(front["work"] / MILLION, front["accuracy"] * 100, color="#777777", linewidth=0.9)
+        axis.plot(front["work"] / MILLION, front["accuracy"] * 100, **FRONT)
     for name, rows in panel.groupby("pipeline", sort=False):
-        panels.interval_line(axis, list(rows["work"] / MILLION), rows, looks[name])
+        panels.interval_line(axis, list(rows["work"] / MILLION), rows, looks[name], _doubtful(rows).any())
     axis.set_xlabel(f"Work (million operations), n = {panels.count(panel['samples'])}")
     axis.set_ylim(-3, 103)
     axis.set_yticks(range(0, 101, 25))
+
+
+def _doubtful(table: pd.DataFrame) -> pd.Series:
+    return ~table["adaptive"] | table["masked"].eq(True)
