@@ -122,15 +122,6 @@ def test_only_trainings_that_defend_count_as_hardened() -> None:
     assert row(table, "F5")["verdict"] == row(table, "F6")["verdict"] == "not measured"
 
 
-@pytest.mark.parametrize("finding", ["F2", "F3", "F4", "F5", "F6"])
-def test_attacks_without_bounds_do_not_count(finding: str) -> None:
-    """They are there to tell masked gradients: a sample may become any image."""
-    unbounded = robust().assign(attack="unbounded", budget=1.0, accuracy=0.0, ci_low=0.0, ci_high=0.01, success_rate=1)
-    tests = paired(-0.1, 0.001)
-    table = findings(pd.concat([robust(), unbounded]), pd.concat([tests, tests.assign(attack="unbounded", budget=1.0)]))
-    pd.testing.assert_series_equal(row(table, finding), row(findings(robust(), tests), finding))
-
-
 def test_transfer_on_hardened_networks() -> None:
     table = robust()
     assert row(findings(table, paired(0, 1)), "F6")["verdict"] == "borne out"
@@ -193,6 +184,17 @@ def test_an_unbounded_attack_does_not_show_that_a_preprocessor_falls_short() -> 
     flat = table[table["budget"] == 0.1]
     unbounded = flat.assign(budget=1.0, accuracy=0.0, ci_low=0.0, ci_high=0.01)
     assert row(findings(pd.concat([flat, unbounded]), paired(0, 1)), "F4")["verdict"] == "not measured"
+
+
+def test_attacks_without_bounds_decide_on_no_finding() -> None:
+    """They fool every network, which shows neither transfer nor that differences are open."""
+    table, tests = robust(), paired(-0.1, 0.03)
+    unbounded = table[table["budget"] == 0.1].assign(
+        attack="free", budget=1.0, accuracy=0.0, ci_low=0.0, ci_high=0.01, success_rate=1.0
+    )
+    no_difference = tests.assign(attack="free", budget=1.0, difference=0.0, p_value=1.0)
+    with_unbounded = findings(pd.concat([table, unbounded]), pd.concat([tests, no_difference]))
+    pd.testing.assert_frame_equal(with_unbounded, findings(table, tests))
 
 
 def test_the_largest_ratio_of_signal_to_noise_is_the_smallest_budget_in_f4() -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from qnn_robustness.common.vote import VOTE
 from qnn_robustness.evaluation.reported import reported
+from qnn_robustness.evaluation.worst_case import UNBOUNDED
 
 SIGNIFICANCE = 0.05
 HALF = 0.5
@@ -72,7 +73,7 @@ def findings(robust: pd.DataFrame, paired: pd.DataFrame, undefended: Collection[
 
 def _counted(table: pd.DataFrame) -> pd.DataFrame:
     networks = table.columns.intersection(["source", "target", "first", "second"])
-    unbounded = (table["norm"] == "linf") & (table["budget"] >= 1)
+    unbounded = table["budget"] >= table["norm"].map(UNBOUNDED).fillna(float("inf"))
     return table[~table[networks].eq(VOTE).any(axis=1) & ~unbounded]
 
 
