@@ -201,6 +201,22 @@ def test_an_archive_that_is_nowhere_is_named_before_its_jobs_fail(
     assert missing_archives(loaded(values)) == []
 
 
+@pytest.mark.parametrize(
+    ("training", "method", "given", "expected"),
+    [
+        ("standard", "trades", {"beta": 3}, {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 7, "beta": 3}),
+        ("standard", "defensive_distillation", None, {"temperature": 20, "teacher": None, "label_weight": 0}),
+        ("hardened", "trades", None, {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 7, "beta": 6}),
+        ("hardened", "pgd_adversarial", {"steps": 3}, {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 3}),
+    ],
+)
+def test_another_method_for_a_model_has_its_defaults(training: str, method: str, given: dict, expected: dict) -> None:
+    values = copy.deepcopy(VALID)
+    values["models"]["small"]["recipes"] = {training: {"method": method, **({"parameters": given} if given else {})}}
+    recipe = loaded(values).recipe("small", training)
+    assert (recipe["method"], recipe["parameters"]) == (method, expected)
+
+
 def test_the_hash_of_a_recipe_covers_what_a_network_is_fine_tuned_from() -> None:
     before = loaded(copy.deepcopy(VALID))
     values = copy.deepcopy(VALID)

@@ -41,5 +41,7 @@ def _complete_recipe(configuration: Configuration, schema: Schema, model: str, t
     recipe = configuration.recipe(model, training)
     complete_method(schema, "trainings", recipe, f"{where}.{training}")
     change = configuration.model(model)["recipes"][training]
-    if "parameters" in change:
+    if "method" in change:  # whose defaults the training's entry does not have
+        change["parameters"] = recipe["parameters"]
+    elif "parameters" in change:
         change["parameters"] = {key: recipe["parameters"][key] for key in change["parameters"]}
