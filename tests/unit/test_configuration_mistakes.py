@@ -389,6 +389,20 @@ MISTAKES = {
         ),
         r"^trainings\.ensemble\.parameters\.static_attacks: make 8-bit images, but .* are features",
     ),
+    "teacher that learned from samples of another data set": (
+        both(
+            change("datasets.large", {"format": "digits", "image_shape": [16, 16, 1]}),
+            change("models.large", {"dataset": "large", "architecture": "small_cnn"}),
+            change("attacks.once", {"method": "pgd", "norm": "linf", "budgets": ["8/255"]}),
+            change(
+                "trainings.teacher",
+                {**ENSEMBLE, "parameters": {"sources": ["large/standard"], "static_attacks": ["once"]}},
+            ),
+            change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "teacher"}}),
+            change("experiments.white_box.trainings", ["student"]),
+        ),
+        r"^trainings\.teacher\.parameters\.sources: large is not on digits, the data set of small; name a model",
+    ),
     "static attack with several budgets in the change of a model": (
         both(
             change("attacks.once", {"method": "pgd", "norm": "linf", "budgets": ["8/255"]}),

@@ -69,6 +69,12 @@ class Recipes(Craftings):
         teachers = [Network(model, teacher)] if teacher else []
         return unique([*teachers, *(Network(s.model, s.training) for s in self.static_samples(model, training))])
 
+    def needed(self, model: str, training: str) -> list[Network]:
+        """Return a network and all that have to be trained before it, those that these need among them."""
+        initial = self.recipe(model, training)["initial"]
+        direct = [*([Network(model, initial)] if initial else []), *self.used(model, training)]
+        return unique([Network(model, training), *(network for other in direct for network in self.needed(*other))])
+
     def provenance(self, model: str, training: str) -> dict[str, Any]:
         """Return all that a network is made with, but for data and code."""
         ancestors = self.ancestors(model, training)

@@ -7,7 +7,7 @@ from typing import Any
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.configuration import Configuration
-from qnn_robustness.configuration.points import Network
+from qnn_robustness.configuration.points import Network, unique
 from qnn_robustness.data.formats import FEATURES
 
 
@@ -16,7 +16,8 @@ def check_static_samples(configuration: Configuration) -> None:
     for where, entry in {**trainings, **configuration.recipe_changes()}.items():
         for attack in entry.get("parameters", {}).get("static_attacks", []):
             _check_attack(configuration.values["attacks"], attack, f"{where}.parameters.static_attacks")
-    for network in configuration.trained_networks():
+    needed = [other for network in configuration.trained_networks() for other in configuration.needed(*network)]
+    for network in unique(needed):
         _check_sources(configuration, network)
 
 
@@ -34,15 +35,14 @@ def _check_sources(configuration: Configuration, network: Network) -> None:
     """Check that the networks a training learns from are on the data set of its own, and static samples of images."""
     model, training = network
     dataset = configuration.dataset_of(model)
-    for ancestor in configuration.ancestors(model, training):
-        if configuration.static_samples(model, ancestor) and configuration.dataset(dataset)["format"] in FEATURES:
+    if configuration.static_samples(model, training) and configuration.dataset(dataset)["format"] in FEATURES:
+        raise UserError(
+            f"trainings.{training}.parameters.static_attacks: make 8-bit images, but the samples of {dataset}, the "
+            f"data set of {model}, are features; name another method, such as pgd_adversarial"
+        )
+    for source in configuration.used(model, training):
+        if configuration.dataset_of(source.model) != dataset:
             raise UserError(
-                f"trainings.{ancestor}.parameters.static_attacks: make 8-bit images, but the samples of {dataset}, the "
-                f"data set of {model}, are features; name another method, such as pgd_adversarial"
+                f"trainings.{training}.parameters.sources: {source.model} is not on {dataset}, the data set of "
+                f"{model}; name a model on {dataset}"
             )
-        for source in configuration.used(model, ancestor):
-            if configuration.dataset_of(source.model) != dataset:
-                raise UserError(
-                    f"trainings.{ancestor}.parameters.sources: {source.model} is not on {dataset}, the data set of "
-                    f"{model}; name a model on {dataset}"
-                )
