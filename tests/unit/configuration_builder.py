@@ -83,6 +83,19 @@ def two_classes(attack: dict[str, Any]) -> Callable[[dict], None]:
     return apply
 
 
+def static(attack: str, sources: list[str]) -> Callable[[dict], None]:
+    """Return a function that runs, alone, an ensemble adversarial training on samples of the attack on the sources."""
+
+    def apply(values: dict) -> None:
+        model = sources[0].split("/")[0]
+        parameters = {"sources": sources, "static_attacks": [attack]}
+        values["trainings"]["ensemble"] = {**ENSEMBLE, "parameters": parameters}
+        values["experiments"]["static"] = {"models": [model], "trainings": ["ensemble"], "attacks": ["deepfool"]}
+        values["run"] = ["static"]
+
+    return apply
+
+
 def modelled(dataset: dict[str, Any]) -> Callable[[dict], None]:
     """Return a function that lets the preprocessor use a density model of another data set."""
 

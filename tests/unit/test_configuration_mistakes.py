@@ -16,6 +16,7 @@ from configuration_builder import (
     own_files,
     remove,
     speech,
+    static,
     through_likelihood,
     two_classes,
 )
@@ -371,6 +372,24 @@ MISTAKES = {
     "teacher that is its own": (
         change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "student"}}),
         r"^trainings\.student\.parameters: goes round in a circle \(student -> student\)",
+    ),
+    "static attack for more classes than there are": (
+        both(two_classes({"method": "autoattack"}), static("few", ["person/standard"])),
+        r"^trainings\.ensemble\.parameters\.static_attacks: 'few' does not fit 'person' \(data set 'vww'\): auto",
+    ),
+    "static attack on sound": (
+        both(
+            change("attacks.noise", {"method": "sound_pgd", "norm": "snr", "budgets": [30]}),
+            static("noise", ["small/standard"]),
+        ),
+        r"^trainings\.ensemble\.parameters\.static_attacks: 'noise' attacks sound, but the samples of 'digits' are ima",
+    ),
+    "static attack of too few queries": (
+        both(
+            change("attacks.once", {"method": "square", "norm": "linf", "budgets": ["8/255"], "query_budget": 2}),
+            static("once", ["small/standard"]),
+        ),
+        r"^attacks\.once\.query_budget: 2 is too few for square to change a sample; expected at least 3$",
     ),
     "static attack with several budgets": (
         change("trainings.ensemble", ENSEMBLE),

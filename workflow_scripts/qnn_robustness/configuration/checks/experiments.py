@@ -47,7 +47,7 @@ def check_run(configuration: Configuration) -> None:
             raise UserError(f"{where}.targets: a vote has no detector; add a precision, or leave out detectors")
         for attack in entry["attacks"]:
             _check_through(configuration, attack, entry, where)
-            _check_queries(configuration, attack)
+            check_queries(configuration, attack)
         for attack, source in product(entry["attacks"], entry["sources"]):
             _check_source(configuration, attack, source, where)
         for model in entry["models"]:
@@ -112,7 +112,7 @@ def _check_through(configuration: Configuration, attack: str, experiment: dict[s
         raise UserError(f"{where}.{axis}: {attack} is crafted through '{through}', which is not among them; add it")
 
 
-def _check_queries(configuration: Configuration, attack: str) -> None:
+def check_queries(configuration: Configuration, attack: str) -> None:
     """Check that a budget of queries is enough to leave the clean sample, which is the first of them."""
     crafting = configuration.crafting(attack)
     fronts = [Preprocessor.of(front) if front["method"] else None for front in crafting.get("through", [])]

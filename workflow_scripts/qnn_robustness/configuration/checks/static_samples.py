@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.configuration.checks.experiments import check_queries
 from qnn_robustness.configuration.checks.names import check_known
+from qnn_robustness.configuration.checks.samples import check_classes
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.points import Network, unique
 from qnn_robustness.data.formats import FEATURES
@@ -19,6 +21,7 @@ def check_static_samples(configuration: Configuration) -> None:
     needed = [other for network in configuration.trained_networks() for other in configuration.needed(*network)]
     for network in unique(needed):
         _check_sources(configuration, network)
+        _check_crafting(configuration, network)
 
 
 def _check_attack(attacks: dict[str, dict[str, Any]], name: str, where: str) -> None:
@@ -46,3 +49,14 @@ def _check_sources(configuration: Configuration, network: Network) -> None:
                 f"trainings.{training}.parameters.sources: {source.model} is not on {dataset}, the data set of "
                 f"{model}; name a model on {dataset}"
             )
+
+
+def _check_crafting(configuration: Configuration, network: Network) -> None:
+    """Check, as for attacks of experiments, that static attacks are for the networks and samples that they get."""
+    where = f"trainings.{network.training}.parameters.static_attacks"
+    for samples in configuration.static_samples(*network):
+        if configuration.is_of_sound(samples.attack):
+            dataset = configuration.dataset_of(samples.model)
+            raise UserError(f"{where}: '{samples.attack}' attacks sound, but the samples of '{dataset}' are images")
+        check_classes(configuration, samples.attack, samples.model, where)
+        check_queries(configuration, samples.attack)
