@@ -603,6 +603,22 @@ MISTAKES = {
         speech({"attacks": {"pgd": "float", "deepfool": "float"}, "flip": True}),
         r"^experiments\.white_box\.trainings: 'standard' shifts or mirrors .* models\.small\.recipes\.standard: {s",
     ),
+    "features that are mirrored by the training a network is fine-tuned from": (
+        both(
+            speech({"attacks": {"pgd": "float", "deepfool": "float"}, "flip": True}),
+            change("experiments.white_box.trainings", ["hardened"]),
+        ),
+        r"^experiments\.white_box\.trainings: 'standard' shifts or mirrors .* models\.small\.recipes\.standard: {s",
+    ),
+    "features that are mirrored by the training of a teacher": (
+        both(
+            speech({"attacks": {"pgd": "float", "deepfool": "float"}}),
+            change("trainings.teacher", {"method": "standard", "shift": 1}),
+            change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "teacher"}}),
+            change("experiments.white_box.trainings", ["student"]),
+        ),
+        r"^experiments\.white_box\.trainings: 'teacher' shifts or mirrors .* models\.small\.recipes\.teacher: {s",
+    ),
     "NaN as a budget": (
         change("attacks.pgd.budgets", [float("nan")]),
         r"^attacks\.pgd\.budgets\.0: nan is no distance; expected a positive number or a fraction such as 8/255$",

@@ -113,11 +113,12 @@ def check_validation(configuration: Configuration, model: str, experiment: dict[
 
 
 def _check_augmentation(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:
-    for training in experiment["trainings"]:
-        for recipe in configuration.lineage(model, training) if configuration.has(model, training) else ():
-            if recipe["shift"] or recipe["flip"]:
-                raise UserError(
-                    f"{where}.trainings: '{training}' shifts or mirrors its samples, but those of "
-                    f"'{configuration.dataset_of(model)}' are features; "
-                    f"set models.{model}.recipes.{training}: {{shift: 0, flip: false}}"
-                )
+    trainings = [training for training in experiment["trainings"] if configuration.has(model, training)]
+    for network in (network for training in trainings for network in configuration.needed(model, training)):
+        recipe = configuration.recipe(*network)
+        if recipe["shift"] or recipe["flip"]:
+            raise UserError(
+                f"{where}.trainings: '{network.training}' shifts or mirrors its samples, but those of "
+                f"'{configuration.dataset_of(network.model)}' are features; "
+                f"set models.{network.model}.recipes.{network.training}: {{shift: 0, flip: false}}"
+            )
