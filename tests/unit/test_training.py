@@ -214,6 +214,24 @@ def test_a_resume_file_of_another_key_or_a_damaged_one_is_ignored(tmp_path):
     assert file.load() is None
 
 
+def test_a_resume_file_that_has_lost_an_array_is_ignored(tmp_path, capsys):
+    """As when a length in the list of an .npz is wrong, which has no check sum: what follows is not seen."""
+    from qnn_robustness.common.files import read_arrays, write_arrays
+    from qnn_robustness.training.fitting.resume import ResumeFile
+
+    file = ResumeFile(tmp_path / "resume.npz", "one")
+    file.save({"history": np.array("[]"), "network_0": np.arange(3), "best_0": np.arange(3)})
+    assert file.load().keys() == {"history", "network_0", "best_0"}
+    written = read_arrays(file.path)
+    for lost in ("network_0", "best_0", "key"):
+        write_arrays(file.path, **{name: array for name, array in written.items() if name != lost})
+        assert file.load() is None
+        assert capsys.readouterr().out.startswith(f"starting anew: {file.path} ")
+    swapped = {"network_0": "best_0", "best_0": "network_1"}
+    write_arrays(file.path, **{swapped.get(name, name): array for name, array in written.items()})
+    assert file.load() is None
+
+
 def test_training_ends_when_no_epoch_is_better_for_long_enough(tmp_path):
     still = {**RECIPE, "epochs": 6, "learning_rate": 1e-12, "patience": 2}
     _, history, _ = trained(still, tmp_path)
