@@ -232,6 +232,27 @@ def test_a_resume_file_that_has_lost_an_array_is_ignored(tmp_path, capsys):
     assert file.load() is None
 
 
+def test_the_log_says_at_once_that_a_training_starts_anew(tmp_path):
+    """Also that of a job which is killed before its end."""
+    import subprocess
+    import sys
+
+    from qnn_robustness.training.fitting.resume import ResumeFile
+
+    ResumeFile(tmp_path / "resume.npz", "one").save({})
+    (tmp_path / "damaged.npz").write_bytes(b"PK")
+    program = (
+        "import os, sys; from qnn_robustness.training.fitting.resume import ResumeFile; "
+        "[ResumeFile(path, 'another').load() for path in sys.argv[1:]]; os._exit(0)"
+    )
+    paths = [str(tmp_path / name) for name in ("resume.npz", "damaged.npz")]
+    buffered = {"PYTHONPATH": ":".join(sys.path)}
+    command = [sys.executable, "-c", program, *paths]
+    ended = subprocess.run(command, env=buffered, capture_output=True, text=True, check=True)
+    lines = ended.stdout.splitlines()
+    assert [line.startswith(f"starting anew: {path}") for line, path in zip(lines, paths, strict=True)] == [True] * 2
+
+
 def test_training_ends_when_no_epoch_is_better_for_long_enough(tmp_path):
     still = {**RECIPE, "epochs": 6, "learning_rate": 1e-12, "patience": 2}
     _, history, _ = trained(still, tmp_path)

@@ -29,14 +29,14 @@ class ResumeFile:
         try:
             state = read_arrays(self.path)
         except UserError as error:
-            print(f"starting anew: {error}")
+            print(f"starting anew: {error}", flush=True)
             return None
         key, content = (str(state.pop(name, "")) for name in ("key", "content"))
         if content != _content(state):  # the list of arrays has no check sum of its own in an .npz
-            print(f"starting anew: {self.path} is damaged: it does not hold what was written")
+            print(f"starting anew: {self.path} is damaged: it does not hold what was written", flush=True)
             return None
         if key != self.key:
-            print(f"starting anew: {self.path} belongs to other parameters, code or inputs")
+            print(f"starting anew: {self.path} belongs to other parameters, code or inputs", flush=True)
             return None
         return state
 
