@@ -367,21 +367,10 @@ def test_weights_that_are_no_numbers_end_a_training_whose_loss_hides_them(standa
     assert not (tmp_path / "network.keras").exists()
 
 
-def test_an_empty_validation_split_is_refused(tmp_path):
-    from qnn_robustness.training.fitting.resume import ResumeFile
-    from qnn_robustness.training.fitting.train import train_network
-
-    with pytest.raises(UserError, match="validation split is empty"):
-        train_network(
-            bars(20, 0),
-            bars(0, 1),
-            architecture="small_cnn",
-            recipe=RECIPE,
-            seed=0,
-            network_path=tmp_path / "n.keras",
-            history_path=tmp_path / "h.csv",
-            resume=ResumeFile(tmp_path / "resume.npz", "key"),
-        )
+@pytest.mark.parametrize(("counts", "empty"), [((0, 20), "training"), ((20, 0), "validation"), ((0, 0), "training")])
+def test_an_empty_split_is_refused(counts, empty, tmp_path):
+    with pytest.raises(UserError, match=f"^the {empty} split is empty; "):
+        trained(RECIPE, tmp_path, splits=(bars(counts[0], 0), bars(counts[1], 1)))
 
 
 def test_an_epoch_holds_every_sample_once_and_epochs_differ():

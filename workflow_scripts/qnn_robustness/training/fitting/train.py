@@ -55,8 +55,10 @@ def train_network(
     each of the recipe's `sources`, one source after the other. A training that was interrupted continues from
     `resume`, which is removed at the end.
 
-    Raises UserError when there is no validation sample to choose the checkpoint by.
+    Raises UserError when there is no sample to train with, or none of validation to choose the checkpoint by.
     """
+    if not len(train.labels):
+        raise UserError("the training split is empty; give the data set training images, or the network by files")
     if not len(validation.labels):
         raise UserError("the validation split is empty; set validation_samples of the data set")
     make_deterministic(seed)
