@@ -367,11 +367,11 @@ MISTAKES = {
     ),
     "teacher that is not known": (
         change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "standart"}}),
-        r"^trainings\.student\.parameters: unknown training 'standart'; did you mean 'standard'\?",
+        r"^trainings\.student\.parameters\.teacher: unknown training 'standart'; did you mean 'standard'\?",
     ),
     "teacher that is its own": (
         change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "student"}}),
-        r"^trainings\.student\.parameters: goes round in a circle \(student -> student\)",
+        r"^trainings\.student\.parameters\.teacher: goes round in a circle \(student -> student\)",
     ),
     "static attack for more classes than there are": (
         both(two_classes({"method": "autoattack"}), static("few", ["person/standard"])),
@@ -451,7 +451,7 @@ MISTAKES = {
             change("attacks.once", {"method": "pgd", "norm": "linf", "budgets": ["8/255"]}),
             change("trainings.ensemble.parameters.static_attacks", ["once"]),
         ),
-        r"^trainings\.ensemble\.parameters: own is given by files; name a model that is trained here",
+        r"^trainings\.ensemble\.parameters\.sources: own is given by files; name a model that is trained here",
     ),
     "labels beside no teacher": (
         change("trainings.student", {"method": "defensive_distillation", "parameters": {"label_weight": 0.5}}),
@@ -557,6 +557,35 @@ MISTAKES = {
     "training that starts from itself": (
         change("trainings.standard.initial", "standard"),
         r"^trainings\.standard\.initial: goes round in a circle \(standard -> standard\)",
+    ),
+    "teacher that is fine-tuned from its student": (
+        both(
+            change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "teacher"}}),
+            change("trainings.teacher", {"method": "defensive_distillation", "initial": "student"}),
+        ),
+        r"^trainings\.student\.parameters\.teacher: goes round in a circle \(student -> teacher -> student\)",
+    ),
+    "unknown initial in the change of a model": (
+        change("models.small.recipes", {"hardened": {"initial": "standart"}}),
+        r"^models\.small\.recipes\.hardened\.initial: unknown training 'standart'; did you mean 'standard'\?",
+    ),
+    "temperature of a student in the change of a model": (
+        both(
+            change("trainings.teacher", {"method": "defensive_distillation"}),
+            change("trainings.student", {"method": "defensive_distillation", "parameters": {"teacher": "teacher"}}),
+            change("models.small.recipes", {"student": {"parameters": {"temperature": 5}}}),
+        ),
+        r"^models\.small\.recipes\.student\.parameters\.temperature: 5 is not that of the teacher 'teacher' \(20\)",
+    ),
+    "source of another data set in the change of a model": (
+        both(
+            change("datasets.large", {"format": "digits", "image_shape": [16, 16, 1]}),
+            change("models.large", {"dataset": "large", "architecture": "small_cnn"}),
+            change("attacks.once", {"method": "pgd", "norm": "linf", "budgets": ["8/255"]}),
+            static("once", ["small/standard"]),
+            change("models.small.recipes", {"ensemble": {"parameters": {"sources": ["large/standard"]}}}),
+        ),
+        r"^models\.small\.recipes\.ensemble\.parameters\.sources: large is not on digits, the data set of small",
     ),
     "unknown initial": (
         change("trainings.hardened.initial", "standart"),

@@ -35,6 +35,15 @@ class Recipes(Craftings):
             for training, change in self.model(model)["recipes"].items()
         }
 
+    def place(self, model: str, training: str, key: str) -> str:
+        """Return where the configuration says a key of a recipe: among the changes for the model, or in the training.
+
+        `key` may be one of the parameters: `parameters.<name>`.
+        """
+        change = self.model(model)["recipes"].get(training, {})
+        changed = {*change, *(f"parameters.{name}" for name in change.get("parameters", {}))}
+        return f"models.{model}.recipes.{training}.{key}" if key in changed else f"trainings.{training}.{key}"
+
     def ancestors(self, model: str, training: str) -> list[str]:
         """Return a training and those whose networks it was fine-tuned from, the last first."""
         initial = self.recipe(model, training)["initial"]

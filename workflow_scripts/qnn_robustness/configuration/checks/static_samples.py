@@ -40,20 +40,20 @@ def _check_sources(configuration: Configuration, network: Network) -> None:
     dataset = configuration.dataset_of(model)
     if configuration.static_samples(model, training) and configuration.dataset(dataset)["format"] in FEATURES:
         raise UserError(
-            f"trainings.{training}.parameters.static_attacks: make 8-bit images, but the samples of {dataset}, the "
-            f"data set of {model}, are features; name another method, such as pgd_adversarial"
+            f"{configuration.place(model, training, 'parameters.static_attacks')}: make 8-bit images, but the samples "
+            f"of {dataset}, the data set of {model}, are features; name another method, such as pgd_adversarial"
         )
     for source in configuration.used(model, training):
         if configuration.dataset_of(source.model) != dataset:
             raise UserError(
-                f"trainings.{training}.parameters.sources: {source.model} is not on {dataset}, the data set of "
-                f"{model}; name a model on {dataset}"
+                f"{configuration.place(model, training, 'parameters.sources')}: {source.model} is not on {dataset}, "
+                f"the data set of {model}; name a model on {dataset}"
             )
 
 
 def _check_crafting(configuration: Configuration, network: Network) -> None:
     """Check, as for attacks of experiments, that static attacks are for the networks and samples that they get."""
-    where = f"trainings.{network.training}.parameters.static_attacks"
+    where = configuration.place(*network, "parameters.static_attacks")
     for samples in configuration.static_samples(*network):
         if configuration.is_of_sound(samples.attack):
             dataset = configuration.dataset_of(samples.model)
