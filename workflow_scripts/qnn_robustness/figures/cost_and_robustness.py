@@ -11,12 +11,14 @@ from qnn_robustness.figures.shared import panels, style
 
 TABLES = ("cost_and_robustness",)
 MILLION = 1e6
+ROOM = 0.8  # of the distance of two amounts of work, for the pipelines of one
 FRONT = {"color": "#777777", "linewidth": 0.9, "marker": "o", "markersize": 9, "fillstyle": "none"}  # a ring each
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Return the figure of the table cost_and_robustness.
 
+    Amounts of work stand at equal distances, and pipelines of equal work, to three digits, side by side.
     A hollow marker says that no adaptive attack was made on a pipeline, or that it is masked: it is on no front.
     """
     table = tables["cost_and_robustness"]
@@ -45,11 +47,19 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def _panel(axis: Axes, panel: pd.DataFrame, looks: dict[str, style.Look]) -> None:
+    work = (panel["work"] / MILLION).map("{:.3g}".format)
+    levels = sorted(work.unique(), key=float)
+    alike = panel.groupby(work)["work"]
+    beside = (alike.cumcount() - (alike.transform("size") - 1) / 2) * ROOM / alike.transform("size").max()
+    panel = panel.assign(at=work.map(levels.index) + beside)
     for _, rows in panel[panel["pareto"]].groupby("samples"):  # only these were compared with each other
-        front = rows.sort_values(["work", "accuracy"])
-        axis.plot(front["work"] / MILLION, front["accuracy"] * 100, **FRONT)
+        front = rows.sort_values("at")
+        axis.plot(front["at"], front["accuracy"] * 100, **FRONT)
     for name, rows in panel.groupby("pipeline", sort=False):
-        panels.interval_line(axis, list(rows["work"] / MILLION), rows, looks[name], _doubtful(rows).any())
+        panels.interval_line(axis, list(rows["at"]), rows, looks[name], _doubtful(rows).any())
+    axis.set_xticks(range(len(levels)), levels)
+    axis.set_xlim(-0.5, len(levels) - 0.5)
+    axis.grid(visible=False, axis="x")
     axis.set_xlabel(f"Work (million operations), n = {panels.count(panel['samples'])}")
     axis.set_ylim(-3, 103)
     axis.set_yticks(range(0, 101, 25))
