@@ -23,6 +23,8 @@ CLEAN_MODELS = list(dict.fromkeys(point[0] for point in C.clean_evaluations()))
 SUMMARIES = [f"results/data/{dataset}/summary.json" for dataset in dict.fromkeys(map(C.dataset_of, CLEAN_MODELS))]
 # Targets under the same attack; white-box against transferred samples; attacks against each other.
 PAIRED_TABLES = {"paired_tests": "target", "paired_sources": "source", "paired_attacks": "attack"}
+# What findings take from the diagnostics.
+DIAGNOSED = ["boundary_distance_tests", "gradient_shares", "gradient_alignment", "quantization_shift_shares"]
 # Each table with the function of evaluation.tables that makes it, its inputs and its arguments.
 MADE_TABLES = {
     "robust_accuracy": (
@@ -67,8 +69,8 @@ MADE_TABLES = {
     "findings": (
         "findings",
         {
-            "robust_accuracy": "results/tables/robust_accuracy.csv",
-            "paired_tests": "results/tables/paired_tests.csv",
+            table: f"results/tables/{table}.csv"
+            for table in ("robust_accuracy", "paired_tests", *(DIAGNOSED if C.diagnosed() else ()))
         },
         {"undefended": C.undefended()},
     ),

@@ -208,6 +208,8 @@ def test_an_archive_that_is_nowhere_is_named_before_its_jobs_fail(
         ("standard", "defensive_distillation", None, {"temperature": 20, "teacher": None, "label_weight": 0}),
         ("hardened", "trades", None, {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 7, "beta": 6}),
         ("hardened", "pgd_adversarial", {"steps": 3}, {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 3}),
+        ("hardened", "standard", None, {}),
+        ("hardened", "jacobian_regularization", None, {"weight": 0.01, "projections": 1, "scope": "network"}),
     ],
 )
 def test_another_method_for_a_model_has_its_defaults(training: str, method: str, given: dict, expected: dict) -> None:
@@ -215,6 +217,17 @@ def test_another_method_for_a_model_has_its_defaults(training: str, method: str,
     values["models"]["small"]["recipes"] = {training: {"method": method, **({"parameters": given} if given else {})}}
     recipe = loaded(values).recipe("small", training)
     assert (recipe["method"], recipe["parameters"]) == (method, expected)
+
+
+def test_undefended_are_networks_of_standard_training_alone() -> None:
+    """Neither one that a model trains otherwise under this name, nor one that goes on from a hardened network."""
+    values = copy.deepcopy(VALID)
+    values["trainings"]["tuned"] = {**values["trainings"]["standard"], "initial": "hardened"}
+    for experiment in values["experiments"].values():
+        experiment["trainings"] = ["standard", "hardened", "tuned"]
+    assert loaded(copy.deepcopy(values)).undefended() == ["small/standard"]
+    values["models"]["small"]["recipes"] = {"standard": {"method": "trades"}}
+    assert loaded(values).undefended() == []
 
 
 def test_the_hash_of_a_recipe_covers_what_a_network_is_fine_tuned_from() -> None:

@@ -579,6 +579,15 @@ def test_pipelines_of_a_front_are_told_by_their_numbers_of_samples(tmp_path: Pat
     assert [{round(at) for at in front} for front in fronts] == [{1}, {0}], "each number of samples costs the same here"
 
 
+def test_pipelines_of_unknown_work_are_left_out(tmp_path: Path) -> None:
+    table = cost_and_robustness(1)
+    behind = table["preprocessor"] == "bits"
+    figure = draw("cost_and_robustness", cost_and_robustness=table.assign(work=table["work"].mask(behind)))
+    assert len(figure.axes[0].containers) == (~behind).sum()
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["12.5"]
+    assert not any("bits" in text for text in texts(figure, tmp_path / "figure.svg"))
+
+
 def test_pipelines_of_equal_work_stand_side_by_side() -> None:
     """Hardened networks cost what others do: at their work itself, all markers would lie upon each other."""
     table = cost_and_robustness(1)

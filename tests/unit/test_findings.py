@@ -11,39 +11,52 @@ from qnn_robustness.evaluation import findings as module
 from qnn_robustness.evaluation.findings import CLAIMS, holm, verdict
 from qnn_robustness.evaluation.reported import reported
 
+OPEN = "open: the samples do not decide"
+
 
 def findings(robust: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
-    return module.findings(robust, paired, ["standard", "pretrained"])
+    return module.findings(robust, paired, ["net/standard"])
 
 
 def robust() -> pd.DataFrame:
-    """Return a table of one attack with two budgets on hardened and standard networks, with a preprocessor."""
+    """Return a table of hardened and standard networks, attacked by pgd, and by one that knows their preprocessor.
+
+    All precisions are as robust, but for a point; the preprocessor helps at the smaller of two budgets.
+    """
     rows = []
-    axes = (("standard", "hardened"), ("float32", "int16", "int8"), (0.1, 0.2), ("none", "bits"))
-    for training, target, budget, preprocessor in product(*axes):
-        accuracy = 0.9 - (budget == 0.2) * 0.5 + (training == "hardened") * 0.1
+    precisions = ("float32", "int16", "int8")
+    fronts = (("none", "none"), ("none", "bits"), ("bits", "bits"))
+    axes = (("standard", "hardened"), precisions, precisions, (0.1, 0.2), fronts)
+    for training, source, target, budget, (through, preprocessor) in product(*axes):
+        accuracy = 0.7 - (budget == 0.2) * 0.5 + (training == "hardened") * 0.1 + (source != target) * 0.02
         accuracy += (preprocessor == "bits") * (budget == 0.1) * 0.1 - (target == "int8") * 0.01
         rows.append(
             {
-                "model": "net", "training": training, "source": "float32", "target": target, "kernels": target,
-                "attack": "pgd", "protocol": "sound", "norm": "linf",
-                "budget": budget, "through": "none", "preprocessor": preprocessor,
+                "model": "net", "training": training, "source": source, "target": target, "kernels": target,
+                "attack": "pgd" if through == "none" else "adaptive", "protocol": "sound", "norm": "linf",
+                "budget": budget, "through": through, "preprocessor": preprocessor,
                 "seed": 0, "accuracy": accuracy, "ci_low": accuracy - 0.04, "ci_high": accuracy + 0.04,
-                "success_rate": 1 - accuracy, "median_distortion": budget,
-                "q1_distortion": budget, "q3_distortion": budget,
+                "success_rate": 1 - accuracy,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
 
 
+def shifted(table: pd.DataFrame, rows: pd.Series, by: float) -> pd.DataFrame:
+    """Return the table with the accuracies of some rows moved."""
+    moved = table.copy()
+    moved.loc[rows, ["accuracy", "ci_low", "ci_high"]] += by
+    return moved
+
+
 def paired(difference: float, p_value: float) -> pd.DataFrame:
-    """Return tests of float32 with int8, int16 with int8, and float32 with int16 on samples from float32."""
-    pairs = [("float32", "int8"), ("int16", "int8"), ("float32", "int16")]
+    """Return tests of float32 with int8 and with int16 on samples from float32, and one of samples from int8."""
+    pairs = [("float32", "float32", "int8"), ("float32", "float32", "int16"), ("int8", "int16", "float32")]
     return pd.DataFrame(
         [
-            {"source": "float32", "attack": "pgd", "norm": "linf", "budget": 0.1, "preprocessor": "none",
+            {"source": source, "attack": "pgd", "norm": "linf", "budget": 0.1, "preprocessor": "none",
              "first": a, "second": b, "difference": difference, "p_value": p_value}
-            for a, b in pairs
+            for source, a, b in pairs
         ]
     )  # fmt: skip
 
@@ -52,45 +65,112 @@ def row(table: pd.DataFrame, name: str) -> pd.Series:
     return table.set_index("finding").loc[name]
 
 
+def settings(table: pd.DataFrame, name: str) -> tuple[int, int, int]:
+    return tuple(row(table, name)[["borne_out", "contradicted", "open"]])
+
+
 def test_all_findings_are_listed_with_their_claims() -> None:
     table = findings(robust(), paired(-0.1, 0.001))
     assert dict(zip(table["finding"], table["claim"], strict=True)) == CLAIMS
 
 
-def test_a_finding_without_settings_is_not_measured() -> None:
-    assert row(findings(robust(), paired(0, 1)), "F1")["verdict"] == "not measured"
+@pytest.mark.parametrize(
+    "changes",
+    [{"budget": float("nan")}, {"budget": 1.0}, {"source": "vote"}, {"target": "vote", "kernels": "all"}],
+    ids=["minimal", "unbounded", "crafted on the vote", "evaluated on the vote"],
+)
+def test_what_does_not_count_leaves_findings_unmeasured(changes: dict) -> None:
+    """A minimal attack ends at a boundary, one without bounds fools all, and the vote is no precision."""
+    tests = paired(-0.1, 0.001)
+    of_tests = {name: value for name, value in changes.items() if name in tests} | {
+        "first": changes.get("target", "float32")
+    }
+    table = findings(robust().assign(**changes), tests.assign(**of_tests))
+    assert table["finding"].tolist() == list(CLAIMS)
+    assert set(table["verdict"]) == {"not measured"}
 
 
 @pytest.mark.parametrize(
-    ("difference", "p_value", "f2", "f3"),
+    "changes",
+    [{"budget": float("nan")}, {"budget": 1.0}, {"source": "vote"}, {"target": "vote", "kernels": "all"}],
+    ids=["minimal", "unbounded", "crafted on the vote", "evaluated on the vote"],
+)
+def test_what_does_not_count_changes_no_verdict(changes: dict) -> None:
+    table = robust()
+    added = table.assign(attack="added", accuracy=0.0, ci_low=0.0, ci_high=0.01, success_rate=1.0, **changes)
+    pd.testing.assert_frame_equal(
+        findings(pd.concat([table, added]), paired(-0.1, 0.001)), findings(table, paired(-0.1, 0.001))
+    )
+
+
+@pytest.mark.parametrize(
+    ("difference", "p_value", "verdict_of_f2"),
     [
-        (-0.1, 0.001, "borne out", "borne out"),  # the second of each pair, the narrower one, is right more often
-        (0.1, 0.001, "contradicted", "contradicted"),
-        (-0.1, 0.04, "open: the samples do not decide", "borne out"),  # Holm over two tests for F2, one for F3
-        (-0.1, 0.5, "open: the samples do not decide", "open: the samples do not decide"),
+        (-0.1, 0.001, "borne out"),  # the integer network, second in each pair, is right more often
+        (0.1, 0.001, "contradicted"),
+        (-0.1, 0.04, OPEN),  # Holm: two tests
+        (-0.1, 0.5, OPEN),
     ],
 )
-def test_paired_findings_follow_sign_and_significance(difference: float, p_value: float, f2: str, f3: str) -> None:
+def test_transfer_from_float32_follows_sign_and_significance(
+    difference: float, p_value: float, verdict_of_f2: str
+) -> None:
     table = findings(robust(), paired(difference, p_value))
-    assert (row(table, "F2")["verdict"], row(table, "F3")["verdict"]) == (f2, f3)
+    assert row(table, "F2")["verdict"] == verdict_of_f2
+    assert sum(settings(table, "F2")) == 2
 
 
-def test_precisions_are_compared_only_on_samples_crafted_on_neither() -> None:
-    """Of the three pairs only int16 against int8 has no part in float32, the source."""
-    counts = row(findings(robust(), paired(-0.1, 0.001)), "F3")
-    assert counts["borne_out"] + counts["contradicted"] + counts["open"] == 1
+def test_int8_is_compared_where_each_precision_is_attacked_itself() -> None:
+    """Two networks, two budgets, two other precisions; what is transferred to int8 alone says nothing of it."""
+    table = robust()
+    assert settings(findings(table, paired(0, 1)), "F3") == (0, 0, 8)
+    on_int8 = table["target"] == "int8"
+    assert settings(findings(shifted(table, on_int8, 0.2), paired(0, 1)), "F3") == (8, 0, 0)
+    assert settings(findings(shifted(table, on_int8, -0.2), paired(0, 1)), "F3") == (0, 8, 0)
+    transferred = table[~(on_int8 & (table["source"] == "int8"))]
+    assert settings(findings(transferred, paired(0, 1)), "F3") == (0, 0, 0)
+
+
+def test_the_attack_that_does_best_decides_and_few_samples_prove_little() -> None:
+    table = robust()
+    search = shifted(table, table["target"] == "int8", 0.3).assign(attack="square")
+    assert settings(findings(pd.concat([table, search]), paired(0, 1)), "F3") == (0, 0, 8)
+    few = table.assign(attack="few", accuracy=table["accuracy"] - 0.05, ci_low=0.0, ci_high=1.0)
+    both = findings(pd.concat([table, few]), paired(0, 1))
+    for name in ("F3", "F4", "F5"):
+        assert settings(both, name) == settings(findings(table, paired(0, 1)), name)
 
 
 def test_preprocessor_that_helps_at_first_and_falls_short_bears_f4_out() -> None:
-    result = row(findings(robust(), paired(0, 1)), "F4")
-    assert (result["borne_out"], result["contradicted"], result["open"]) == (6, 0, 0)
+    assert settings(findings(robust(), paired(0, 1)), "F4") == (6, 0, 0)
 
 
-def test_budgets_of_another_protocol_do_not_decide_on_f4() -> None:
-    """The other's smallest budget is too small for any attack, so that no preprocessor can help there."""
-    tiny = robust().query("budget == 0.1").assign(protocol="paper", budget=1e-4, accuracy=1, ci_low=0.96, ci_high=1)
-    result = row(findings(pd.concat([robust(), tiny]), paired(0, 1)).query("protocol == 'sound'"), "F4")
-    assert (result["borne_out"], result["contradicted"], result["open"]) == (6, 0, 0)
+def test_preprocessor_that_harms_contradicts_f4() -> None:
+    table = robust()
+    harmed = shifted(table, table["preprocessor"] == "bits", -0.3)
+    assert row(findings(harmed, paired(0, 1)), "F4")["verdict"] == "contradicted"
+
+
+def test_attacks_that_know_the_preprocessor_decide_on_f4_alone() -> None:
+    table = robust()
+    knowing = table["through"] == "bits"
+    broken = table.assign(**{name: table[name].mask(knowing, 0.0) for name in ("accuracy", "ci_low", "ci_high")})
+    plain, both = (findings(each, paired(0, 1)).set_index("finding") for each in (table, broken))
+    assert both.loc["F4", "verdict"] == "contradicted"
+    pd.testing.assert_frame_equal(both.drop("F4"), plain.drop("F4"))
+
+
+def test_a_preprocessor_that_no_attack_on_the_very_network_knows_is_no_evidence() -> None:
+    table = robust()
+    own = (table["through"] == "bits") & (table["source"] == table["target"])
+    assert settings(findings(table[~own], paired(0, 1)), "F4") == (0, 0, 0)
+    assert settings(findings(table[~(own & (table["target"] == "int16"))], paired(0, 1)), "F4") == (4, 0, 0)
+
+
+def test_the_largest_ratio_of_signal_to_noise_is_the_smallest_budget_in_f4() -> None:
+    table = robust().assign(norm="snr")
+    table["budget"] = table["budget"].map({0.1: 50.0, 0.2: 30.0})
+    assert settings(findings(table, paired(0, 1)), "F4") == (6, 0, 0)
 
 
 def test_each_protocol_has_verdicts_of_its_own() -> None:
@@ -101,34 +181,31 @@ def test_each_protocol_has_verdicts_of_its_own() -> None:
     of_sound, of_paper = (table[table["protocol"] == name].reset_index(drop=True) for name in ("sound", "paper"))
     pd.testing.assert_frame_equal(of_sound, findings(robust(), tests[0]))
     assert row(of_sound, "F2")["verdict"] == "borne out"
-    assert row(of_paper, "F2")["verdict"] == row(of_paper, "F5")["verdict"] == "open: the samples do not decide"
-
-
-def test_preprocessor_that_harms_contradicts_f4() -> None:
-    table = robust()
-    harmed = table["preprocessor"] == "bits"
-    table.loc[harmed, ["accuracy", "ci_low", "ci_high"]] -= 0.3
-    assert row(findings(table, paired(0, 1)), "F4")["verdict"] == "contradicted"
+    assert row(of_paper, "F2")["verdict"] == row(of_paper, "F5")["verdict"] == OPEN
 
 
 def test_hardening_counts_on_every_precision_and_budget() -> None:
-    result = row(findings(robust(), paired(0, 1)), "F5")
-    assert (result["borne_out"], result["verdict"]) == (6, "borne out")
+    assert settings(findings(robust(), paired(0, 1)), "F5") == (6, 0, 0)
 
 
-def test_only_trainings_that_defend_count_as_hardened() -> None:
-    given = robust().replace({"training": {"hardened": "pretrained"}})
-    table = findings(given, paired(0, 1))
+def test_an_attack_that_loses_its_gradients_does_not_bear_hardening_out() -> None:
+    """Another one, that finds as much on the hardened network as on the plain one, decides."""
+    table = robust()
+    right = shifted(table, table["training"] == "hardened", -0.1).assign(attack="temperature")
+    assert settings(findings(pd.concat([table, right]), paired(0, 1)), "F5") == (0, 0, 6)
+
+
+def test_only_networks_that_are_defended_count_as_hardened() -> None:
+    table = module.findings(robust(), paired(0, 1), ["net/standard", "net/hardened"])
     assert row(table, "F5")["verdict"] == row(table, "F6")["verdict"] == "not measured"
 
 
 def test_transfer_on_hardened_networks() -> None:
+    """Three sources, two other precisions each, two budgets."""
     table = robust()
-    assert row(findings(table, paired(0, 1)), "F6")["verdict"] == "borne out"
-    table.loc[table["target"] != "float32", "success_rate"] = 0.0
-    result = row(findings(table, paired(0, 1)), "F6")
-    assert result["borne_out"] == 0
-    assert result["contradicted"] > 0
+    assert settings(findings(table, paired(0, 1)), "F6") == (12, 0, 0)
+    table.loc[table["target"] != table["source"], "success_rate"] = 0.0
+    assert settings(findings(table, paired(0, 1)), "F6") == (0, 12, 0)
 
 
 def test_holm_against_a_worked_example() -> None:
@@ -162,55 +239,3 @@ def test_reported_rows_are_on_the_first_kernel_set_of_each_target() -> None:
         }
     )
     assert reported(table)["value"].to_list() == [0, 2, 4]
-
-
-def test_attacks_that_know_the_preprocessor_decide_on_f4_alone() -> None:
-    adaptive = robust().assign(attack="adaptive", through="bits", accuracy=0.0, ci_low=0.0, ci_high=0.01)
-    tests = paired(-0.1, 0.001)
-    without = findings(robust(), tests).set_index("finding")
-    both = findings(pd.concat([robust(), adaptive]), pd.concat([tests, tests.assign(attack="adaptive", p_value=1.0)]))
-    both = both.set_index("finding")
-    pd.testing.assert_frame_equal(both.drop("F4"), without.drop("F4"))
-    assert (without.loc["F4", "verdict"], both.loc["F4", "verdict"]) == ("borne out", "contradicted")
-
-
-def test_attacks_that_know_the_preprocessor_decide_on_f4_whatever_their_seeds() -> None:
-    adaptive = robust().assign(attack="adaptive", through="bits", accuracy=0.0, ci_low=0.0, ci_high=0.01, seed=4)
-    assert row(findings(pd.concat([robust(), adaptive]), paired(0, 1)), "F4")["verdict"] == "contradicted"
-
-
-def test_an_unbounded_attack_does_not_show_that_a_preprocessor_falls_short() -> None:
-    table = robust()
-    flat = table[table["budget"] == 0.1]
-    unbounded = flat.assign(budget=1.0, accuracy=0.0, ci_low=0.0, ci_high=0.01)
-    assert row(findings(pd.concat([flat, unbounded]), paired(0, 1)), "F4")["verdict"] == "not measured"
-
-
-def test_attacks_without_bounds_decide_on_no_finding() -> None:
-    """They fool every network, which shows neither transfer nor that differences are open."""
-    table, tests = robust(), paired(-0.1, 0.03)
-    unbounded = table[table["budget"] == 0.1].assign(
-        attack="free", budget=1.0, accuracy=0.0, ci_low=0.0, ci_high=0.01, success_rate=1.0
-    )
-    no_difference = tests.assign(attack="free", budget=1.0, difference=0.0, p_value=1.0)
-    with_unbounded = findings(pd.concat([table, unbounded]), pd.concat([tests, no_difference]))
-    pd.testing.assert_frame_equal(with_unbounded, findings(table, tests))
-
-
-def test_the_largest_ratio_of_signal_to_noise_is_the_smallest_budget_in_f4() -> None:
-    table = robust().assign(norm="snr")
-    table["budget"] = table["budget"].map({0.1: 50.0, 0.2: 30.0})
-    result = row(findings(table, paired(0, 1)), "F4")
-    assert (result["borne_out"], result["contradicted"], result["open"]) == (6, 0, 0)
-
-
-def test_the_vote_is_no_precision() -> None:
-    """Neither what is crafted on it nor what is evaluated on it counts for or against a finding."""
-    table, tests = robust(), paired(-0.1, 0.001)
-    near = table[table["budget"] == 0.1]
-    minimal = near.assign(source=near["target"], budget=float("nan"), attack="fmn")
-    table = pd.concat([table, minimal], ignore_index=True)
-    voted = table[table["target"] == "int8"].assign(target="vote", kernels="all", success_rate=0.0)
-    own = voted[voted["attack"] == "fmn"].assign(source="vote", q1_distortion=9.0)
-    with_vote = findings(pd.concat([table, voted, own], ignore_index=True), tests)
-    pd.testing.assert_frame_equal(with_vote, findings(table, tests))

@@ -14,7 +14,7 @@ import pytest
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_file
-from qnn_robustness.evaluation.findings import findings
+from qnn_robustness.evaluation import tables
 from qnn_robustness.evaluation.publish import PAGES, gather_findings, publish, shown_tables, with_findings, with_tables
 from qnn_robustness.evaluation.statistics import wilson
 from qnn_robustness.models import reference
@@ -22,6 +22,7 @@ from qnn_robustness.models import reference
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "docs" / "results"
 REFERENCES = ROOT / "reference_models"
+DIAGNOSED = ("boundary_distance_tests", "gradient_shares", "gradient_alignment", "quantization_shift_shares")
 
 
 @pytest.mark.parametrize("run", ["..", ".", "../..", "a/b", "", "Cifar"])
@@ -67,11 +68,15 @@ def test_the_tables_of_the_pages_are_the_published_ones():
 
 
 def test_the_findings_of_all_runs_are_those_of_each(tmp_path: Path):
-    for path in PUBLISHED.glob("*/findings.csv"):
-        (tmp_path / path.parent.name).mkdir()
-        (tmp_path / path.parent.name / path.name).write_bytes(path.read_bytes())
-        tables = [pd.read_csv(path.with_stem(name)) for name in ("robust_accuracy", "paired_tests")]
-        pd.testing.assert_frame_equal(pd.read_csv(path), findings(*tables, ["standard", "pretrained"]))
+    for folder in (path for path in PUBLISHED.iterdir() if path.is_dir()):
+        (tmp_path / folder.name).mkdir()
+        (tmp_path / folder.name / "findings.csv").write_bytes((folder / "findings.csv").read_bytes())
+        inputs = {name: folder / f"{name}.csv" for name in ("robust_accuracy", "paired_tests", *DIAGNOSED)}
+        robust = pd.read_csv(inputs["robust_accuracy"])
+        undefended = robust["model"] + "/" + robust["training"]
+        undefended = undefended[robust["training"].isin(["standard", "pretrained"])]
+        table = tables.findings({name: path for name, path in inputs.items() if path.exists()}, list(undefended))
+        pd.testing.assert_frame_equal(pd.read_csv(folder / "findings.csv"), table)
     gather_findings(tmp_path)
     assert (tmp_path / "findings.csv").read_bytes() == (PUBLISHED / "findings.csv").read_bytes()
 
@@ -95,11 +100,25 @@ def test_findings_are_shown_by_run(run):
             "| finding | claim | protocol | earlier | x |\n"
             "| --- | --- | --- | --- | --- |\n"
             "| F1 | a | sound |  | 0 / 0 / 5 |\n"
-            "| F2 | c | paper | 0 / 9 / 0 |  |\n"
             "| F2 | c | sound | 1 / 0 / 0 | 2 / 3 / 4 |\n"
+            "| F2 | c | paper | 0 / 9 / 0 |  |\n"
             "<!-- /findings -->\n"
         )
     )
+
+
+def test_findings_that_no_run_measures_are_none(run):
+    results, root = run
+    with (root / PAGES[0]).open("a") as readme:
+        readme.write("<!-- findings -->\nold\n<!-- /findings -->\n")
+    (root / "docs" / "results" / "findings.csv").write_text("of a run that is gone\n")
+    publish(results, root, "x")
+    assert not (root / "docs" / "results" / "findings.csv").exists()
+    assert (root / PAGES[0]).read_text().endswith("-->\nNo published run measures any.\n<!-- /findings -->\n")
+    header = "protocol,finding,claim,measured,borne_out,contradicted,open,verdict\n"
+    (results / "tables" / "findings.csv").write_text(f"{header}sound,F1,a,m,0,0,0,not measured\n")
+    publish(results, root, "x")
+    assert (root / PAGES[0]).read_text().endswith("-->\nNo published run measures any.\n<!-- /findings -->\n")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -167,8 +186,16 @@ def test_comparisons_of_integer_models_are_gathered_over_the_runs(run):
 
 def test_publishing_without_tables_or_marks_or_with_large_files_is_refused(run):
     results, root = run
-    with pytest.raises(UserError, match="marks"):
+    kept = root / "docs" / "results" / "y" / "kept.csv"
+    kept.parent.mkdir()
+    kept.write_text("a\n1\n")
+    with pytest.raises(UserError, match="lacks the marks"):
         publish(results, root, "y")
+    with (root / PAGES[0]).open("a") as readme:
+        readme.write("<!-- attacks:y -->\n<!-- /attacks:y -->\n")
+    with pytest.raises(UserError, match="the run has no table attacks"):
+        publish(results, root, "y")
+    assert kept.is_file(), "nothing is changed"
     (results / "figures" / "f.svg").write_bytes(b"0" * 1_100_000)
     with pytest.raises(UserError, match="1100000 bytes"):
         publish(results, root, "x")

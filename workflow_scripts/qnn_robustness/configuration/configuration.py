@@ -40,6 +40,14 @@ class Configuration(Recipes):
         """Return the networks that the workflow trains itself."""
         return [network for network in self.networks() if network.training != PRETRAINED]
 
+    def undefended(self) -> list[str]:
+        """Return the networks, as model/training, that are trained without a defense or given by files."""
+        return [
+            f"{model}/{training}"
+            for model, training in self.networks()
+            if training == PRETRAINED or all(recipe["method"] == "standard" for recipe in self.lineage(model, training))
+        ]
+
     def kept_networks(self) -> list[Network]:
         """Return the networks that are trained, and those that teach them or give them samples."""
         trained = self.trained_networks()

@@ -20,7 +20,8 @@ class Recipes(Craftings):
         entry = self.values["trainings"][training]
         change = self.model(model)["recipes"].get(training, {})
         recipe = {**entry, **change}
-        recipe["parameters"] = {**entry["parameters"], **change.get("parameters", {})}
+        inherited = entry["parameters"] if recipe["method"] == entry["method"] else {}
+        recipe["parameters"] = {**inherited, **change.get("parameters", {})}
         if recipe["validation_attack"]:
             attack = recipe["validation_attack"]
             distances = {name: float(parse_distance(attack[name])) for name in ("epsilon", "step_size")}
@@ -60,11 +61,6 @@ class Recipes(Craftings):
     def teacher(self, model: str, training: str) -> str | None:
         """Return the training whose network teaches this one."""
         return self.recipe(model, training)["parameters"].get("teacher")
-
-    def undefended(self) -> list[str]:
-        """Return the trainings that are no defense."""
-        plain = [name for name, entry in self.values["trainings"].items() if entry["method"] == "standard"]
-        return [PRETRAINED, *plain]
 
     def static_samples(self, model: str, training: str) -> list[StaticSamples]:
         """Return the adversarial training samples, made for other networks, that a training uses."""

@@ -17,33 +17,37 @@ CONTROL = "one level away"
 
 
 def diagnosed_findings(
-    distances: pd.DataFrame, gradients: pd.DataFrame, alignment: pd.DataFrame, shift: pd.DataFrame
+    boundary_distance_tests: pd.DataFrame,
+    gradient_shares: pd.DataFrame,
+    gradient_alignment: pd.DataFrame,
+    quantization_shift_shares: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return one row for each part of F1 and F2 that the diagnostics measure.
 
-    The arguments are the tables boundary_distance_tests, gradient_shares, gradient_alignment and
-    quantization_shift_shares. A setting is a network, an integer precision, and a norm or perturbation.
+    The arguments are the tables of these names. A setting is a network, an integer precision, and a norm or
+    perturbation.
     """
-    small, large = shift[shift["size"] < LEVEL * 0.999], shift[shift["size"] >= LEVEL * 0.999]
+    below = quantization_shift_shares["size"] < LEVEL * 0.999
+    small, large = quantization_shift_shares[below], quantization_shift_shares[~below]
     return pd.DataFrame(
         [
             _finding(
                 "F1",
                 "Quantization raises the distance of samples to the decision boundary.",
                 "paired distances, integer against float32: exact sign test at 5 % after Holm",
-                _farther(distances),
+                _farther(boundary_distance_tests),
             ),
             _finding(
                 "F1",
                 "Quantization masks gradients: some vanish.",
                 "straight-through gradients of the margin that are zero: more than in float32 (against: below 1 %)",
-                _masked(gradients),
+                _masked(gradient_shares),
             ),
             _finding(
                 "F2",
                 "Quantization misaligns gradients.",
                 "median cosine with float32 below that of float32 with itself one 8-bit level away: intervals apart",
-                _misaligned(alignment),
+                _misaligned(gradient_alignment),
             ),
             *_attenuates("attenuates small", "below one 8-bit level", small, -1),
             *_attenuates("amplifies larger", "of one 8-bit level or more", large, 1),
@@ -87,8 +91,9 @@ def _misaligned(alignment: pd.DataFrame) -> list[int]:
 
 def _attenuates(what: str, sizes: str, shift: pd.DataFrame, wanted: int) -> Iterable[Finding]:
     """Yield the claim on the whole gain, and on what rounding of the input does not explain."""
-    for column, part in (("gain", "at the logits"), ("gain_network", "at the logits, rounding of the input aside")):
+    for column, aside in (("gain", ""), ("gain_network", ", rounding of the input aside")):
         ends = np.sort(wanted * shift[[f"{column}_low", f"{column}_high"]].to_numpy(float), axis=1)
         signs = [int(low > NOTICEABLE) - int(high < NOTICEABLE) for low, high in ends]
-        measured = f"perturbations {sizes}, effect {part}: median changed by {NOTICEABLE} dB or more, or surely by less"
-        yield _finding("F2", f"Quantization {what} perturbations.", measured, signs)
+        effect = f"perturbations {sizes}, effect at the logits{aside}"
+        measured = f"{effect}: median changed by {NOTICEABLE} dB or more, or surely by less"
+        yield _finding("F2", f"Quantization {what} perturbations{aside}.", measured, signs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -24,8 +25,9 @@ def publish(results: Path, root: Path, run: str) -> None:
     Files of an earlier run of this name are removed; the manifest, the tables in the pages (PAGES), and what all
     published runs say about integer models and about the findings of the first paper are written anew.
 
-    Raises UserError when `run` is no plain name, there are no tables, a file is too large for a repository, or no
-    page has marks for a table of this run.
+    Raises UserError, before anything is changed, when `run` is no plain name, there are no tables, a file is too large
+    for a repository, a page is missing, no page has marks for a table of this run, or one has for a table that the run
+    does not have.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", run):
         raise UserError(f"{run}: no name of a run; expected lower-case letters, digits and _, such as cifar10")
@@ -35,6 +37,7 @@ def publish(results: Path, root: Path, run: str) -> None:
     for path in sources:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path}: {path.stat().st_size} bytes; expected at most {LARGEST} for a published file")
+    pages = _pages(root, run, {path.stem for path in sources})
     published = root / "docs" / "results"
     shutil.rmtree(published / run, ignore_errors=True)
     (published / run).mkdir(parents=True)
@@ -43,12 +46,25 @@ def publish(results: Path, root: Path, run: str) -> None:
     _gather(published, "integer_model_exactness.csv")
     gather_findings(published)
     write_manifest(published)
-    pages = {root / page: (root / page).read_text(encoding="utf-8") for page in PAGES}
-    if not any(shown_tables(text, run) for text in pages.values()):
-        mark = f"{SHOWN[0]}:{run}"
-        raise UserError(f"{root / PAGES[-1]}: the page lacks the marks <!-- {mark} --> and <!-- /{mark} -->")
     for page, text in pages.items():
         write_text(page, with_findings(with_tables(text, published / run, run), published))
+
+
+def _pages(root: Path, run: str, tables: Collection[str]) -> dict[Path, str]:
+    """Return the texts of the pages; see `publish` for what is wrong with them."""
+    missing = [str(root / page) for page in PAGES if not (root / page).is_file()]
+    if missing:
+        raise UserError(f"{missing[0]}: missing; it shows the published results")
+    pages = {root / page: (root / page).read_text(encoding="utf-8") for page in PAGES}
+    shown = {page: shown_tables(text, run) for page, text in pages.items()}
+    if not any(shown.values()):
+        mark = f"{SHOWN[0]}:{run}"
+        raise UserError(f"{root / PAGES[-1]}: the page lacks the marks <!-- {mark} --> and <!-- /{mark} -->")
+    for page, names in shown.items():
+        for name in names:
+            if name not in tables:
+                raise UserError(f"{page}: has marks for {name}:{run}, but the run has no table {name}")
+    return pages
 
 
 def shown_tables(page: str, run: str) -> list[str]:
@@ -79,10 +95,11 @@ def _gather(published: Path, table: str) -> None:
 
 def gather_findings(published: Path) -> None:
     """Write what the published runs say about the findings of the first paper below each other: findings.csv."""
-    tables = {path.parent.name: pd.read_csv(path) for path in sorted(published.glob(f"*/{FINDINGS}.csv"))}
-    if tables:
-        rows = pd.concat([table.assign(run=run) for run, table in tables.items()])
-        write_text(published / f"{FINDINGS}.csv", rows.to_csv(index=False))
+    parts = [pd.read_csv(path).assign(run=path.parent.name) for path in sorted(published.glob(f"*/{FINDINGS}.csv"))]
+    if parts:
+        write_text(published / f"{FINDINGS}.csv", pd.concat(parts).to_csv(index=False))
+    else:
+        (published / f"{FINDINGS}.csv").unlink(missing_ok=True)
 
 
 def with_findings(page: str, published: Path) -> str:
@@ -90,14 +107,18 @@ def with_findings(page: str, published: Path) -> str:
 
     A cell says in how many settings a run bears the finding out, contradicts it, and leaves it open.
     """
+    path = published / f"{FINDINGS}.csv"
     if f"<!-- {FINDINGS} -->" not in page:
         return page
-    rows = pd.read_csv(published / f"{FINDINGS}.csv")
-    rows = rows[rows["verdict"] != "not measured"].sort_values(["finding", "protocol"], kind="stable")
+    rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["verdict"])
+    rows = rows[rows["verdict"] != "not measured"]
+    if rows.empty:
+        return with_table(page, FINDINGS, "No published run measures any.\n")
+    rows = rows.sort_values(["finding", "run"], kind="stable")
     counts = rows[["borne_out", "contradicted", "open"]].astype(str).agg(" / ".join, axis=1)
     keys = ["finding", "claim", "protocol"]
-    table = rows.assign(counts=counts).pivot_table("counts", keys, "run", aggfunc="first", fill_value="")
-    return with_table(page, FINDINGS, markdown(table.reset_index()))
+    table = rows.assign(counts=counts).pivot_table("counts", keys, "run", aggfunc="first", fill_value="", sort=False)
+    return with_table(page, FINDINGS, markdown(table[sorted(table)].reset_index()))
 
 
 def write_manifest(published: Path) -> None:

@@ -15,6 +15,7 @@ from qnn_robustness.evaluation import findings as verdicts
 from qnn_robustness.evaluation import metrics
 from qnn_robustness.evaluation import worst_case as worst
 from qnn_robustness.evaluation.attack_suite import attack_suite
+from qnn_robustness.evaluation.diagnosed import diagnosed_findings
 
 
 def _records(paths: Iterable[str]) -> pd.DataFrame:
@@ -81,8 +82,17 @@ def paired_tests(inputs: Mapping[str, list[str]], kernels: dict[str, str], compa
 
 
 def findings(inputs: Mapping[str, list[str]], undefended: list[str]) -> pd.DataFrame:
-    """Return what the run says about the findings of the first paper; `undefended` trainings are no defense."""
-    return verdicts.findings(pd.read_csv(inputs["robust_accuracy"]), pd.read_csv(inputs["paired_tests"]), undefended)
+    """Return what the run says about the findings of the first paper.
+
+    `undefended` are the networks (model/training) without defense. The tables of the diagnostics are among the inputs
+    where some network is diagnosed.
+    """
+    tables = {name: pd.read_csv(path) for name, path in inputs.items()}
+    attacked = verdicts.findings(tables.pop("robust_accuracy"), tables.pop("paired_tests"), undefended)
+    if not tables:
+        return attacked
+    looked_into = diagnosed_findings(**tables).assign(protocol="sound")
+    return pd.concat([looked_into[attacked.columns], attacked], ignore_index=True)
 
 
 def headline(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.DataFrame:

@@ -18,12 +18,13 @@ FRONT = {"color": "#777777", "linewidth": 0.9, "marker": "o", "markersize": 9, "
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Return the figure of the table cost_and_robustness.
 
-    Amounts of work stand at equal distances, and pipelines of equal work, to three digits, side by side.
+    Amounts of work stand at equal distances, and pipelines of equal work, to three digits, side by side; those of
+    unknown work are left out.
     A hollow marker says that no adaptive attack was made on a pipeline, or that it is masked: it is on no front.
     """
-    table = tables["cost_and_robustness"]
+    table = tables["cost_and_robustness"].dropna(subset="work")
     if table.empty:
-        return panels.empty("No integer network was attacked with an L\u221e budget.")
+        return panels.empty("No integer network of known work was attacked with an L\u221e budget.")
     table = table.assign(pipeline=panels.pipelines(table) + ", " + table["precision"])
     looks = style.looks(list(table["pipeline"].unique()))
     models, budgets = table["model"].unique(), sorted(table["budget"].unique())
