@@ -34,6 +34,7 @@ def progress(items: Iterable[Item], description: str, total: int | None = None, 
         file=sys.stderr,
         mininterval=SECONDS_LIVE if live else SECONDS_LOGGED,
         miniters=0,  # else `note` waits for the next item
+        smoothing=0,  # averages over all items: the newest one seems to have begun with the last note
         ascii=not live,
     )
 
