@@ -97,7 +97,7 @@ class AttackSpace:
         return self.rows.max(axis=0)[row] * self.columns.max(axis=0)[column]
 
     def importance(self, changes: np.ndarray, updates: np.ndarray) -> np.ndarray:
-        """Return weights [N, d]: the largest change within the region of a coordinate (section 3.4).
+        """Return weights [N, d]: the largest change within the region of a coordinate (section 3.6).
 
         A region without `updates` [N, d] and changes, of which nothing is known, counts like the most important one.
         """
@@ -136,9 +136,9 @@ class ZOO(ArrayAttack):
     estimate, for inputs in [0, 1]: the paper's 1e-4 is below one level of an 8-bit input, which makes the
     estimate on an integer network zero or huge. Where the box cuts a probe the step actually made counts.
 
-    `attack_spaces` holds sizes of the attack space (section 3.3), each used for an equal share of the steps;
+    `attack_spaces` holds sizes of the attack space (sections 3.4 and 3.5), each used for an equal share of the steps;
     empty for the images themselves. With `importance_sampling` coordinates are drawn in proportion to the
-    largest change in their region (section 3.4). Adam starts anew at a sample's first success for a
+    largest change in their region (section 3.6). Adam starts anew at a sample's first success for a
     constant. With `abort_early` a sample leaves a constant when its loss no longer falls.
 
     Margins of logits are those of the paper's log-probabilities; they are taken in float32.

@@ -21,7 +21,7 @@ def objective(
 
 
 class EnsembleAdversarial(Objective):
-    """Section 4.1: the source of the adversarial samples is drawn anew for every batch."""
+    """Section 3.4: the source of the adversarial samples is drawn anew for every batch."""
 
     def __init__(self, network: keras.Model, material: Material, attack: LinfAttack, clean_weight: float):
         super().__init__(network, material, attack)
