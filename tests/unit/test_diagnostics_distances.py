@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from attack_models import Linear
+from scipy import stats
 
 from qnn_robustness.attacks import deepfool
 from qnn_robustness.common.distances import distance
@@ -110,6 +111,15 @@ def test_without_a_common_sample_nothing_is_compared() -> None:
     rows.loc[rows["precision"] == "int8", "correct"] = False
     assert distance_table.table(rows).empty
     assert boundary_distance_tests.table(rows).empty
+
+
+def test_differences_of_as_many_levels_have_equal_ranks() -> None:
+    levels = np.random.default_rng(2).integers(20, 60, (2, 40)) // [[1], [2]]
+    rows = paired(0.0)
+    rows["distance"] = levels.ravel() / 255
+    (row,) = boundary_distance_tests.table(rows).to_dict("records")
+    first, second = levels[:, 1:]
+    assert row["wilcoxon_p"] == pytest.approx(stats.wilcoxon(second - first).pvalue, rel=1e-9)
 
 
 def test_equal_distances_differ_in_nothing() -> None:

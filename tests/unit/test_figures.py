@@ -703,6 +703,35 @@ def test_transfer_is_explained_where_most_precisions_were_attacked(tmp_path: Pat
     assert not any("not run" in text for text in found)
 
 
+def test_transfer_is_not_explained_by_a_handful_of_samples(tmp_path: Path) -> None:
+    areas, bins = (TABLES[name] for name in ("transfer_explained", "transfer_bins"))
+    few = {"attack": "few", "samples": 4, "successes": 2}
+    areas = areas.assign(successes=60)
+    areas, bins = (pd.concat([table, table.assign(**few)]) for table in (areas, bins))
+    figure = draw("transfer_explained", transfer_explained=areas, transfer_bins=bins)
+    found = texts(figure, tmp_path / "figure.svg")
+    assert any("60 of 200 transfer" in text for text in found)
+    assert not any("few" in text for text in found)
+
+
+def test_success_by_quarter_is_drawn_where_both_outcomes_were_seen_most(tmp_path: Path) -> None:
+    areas, bins = (TABLES[name] for name in ("transfer_explained", "transfer_bins"))
+    back = {"source": "int8", "target": "float32"}
+    areas = pd.concat([areas.assign(samples=18, successes=17), areas.assign(**back, samples=24, successes=15)])
+    figure = draw("transfer_explained", transfer_explained=areas, transfer_bins=pd.concat([bins, bins.assign(**back)]))
+    assert "from int8 to float32" in texts(figure, tmp_path / "figure.svg")
+
+
+def test_a_layer_that_is_silent_when_clean_is_drawn_at_the_bottom_and_not_as_gone() -> None:
+    table = quantization_shift()
+    silent = (table["network"] == "float32") & (table["place"] == 1) & (table["size"] > 1 / 255)
+    figure = draw(
+        "quantization_shift", quantization_shift=table.assign(snr_median=table["snr_median"].mask(silent, -np.inf))
+    )
+    axes = figure.axes[-1]
+    assert axes.lines[0].get_ydata()[1] == axes.get_ylim()[0] < 15
+
+
 @pytest.mark.parametrize("training", ["pgd_adversarial", "quantization_aware_adversarial_tuned"])
 def test_titles_of_neighbouring_panels_do_not_overlap(training: str, tmp_path: Path) -> None:
     names = {"model": "cifar10_resnet8", "training": training, "preprocessor": "bit_depth_4"}

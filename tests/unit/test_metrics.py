@@ -50,6 +50,13 @@ def test_split() -> Split:
     return Split(images(50, 90, 150, 110, 200), LABELS)  # the last one is misclassified when clean
 
 
+@pytest.mark.parametrize(("norm", "length"), [("linf", 1 / 255), ("l2", 2**0.5 / 255), ("l1", 2 / 255), ("l0", 2)])
+def test_images_that_differ_alike_have_the_very_same_distance(norm: str, length: float) -> None:
+    darker = np.repeat(np.arange(255, dtype=np.uint8), 2).reshape(255, 2, 1, 1)
+    found = distance(norm, darker, darker + np.uint8(1)), distance(norm, darker + np.uint8(1), darker)
+    assert np.unique(found).tolist() == [pytest.approx(length)]
+
+
 @pytest.fixture
 def clean(test_split) -> pd.DataFrame:
     return clean_records(test_split, {"reference": brightness})

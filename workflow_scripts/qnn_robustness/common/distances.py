@@ -16,15 +16,19 @@ def to_unit(samples: np.ndarray) -> np.ndarray:
 def distance(norm: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the distance of each pair, float64 [N], between arrays [N, ...] (uint8 or float in [0, 1]).
 
-    `norm` is linf, l2, l1 (lengths for inputs in [0, 1]) or l0 (number of differing values).
+    `norm` is linf, l2, l1 (lengths for inputs in [0, 1]) or l0 (number of differing values). Images that differ by the
+    same numbers of levels have the very same distance, whatever their values.
     """
-    difference = np.abs(to_unit(first) - to_unit(second)).reshape(len(first), -1)
+    images = first.dtype == second.dtype == np.uint8
+    first, second = (samples.astype(np.float64) if images else to_unit(samples) for samples in (first, second))
+    unit = 255 if images else 1
+    difference = np.abs(first - second).reshape(len(first), -1)
     if norm == "linf":
-        return difference.max(axis=1)
+        return difference.max(axis=1) / unit
     if norm == "l2":
-        return np.sqrt((difference**2).sum(axis=1))
+        return np.sqrt((difference**2).sum(axis=1)) / unit
     if norm == "l1":
-        return difference.sum(axis=1)
+        return difference.sum(axis=1) / unit
     if norm == "l0":
         return (difference > SAME).sum(axis=1).astype(np.float64)
     raise ValueError(f"unknown norm {norm!r}")

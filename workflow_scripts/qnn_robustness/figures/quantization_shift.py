@@ -35,17 +35,17 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     rows, sizes = table[ROW].drop_duplicates(), sorted(table["size"].unique())
     shown = sorted({sizes[0], min(sizes, key=lambda size: abs(size - LEVEL)), sizes[-1]})
     finite = table.loc[np.isfinite(table["snr_median"]), "snr_median"]
-    bottom, gone = min(finite, default=0) - MARGIN, max(finite, default=0) + MARGIN
+    bottom, gone = between = min(finite, default=0) - MARGIN, max(finite, default=0) + MARGIN
     columns = len(shown) + 1
     figure = style.new_figure(PANEL_WIDTH * columns + 0.5, PANEL_HEIGHT * len(rows) + 0.6)
     axes = figure.subplots(len(rows), columns, squeeze=False, sharey=True)
     for line, row in zip(axes, rows.itertuples(index=False), strict=True):
         chosen = table[(table[ROW] == list(row)).all(axis=1)]
-        _against_size(line[0], chosen, sizes, looks, gone)
+        _against_size(line[0], chosen, sizes, looks, between)
         line[0].set_title(f"{row.model}, {row.training}\n{row.direction}, at the logits")
         line[0].set_ylabel("Signal to noise (dB)")
         for axis, size in zip(line[1:], shown, strict=True):
-            _along_layers(axis, chosen[chosen["size"] == size], looks, gone)
+            _along_layers(axis, chosen[chosen["size"] == size], looks, between)
             axis.set_title(f"{row.model}, {row.training}\n{row.direction}, ±{_levels(size)}/255")
         for axis in line:
             axis.axhline(gone, color="#444444", linestyle=":", linewidth=0.9)
@@ -56,27 +56,25 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def _against_size(
-    axes: Axes, rows: pd.DataFrame, sizes: list[float], looks: dict[str, style.Look], gone: float
+    axes: Axes, rows: pd.DataFrame, sizes: list[float], looks: dict[str, style.Look], between: tuple[float, float]
 ) -> None:
     logits = rows[rows["place"] == rows["place"].max()].assign(place=rows["size"].map(sizes.index))
-    _lines(axes, logits, looks, gone)
+    _lines(axes, logits, looks, between)
     axes.set_xticks(range(len(sizes)), [_levels(size) for size in sizes])
     axes.set_xlabel(f"Size (levels of 1/255), n = {panels.count(rows['samples'])}")
 
 
-def _along_layers(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], gone: float) -> None:
-    _lines(axes, rows, looks, gone)
+def _along_layers(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], between: tuple[float, float]) -> None:
+    _lines(axes, rows, looks, between)
     places = sorted(rows["place"].unique())
     axes.set_xticks([places[0], places[-1]], ["input", "logits"])
     axes.set_xlabel(f"Layer, {len(places) - 1} in all")
 
 
-def _lines(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], gone: float) -> None:
+def _lines(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], between: tuple[float, float]) -> None:
     for name, look in looks.items():
         chosen = rows[rows["network"] == name].sort_values("place")
-        axes.plot(
-            chosen["place"], chosen["snr_median"].where(np.isfinite(chosen["snr_median"]), gone), **look._asdict()
-        )
+        axes.plot(chosen["place"], chosen["snr_median"].clip(*between), **look._asdict())
 
 
 def _levels(size: float) -> str:

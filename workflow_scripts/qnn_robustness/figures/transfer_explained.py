@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,14 +20,14 @@ DODGE = 0.22
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Return the figure of the tables transfer_explained and transfer_bins, one row a network.
 
-    Of the attacks and budgets of a network that were crafted on the most precisions the one is drawn whose samples
-    transfer in about half of the cases: where all or none transfer there is nothing to explain.
+    Of the attacks and budgets of a network that were crafted on the most precisions the one is drawn that tells most:
+    where all samples transfer, or none, there is nothing to explain.
     """
     areas = tables["transfer_explained"]
-    areas = areas[areas["explanation"].isin(EXPLANATIONS)]
+    areas = areas[areas["explanation"].isin(EXPLANATIONS)].assign(rarer=_rarer)
     if areas.empty:
         return panels.empty("No attack with an L∞ budget was crafted on one precision and tried on another.")
-    chosen = _most_undecided(areas)
+    chosen = _most_telling(areas)
     looks = style.looks(list(EXPLANATIONS))
     pairs = areas[["source", "target"]].drop_duplicates()
     figure = style.new_figure(7.8, (len(pairs) * ROW_HEIGHT + 1.1) * len(chosen) + 0.5)
@@ -42,20 +43,24 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _most_undecided(areas: pd.DataFrame) -> list[list]:
-    """Return for each network the setting with samples of the most sources whose successes are nearest to one half."""
+def _rarer(areas: pd.DataFrame) -> pd.Series:
+    """Return how many samples there are of the rarer outcome: so much is known of what decides between the two."""
+    return np.minimum(areas["successes"], areas["samples"] - areas["successes"])
+
+
+def _most_telling(areas: pd.DataFrame) -> list[list]:
+    """Return for each network the setting with samples of the most sources, and then the most of the rarer outcome."""
     known = areas.assign(source=areas["source"].where(areas["samples"] > 0))
     groups = known.groupby(SETTING, sort=False, as_index=False)
-    totals = groups.agg(sources=("source", "nunique"), samples=("samples", "sum"), successes=("successes", "sum"))
-    totals["off"] = (totals["successes"] / totals["samples"].clip(lower=1) - 0.5).abs()
-    best = totals.sort_values(["sources", "off"], ascending=[False, True], kind="stable")
+    totals = groups.agg(sources=("source", "nunique"), rarer=("rarer", "sum"))
+    best = totals.sort_values(["sources", "rarer"], ascending=False, kind="stable")
     best = best.drop_duplicates(NETWORK).sort_index()
     return best[SETTING].to_numpy().tolist()
 
 
 def _largest(area: pd.DataFrame) -> list[str]:
     """Return the pair of precisions of which the most is known."""
-    known = area.assign(known=area[["samples", "successes"]].min(axis=1).where(area["auc"].notna(), -1))
+    known = area.assign(known=area["rarer"].where(area["auc"].notna(), -1))
     return known.sort_values("known", kind="stable")[["source", "target"]].to_numpy()[-1].tolist()
 
 

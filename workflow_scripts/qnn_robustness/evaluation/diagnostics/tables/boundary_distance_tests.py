@@ -12,7 +12,7 @@ from qnn_robustness.evaluation.statistics import median_interval, sign_test, wil
 
 KEYS = ["model", "training", "lattice", "norm"]
 PRECISIONS = ("float32", "int16", "int8")
-TIE = 1e-9  # distances on the uint8 lattice are equal, or differ by far more
+DECIMALS = 9  # differences of distances on the uint8 lattice are equal, or differ by far more
 
 
 def table(distances: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def _compared(pairs: np.ndarray) -> dict[str, float]:
     with np.errstate(invalid="ignore"):
         difference = second - first
     difference[np.isinf(first) & np.isinf(second)] = 0
-    difference[np.abs(difference) < TIE] = 0
+    difference = difference.round(DECIMALS)
     low, high = median_interval(difference)
     return {
         "samples": len(pairs),
