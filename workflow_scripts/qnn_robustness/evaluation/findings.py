@@ -53,7 +53,7 @@ def findings(robust: pd.DataFrame, paired: pd.DataFrame, undefended: Collection[
     not. Attacks through a preprocessor count for F4 alone: the other findings are on networks. Attacks without bounds,
     which are there to tell masked gradients, count for none.
     Differences in paired tests count when McNemar's exact test stays significant at 5 % after Holm's correction
-    over all settings of the finding; others when the Wilson intervals are apart.
+    over all settings of the finding; F3 to F5 when the Wilson intervals are apart.
     """
     protocols = robust["protocol"].unique()
     robust, paired = _counted(reported(robust)), _counted(paired)

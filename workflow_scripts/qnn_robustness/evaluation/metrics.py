@@ -39,8 +39,8 @@ def robust_accuracy(records: pd.DataFrame) -> pd.DataFrame:
     accuracy: share of all evaluated samples that the target classifies right both clean and under attack,
     with Wilson's interval. success_rate: share misclassified among the `eligible` samples, those that source and
     target classify right when clean, with Wilson's interval. Distortions (in the attack's norm): over successes
-    among the same samples. levels: the 8-bit levels of a budget on the uint8 lattice. ties: share of the samples whose
-    two highest scores are equal under attack.
+    among the same samples. levels: the 8-bit levels of an Linf budget on the uint8 lattice. ties: share of the samples
+    whose two highest scores are equal under attack.
     """
     rows = [
         {**dict(zip(SETTING, key, strict=True)), **_rates(group)}

@@ -15,7 +15,7 @@ def reported(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the records that count together: those of the sound protocol, and of images those on the 8-bit lattice."""
+    """Return the records that count together: of the sound protocol, on the 8-bit lattice for models attacked there."""
     on_lattice = records["lattice"] == "uint8"
     of_images = on_lattice.groupby(records["model"], observed=True).transform("any").astype(bool)
     return records[(records["protocol"] == "sound") & (on_lattice | ~of_images)]
