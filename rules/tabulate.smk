@@ -47,7 +47,7 @@ MADE_TABLES = {
     },
     **{table: (table, {"records": detections()}, {}) for table in ("detection", "detection_roc")},
     "integer_model_exactness": (
-        "concatenation",
+        "integer_model_exactness",
         {
             "tables": [
                 f"results/diagnostics/{network.model}/{network.training}/integer_model_{precision}.csv"

@@ -624,6 +624,42 @@ MISTAKES = {
         speech({}),
         r"^experiments\.white_box\.attacks: 'pgd' makes 8-bit images, .* features; set attacks\.pgd\.lattice: float$",
     ),
+    "8-bit levels for features that are diagnosed": (
+        both(
+            speech({"attacks": {"pgd": "float"}}),
+            change("experiments.white_box.attacks", ["pgd"]),
+            change("experiments.white_box.diagnose", True),
+            change("diagnostics", {"attacks": ["deepfool"]}),
+        ),
+        r"^diagnostics\.attacks: 'deepfool' makes 8-bit images, .* features; set attacks\.deepfool\.lattice: float$",
+    ),
+    "two archives of one name": (
+        change(
+            "datasets.own",
+            {
+                "format": "svhn_mat",
+                "image_shape": [32, 32, 3],
+                "archives": {
+                    "train": {"archive": "data.mat", "urls": ["http://a/train"], "checksum": f"md5:{0:032}"},
+                    "test": {"archive": "data.mat", "urls": ["http://a/test"], "checksum": f"md5:{1:032}"},
+                },
+            },
+        ),
+        r"^datasets\.own\.archives: two files are named 'data\.mat'; give each its own name$",
+    ),
+    "nothing to calibrate with": (
+        change("datasets.digits.calibration_samples", 0),
+        r"^experiments\.white_box\.models: 'small' is quantized here, .* 'digits' has none; set datasets\.digits\.cal",
+    ),
+    "a warm start from a precision that is not there": (
+        both(
+            own_files("int8"),
+            change("attacks.warm", WARM),
+            change("experiments.audit", {"models": ["own"], "trainings": ["pretrained"], "attacks": ["warm"]}),
+            change("experiments.audit.sources", ["int8"]),
+        ),
+        r"^experiments\.audit\.attacks: 'warm' begins at samples of float32, but own has int8 alone; leave it out$",
+    ),
     "an attack on sound for images": (
         change("attacks.pgd", {"method": "sound_pgd", "norm": "snr", "budgets": [30], "lattice": "float"}),
         r"^experiments\.white_box\.attacks: 'pgd' attacks sound, but the samples of 'digits' are images$",

@@ -59,6 +59,13 @@ def test_leftovers_of_a_killed_writer_are_removed_by_the_next(tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [f"{PARTIAL}99999-other.csv", "result.csv"]
 
 
+def test_a_file_of_a_longer_name_that_is_being_written_is_no_leftover(tmp_path):
+    with atomic_path(tmp_path / "train-x.mat") as partial:
+        partial.write_bytes(b"half")
+        write_text(tmp_path / "x.mat", "whole")
+    assert (tmp_path / "train-x.mat").read_bytes() == b"half"
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_clear_line(tmp_path, number):
     def fail():
@@ -163,6 +170,10 @@ def test_the_hash_of_a_folder_covers_names_and_bytes(tmp_path: Path) -> None:
     (tmp_path / "folder" / "a" / "2").rename(tmp_path / "folder" / "2")
     seen.add(sha256_path(tmp_path / "folder"))
     assert len(seen) == 4
+    for clutter in (".DS_Store", "Thumbs.db", ".git/index"):
+        (tmp_path / "folder" / clutter).parent.mkdir(exist_ok=True)
+        (tmp_path / "folder" / clutter).write_bytes(b"clutter")
+    assert sha256_path(tmp_path / "folder") in seen
     assert sha256_path(tmp_path / "folder" / "2") == hashlib.sha256(b"two").hexdigest()
 
 

@@ -286,6 +286,19 @@ def test_a_crash_of_the_interpreter_is_one_line(network, tmp_path, monkeypatch, 
         trial.try_out(network, ["reference"])
 
 
+def test_modules_beside_the_file_are_not_run(network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "resource.py").write_text("raise SystemExit('error: not the module of Python')")
+    monkeypatch.chdir(tmp_path)
+    trial.try_out(network, ["reference"])
+
+
+def test_codes_without_a_scale_are_no_scores(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = TFLiteModel(network, "reference")
+    assert model.gives_scores
+    model.output_scale = 0.0
+    assert not model.gives_scores
+
+
 def test_a_network_that_the_kernels_refuse_is_one_line(tmp_path: Path) -> None:
     builder = Builder()
     source, output = builder.tensor(np.int8, [1, 4, 4, 3], 1, -128), builder.tensor(np.int8, [1, 2], 1, 0)

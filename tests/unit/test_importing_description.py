@@ -79,6 +79,13 @@ def test_a_missing_shape_is_one_line(tmp_path: Path, suffix: str, of_input: dict
         describe(saved(tmp_path / f"own.{suffix}", **of_input))
 
 
+@pytest.mark.parametrize(("suffix", "name"), [("h5", "own.keras"), ("keras", "own.h5")])
+def test_a_file_that_is_named_as_another_kind_is_one_line(tmp_path: Path, suffix: str, name: str) -> None:
+    saved(tmp_path / f"first.{suffix}").rename(tmp_path / name)
+    with pytest.raises(UserError, match=rf"its content is that of a \.{suffix} file, its name is not; rename it"):
+        describe(tmp_path / name)
+
+
 def test_another_archive_is_one_line(tmp_path: Path) -> None:
     """Such as a network of PyTorch, which is a zip archive as well."""
     with zipfile.ZipFile(tmp_path / "own.pt", "w") as archive:

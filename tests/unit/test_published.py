@@ -152,6 +152,7 @@ def test_publishing_copies_hashes_and_fills_the_pages(run):
     results, root = run
     (root / "docs" / "results" / "x").mkdir()
     (root / "docs" / "results" / "x" / "stale.csv").write_text("old")
+    (results / "tables" / ".partial-99-attacks.csv").write_text("half")
     publish(results, root, "x")
     published = root / "docs" / "results"
     assert sorted(path.name for path in (published / "x").iterdir()) == ["f.svg", "headline.csv"]
@@ -194,6 +195,9 @@ def test_publishing_without_tables_or_marks_or_with_large_files_is_refused(run):
     with (root / PAGES[0]).open("a") as readme:
         readme.write("<!-- attacks:y -->\n<!-- /attacks:y -->\n")
     with pytest.raises(UserError, match="the run has no table attacks"):
+        publish(results, root, "y")
+    (root / PAGES[0]).write_text("<!-- headline:y -->\n")
+    with pytest.raises(UserError, match="lacks the closing mark <!-- /headline:y -->"):
         publish(results, root, "y")
     assert kept.is_file(), "nothing is changed"
     (results / "figures" / "f.svg").write_bytes(b"0" * 1_100_000)

@@ -15,6 +15,7 @@ import numpy as np
 
 from qnn_robustness.common.errors import UserError
 
+_CLUTTER = ("thumbs.db", "desktop.ini")
 PARTIAL = ".partial-"
 
 
@@ -30,7 +31,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f"{PARTIAL}*-{path.name}"):
-        leftover.unlink(missing_ok=True)
+        if leftover.name.removeprefix(PARTIAL).removesuffix(f"-{path.name}").isdigit():  # else of a longer name
+            leftover.unlink(missing_ok=True)
     partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
         yield partial
@@ -88,11 +90,20 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def is_clutter(name: str) -> bool:
+    """Return whether a file or folder is what file managers leave in folders and archives; `name` is relative to it."""
+    parts = name.split("/")
+    return any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX" or parts[-1].lower() in _CLUTTER
+
+
 def sha256_folder(path: str | Path) -> str:
-    """Return the SHA-256 of the files below a folder: their names and bytes."""
+    """Return the SHA-256 of the files below a folder, clutter aside: their names and bytes."""
     digest = hashlib.sha256()
     for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
-        name = os.fsencode(file.relative_to(path).as_posix())  # need not be UTF-8
+        relative = file.relative_to(path).as_posix()
+        if is_clutter(relative):
+            continue
+        name = os.fsencode(relative)  # need not be UTF-8
         digest.update(name + f"\0{sha256_file(file)}\n".encode())
     return digest.hexdigest()
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import is_clutter
 from qnn_robustness.common.scaling import InputScaling
 from qnn_robustness.configuration.checks.files import check_braces
 from qnn_robustness.configuration.points import INTEGER
 from qnn_robustness.configuration.schema import load_schema
 from qnn_robustness.data.formats import image_folder, speech_commands
-from qnn_robustness.data.formats.image_folder import is_clutter
 from qnn_robustness.quantization.importing.declaration import nearest_range, wrong_outputs
 from qnn_robustness.quantization.importing.description import describe
 from qnn_robustness.quantization.integer_model.refusal import refusal

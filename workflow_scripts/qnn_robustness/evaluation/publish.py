@@ -20,7 +20,7 @@ FINDINGS = "findings"  # the mark of what all published runs say about the findi
 
 
 def publish(results: Path, root: Path, run: str) -> None:
-    """Copy results/tables/*.csv and results/figures/*.{svg,png} to `root`/docs/results/`run`.
+    """Copy results/tables/*.csv and results/figures/*.* to `root`/docs/results/`run`.
 
     Files of an earlier run of this name are removed; the manifest, the tables in the pages (PAGES), and what all
     published runs say about integer models and about the findings of the first paper are written anew.
@@ -31,7 +31,7 @@ def publish(results: Path, root: Path, run: str) -> None:
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", run):
         raise UserError(f"{run}: no name of a run; expected lower-case letters, digits and _, such as cifar10")
-    sources = [*sorted((results / "tables").glob("*.csv")), *sorted((results / "figures").glob("*.*"))]
+    sources = [*sorted((results / "tables").glob("[!.]*.csv")), *sorted((results / "figures").glob("[!.]*.*"))]
     if not any(path.suffix == ".csv" for path in sources):
         raise UserError(f"{results / 'tables'}: no tables; run snakemake first")
     for path in sources:
@@ -64,6 +64,8 @@ def _pages(root: Path, run: str, tables: Collection[str]) -> dict[Path, str]:
         for name in names:
             if name not in tables:
                 raise UserError(f"{page}: has marks for {name}:{run}, but the run has no table {name}")
+            if f"<!-- /{name}:{run} -->" not in pages[page]:
+                raise UserError(f"{page}: lacks the closing mark <!-- /{name}:{run} -->")
     return pages
 
 

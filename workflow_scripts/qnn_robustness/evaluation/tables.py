@@ -17,6 +17,8 @@ from qnn_robustness.evaluation import worst_case as worst
 from qnn_robustness.evaluation.attack_suite import attack_suite
 from qnn_robustness.evaluation.diagnosed import diagnosed_findings
 
+EXACTNESS = ("network", "precision", "kernels", "inputs", "bytes_compared", "differing_bytes")
+
 
 def _records(paths: Iterable[str]) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(path) for path in dict.fromkeys(paths)], ignore_index=True)
@@ -64,6 +66,11 @@ def robust_accuracy(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
 def concatenation(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     """Return the rows of several tables, each row once."""
     return pd.concat([pd.read_csv(path) for path in inputs["tables"]], ignore_index=True).drop_duplicates()
+
+
+def integer_model_exactness(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return the comparisons of all integer models with the interpreter; there may be none."""
+    return concatenation(inputs) if inputs["tables"] else pd.DataFrame(columns=EXACTNESS)
 
 
 def worst_case(inputs: Mapping[str, list[str]]) -> pd.DataFrame:

@@ -56,6 +56,11 @@ class TFLiteModel:
         self.input_scale, self.input_zero_point = self._input["quantization"]
         self.output_scale, self.output_zero_point = self._output["quantization"]
 
+    @property
+    def gives_scores(self) -> bool:
+        """Whether outputs stand for numbers: they are float32, or codes with a scale."""
+        return self._output["dtype"] == np.float32 or self.output_scale > 0
+
     def quantize(self, samples: np.ndarray) -> np.ndarray:
         """Return inputs in [0, 1] (float32 [N, H, W, C]) as the file takes them; halves go to even."""
         samples = self.scaling.apply(samples)

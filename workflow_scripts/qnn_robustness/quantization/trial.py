@@ -43,7 +43,8 @@ def in_own_process(path: str | Path, module: str, *arguments: str, what: str, se
 
     Raises UserError, with one line, when it fails, crashes (`what` names the program that then did) or does not end.
     """
-    command = [sys.executable, "-m", module, str(path), *arguments]
+    # -P: a module in the working directory, where the file may have been downloaded to, is none of Python's.
+    command = [sys.executable, "-P", "-m", module, str(path), *arguments]
     environment = {**os.environ, "PYTHONPATH": LIBRARY, "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=seconds)
@@ -66,6 +67,10 @@ def _run(path: str, kernels: Iterable[str]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MAX_BYTES, MAX_BYTES))
     for name in kernels:
         model = TFLiteModel(path, name)
+        if not model.gives_scores:
+            raise UserError(
+                f"{path}: gives codes without a scale, of which there are no scores; convert the model again"
+            )
         tolerance = FLOAT_TOLERANCE if model.precision == "float32" else 0
         shape = (2, *model.input_shape)
         for samples in (np.zeros(shape, np.float32), np.random.default_rng(0).random(shape, np.float32)):

@@ -18,6 +18,7 @@ def check_datasets(configuration: Configuration) -> None:
         check_known(entry["format"], registry.names("data.formats"), f"{where}.format", "format")
         present = list(_files(entry, where).values())
         _check_source(entry, present, where)
+        _check_names(present, where)
         for file in present:
             _check_file(file, where)
 
@@ -40,6 +41,13 @@ def _check_source(entry: dict[str, Any], present: list[dict[str, Any]], where: s
         )
     if entry.get("archives") and entry["format"] not in SEVERAL:
         raise UserError(f"{where}.archives: the format '{entry['format']}' reads one file; write archive, checksum")
+
+
+def _check_names(present: list[dict[str, Any]], where: str) -> None:
+    """Check that no two files have one name: they are kept in one folder."""
+    for position, file in enumerate(present):
+        if any(file["archive"] == other["archive"] and file != other for other in present[:position]):
+            raise UserError(f"{where}.archives: two files are named '{file['archive']}'; give each its own name")
 
 
 def _check_file(file: dict[str, Any], where: str) -> None:

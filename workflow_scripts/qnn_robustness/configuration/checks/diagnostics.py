@@ -7,8 +7,10 @@ from typing import Any
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.checks.names import check_known
+from qnn_robustness.configuration.checks.samples import check_lattice_of_features
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.points import PRECISIONS
+from qnn_robustness.data.formats import FEATURES
 
 
 def check_diagnostics(configuration: Configuration) -> None:
@@ -18,6 +20,7 @@ def check_diagnostics(configuration: Configuration) -> None:
     if configuration.diagnosed() and not entry["attacks"]:
         raise UserError(f"{where}.attacks: empty; name minimal-norm attacks, or set diagnose: false in the experiments")
     _check_precisions(configuration)
+    _check_features(configuration)
     _check_distances(entry, where)
 
 
@@ -34,6 +37,14 @@ def _check_attack(configuration: Configuration, name: str, where: str) -> None:
             f"{where}: '{name}' is crafted through '{through}', but the networks themselves are looked into; "
             "name an attack without through"
         )
+
+
+def _check_features(configuration: Configuration) -> None:
+    for network in configuration.diagnosed():
+        dataset = configuration.dataset_of(network.model)
+        if configuration.values["datasets"][dataset]["format"] in FEATURES:
+            for name in configuration.diagnostics["attacks"]:
+                check_lattice_of_features(configuration, name, dataset, "diagnostics.attacks")
 
 
 def _check_precisions(configuration: Configuration) -> None:

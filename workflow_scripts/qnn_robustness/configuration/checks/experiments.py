@@ -11,7 +11,13 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.vote import VOTE
 from qnn_robustness.configuration.checks.densities import check_density_models
 from qnn_robustness.configuration.checks.names import check_known
-from qnn_robustness.configuration.checks.samples import check_classes, check_features, check_samples, check_validation
+from qnn_robustness.configuration.checks.samples import (
+    check_calibration,
+    check_classes,
+    check_features,
+    check_samples,
+    check_validation,
+)
 from qnn_robustness.configuration.configuration import Configuration
 from qnn_robustness.configuration.points import INTEGER, NO_PREPROCESSOR, PRETRAINED
 from qnn_robustness.defenses.shared.pipeline import runs_of
@@ -54,9 +60,11 @@ def check_run(configuration: Configuration) -> None:
             _check_trainings(configuration, model, entry, where)
             check_features(configuration, model, entry, where)
             check_validation(configuration, model, entry, where)
+            check_calibration(configuration, model, where)
             check_density_models(configuration, model, entry, where)
         for attack, source, model in product(entry["attacks"], entry["sources"], entry["models"]):
             _check_watched(configuration, attack, source, model)
+            _check_warm_start(configuration, attack, source, model, where)
         for attack, model in product(entry["attacks"], entry["models"]):
             check_classes(configuration, attack, model, f"{where}.attacks")
             check_samples(configuration, attack, model, f"{where}.attacks")
@@ -66,6 +74,16 @@ def check_run(configuration: Configuration) -> None:
                 f"experiments.{name}: nothing is left of it: no model has both a source "
                 f"({', '.join(entry['sources'])}) and a target ({', '.join(entry['targets'])}); {', '.join(own)}"
             )
+
+
+def _check_warm_start(configuration: Configuration, attack: str, source: str, model: str, where: str) -> None:
+    """Check that the network is there from whose samples an attack begins."""
+    start, precisions = configuration.attack(attack)["warm_start"], configuration.subjects(model)
+    if start and source in precisions and start["source"] not in precisions:
+        raise UserError(
+            f"{where}.attacks: '{attack}' begins at samples of {start['source']}, but {model} has "
+            f"{' and '.join(configuration.precisions(model))} alone; leave it out"
+        )
 
 
 def _references(values: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.configuration import Configuration
+from qnn_robustness.configuration.points import INTEGER
 from qnn_robustness.data.formats import FEATURES
 from qnn_robustness.data.registry import number_of_classes
 
@@ -54,7 +55,8 @@ def check_features(configuration: Configuration, model: str, experiment: dict[st
     if configuration.values["datasets"][dataset]["format"] not in FEATURES:
         _check_images(configuration, dataset, experiment, where)
         return
-    _check_lattice(configuration, dataset, experiment, where)
+    for attack in experiment["attacks"]:
+        check_lattice_of_features(configuration, attack, dataset, f"{where}.attacks")
     if not configuration.is_imported(model):
         _check_augmentation(configuration, model, experiment, where)
 
@@ -65,13 +67,12 @@ def _check_images(configuration: Configuration, dataset: str, experiment: dict[s
             raise UserError(f"{where}.attacks: '{attack}' attacks sound, but the samples of '{dataset}' are images")
 
 
-def _check_lattice(configuration: Configuration, dataset: str, experiment: dict[str, Any], where: str) -> None:
-    for attack in experiment["attacks"]:
-        if configuration.attack(attack)["lattice"] == "uint8":
-            raise UserError(
-                f"{where}.attacks: '{attack}' makes 8-bit images, but the samples of '{dataset}' are features; "
-                f"set attacks.{attack}.lattice: float"
-            )
+def check_lattice_of_features(configuration: Configuration, attack: str, dataset: str, where: str) -> None:
+    if configuration.attack(attack)["lattice"] == "uint8":
+        raise UserError(
+            f"{where}: '{attack}' makes 8-bit images, but the samples of '{dataset}' are features; "
+            f"set attacks.{attack}.lattice: float"
+        )
 
 
 def _check_preprocessors(configuration: Configuration, dataset: str, experiment: dict[str, Any], where: str) -> None:
@@ -110,6 +111,17 @@ def check_validation(configuration: Configuration, model: str, experiment: dict[
                 f"{where}.detectors: '{name}' is to reject {100 * rate:g} % of the validation samples of '{dataset}', "
                 f"of which there are {there}; set datasets.{dataset}.validation_samples to {least} or more"
             )
+
+
+def check_calibration(configuration: Configuration, model: str, where: str) -> None:
+    """Check that there are samples to calibrate the integer networks with that are made here."""
+    dataset, files = configuration.dataset_of(model), configuration.model(model)["files"] or {}
+    made = [name for name in INTEGER if name in configuration.precisions(model) and name not in files]
+    if made and not configuration.values["datasets"][dataset]["calibration_samples"]:
+        raise UserError(
+            f"{where}.models: '{model}' is quantized here, which takes calibration samples, but '{dataset}' has none; "
+            f"set datasets.{dataset}.calibration_samples, or models.{model}.quantized_to: []"
+        )
 
 
 def _check_augmentation(configuration: Configuration, model: str, experiment: dict[str, Any], where: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from qnn_robustness.common.errors import UserError, did_you_mean
+from qnn_robustness.common.files import is_clutter
 from qnn_robustness.common.progress import progress
 from qnn_robustness.data.archives import Member, list_members, read_members, shown
 from qnn_robustness.data.formats import Pool, Source
@@ -155,15 +156,6 @@ def _paths(members: list[Member], whole: bool) -> list[_Path]:
         folder, class_name, *rest = [*([""] if whole else []), *parts, "", ""]
         paths.append(_Path(member, folder, class_name, "/".join(rest).rstrip("/")))
     return paths
-
-
-_CLUTTER = ("thumbs.db", "desktop.ini")
-
-
-def is_clutter(name: str) -> bool:
-    """Return whether a member is what file managers leave in folders and archives."""
-    parts = name.split("/")
-    return any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX" or parts[-1].lower() in _CLUTTER
 
 
 def _require_image(archive: Path, path: _Path) -> None:

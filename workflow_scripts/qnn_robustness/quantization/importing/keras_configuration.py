@@ -24,6 +24,7 @@ def read_configuration(path: Path) -> Any:
     with path.open("rb") as stream:
         start = stream.read(8)
     if start == b"\x89HDF\r\n\x1a\n":
+        _check_name(path, path.suffix != ".keras", ".h5")
         with h5py.File(path, "r") as file:
             if "model_config" not in file.attrs:
                 raise UserError(f"{path}: holds weights only; save the whole model")
@@ -35,7 +36,14 @@ def read_configuration(path: Path) -> Any:
             raise UserError(f"{path}: would take more than {MAX_BYTES:,} bytes unpacked")
         if "config.json" not in archive.namelist():
             raise UserError(f"{path}: is an archive without config.json; give a .tflite, .keras or .h5 file")
+        _check_name(path, path.suffix == ".keras", ".keras")
         return json.loads(archive.read("config.json"))
+
+
+def _check_name(path: Path, fits: bool, kind: str) -> None:
+    """Check that a file is named as what it holds: Keras goes by the name, and would load another part than is read."""
+    if not fits:
+        raise UserError(f"{path}: its content is that of a {kind} file, its name is not; rename it")
 
 
 def layers(part: Any) -> Iterator[dict[str, Any]]:
