@@ -18,7 +18,7 @@ rule craft_adversarial:
         mem_mb=MEMORY,
     params:
         name="{attack}",
-        attack=lambda w: C.crafting(w.attack),
+        attack=lambda w: ordered(C.crafting(w.attack)),
         kernels=lambda w: C.search_kernels(w.source, w.attack),
         source_module=lambda w: C.source_module(w.model, w.source, w.attack),
         code=lambda w: code(

@@ -34,6 +34,13 @@ if workflow.is_main_process and not workflow.dryrun:
     RUNNING = run_lock.hold(Path(".snakemake"))  # so that a run completes what a killed one has left
 
 
+def ordered(value):
+    """Return a parameter with the keys of its mappings in order: Snakemake compares how parameters are written."""
+    if isinstance(value, dict):
+        return {key: ordered(value[key]) for key in sorted(value)}
+    return [ordered(entry) for entry in value] if isinstance(value, list) else value
+
+
 @cache
 def code(script, *modules):
     """Return the hash of a script, what it imports, and the registry modules a job selects."""

@@ -38,7 +38,7 @@ rule prepare_dataset:
         "../envs/workflow.yaml"
     params:
         name="{dataset}",
-        dataset=lambda w: C.data_parameters(w.dataset),
+        dataset=lambda w: dict(sorted(C.data_parameters(w.dataset).items())),
         folder_sha256=lambda w: C.dataset(w.dataset)["path"] and sha256_folder(C.dataset(w.dataset)["path"]),
         code=lambda w: code(
             "prepare_dataset.py",

@@ -16,7 +16,7 @@ rule evaluate_clean:
         mem_mb=MEMORY,
     params:
         kernels=lambda w: C.kernels(w.target),
-        preprocessor=lambda w: C.preprocessor(w.preprocessor),
+        preprocessor=lambda w: ordered(C.preprocessor(w.preprocessor)),
         code=lambda w: code("evaluate_clean.py", *target_modules(w)),
     script:
         "../workflow_scripts/evaluate_clean.py"
@@ -43,7 +43,7 @@ rule evaluate_adversarial:
     params:
         attack=lambda w: C.attack_columns(w.attack),
         kernels=lambda w: C.kernels(w.target),
-        preprocessor=lambda w: C.preprocessor(w.preprocessor),
+        preprocessor=lambda w: ordered(C.preprocessor(w.preprocessor)),
         code=lambda w: code("evaluate_adversarial.py", *target_modules(w)),
     script:
         "../workflow_scripts/evaluate_adversarial.py"

@@ -23,7 +23,7 @@ rule train_model:
     params:
         name="{model}/{training}",
         architecture=lambda w: C.model(w.model)["architecture"],
-        recipe=lambda w: C.recipe(w.model, w.training),
+        recipe=lambda w: ordered(C.recipe(w.model, w.training)),
         seed=C.values["seed"],
         recipe_sha256=lambda w: C.recipe_sha256(w.model, w.training),
         reference_models=C.values["reference_models"],
@@ -51,7 +51,7 @@ rule train_density_model:
         mem_mb=MEMORY,
     params:
         name="densities/{density}",
-        made_with=lambda w: C.density_provenance(w.density),
+        made_with=lambda w: ordered(C.density_provenance(w.density)),
         reference_models=C.values["reference_models"],
         code=code("train_density_model.py"),
     script:
@@ -74,7 +74,7 @@ rule craft_static:
     resources:
         mem_mb=MEMORY,
     params:
-        attack=lambda w: C.static_crafting(w.attack),
+        attack=lambda w: ordered(C.static_crafting(w.attack)),
         source_module=lambda w: C.source_module(w.model, "float32", w.attack),
         code=lambda w: code(
             "craft_static.py",

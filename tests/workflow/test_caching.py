@@ -149,6 +149,15 @@ def test_mirrors_plan_nothing(workflow: Workflow) -> None:
     assert workflow.plan(change=change) == frozenset()
 
 
+def test_values_that_are_repeated_in_another_order_plan_nothing(workflow: Workflow) -> None:
+    def turned_round(value: object) -> object:
+        return {key: turned_round(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    values = yaml.safe_load((REPOSITORY / TINY).read_text())
+    change = {section: turned_round(values[section]) for section in ("datasets", "models", "attacks")}
+    assert workflow.plan(change=change) == frozenset()
+
+
 def test_experiments_and_attacks_that_are_not_run_plan_nothing(workflow: Workflow) -> None:
     change = {
         "attacks": {"unused": {"method": "fgsm", "norm": "linf", "budgets": ["8/255"]}},
