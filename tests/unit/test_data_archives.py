@@ -8,7 +8,9 @@ import io
 import stat
 import struct
 import tarfile
+import tracemalloc
 import zipfile
+import zlib
 
 import pytest
 from data_builder import tar_member, write_archive, write_tar
@@ -142,6 +144,38 @@ def test_a_null_character_does_not_hide_the_rest_of_a_zip_name(tmp_path):
     path = write_archive(tmp_path / "x.zip", {"a/1.txt#/../../up.txt": b"one"})
     path.write_bytes(path.read_bytes().replace(b"#", b"\0"))
     refused(path, "null character")
+
+
+def test_a_zip_name_that_begins_with_a_null_character(tmp_path):
+    path = write_archive(tmp_path / "x.zip", {"#a/1.txt": b"one"})
+    path.write_bytes(path.read_bytes().replace(b"#", b"\0"))
+    refused(path, "null character")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zip_methods_that_unpack_without_bound(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as packed:
+        packed.writestr("a/1.txt", b"one")
+    refused(tmp_path / "x.zip", "'a/1.txt'", "is neither stored nor deflated")
+
+
+def test_no_more_of_a_zip_member_is_unpacked_than_it_claims(tmp_path):
+    bomb = zlib.compressobj(wbits=-15)
+    packed = bomb.compress(bytes(2**26)) + bomb.flush()
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/1.txt", packed)
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    for signature, method in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        start = content.index(signature)
+        struct.pack_into("<H", content, start + method, zipfile.ZIP_DEFLATED)
+        struct.pack_into("<I", content, start + method + 6, zlib.crc32(bytes(10)))
+        struct.pack_into("<I", content, start + method + 14, 10)
+    (tmp_path / "x.zip").write_bytes(content)
+    tracemalloc.start()
+    assert dict(read_members(tmp_path / "x.zip", ["a/1.txt"])) == {"a/1.txt": bytes(10)}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
 
 
 def test_tar_member_that_claims_too_much(tmp_path):

@@ -186,6 +186,15 @@ def test_leftovers_of_a_killed_download_go(server, target):
     download(NAME, [f"{server.url}/{NAME}"], SHA256, target)
 
 
+def test_a_running_download_of_a_longer_name_stays(server, target):
+    folder = target.parent / f".partial-abc-my-{NAME}.download"
+    folder.mkdir(parents=True)
+    server.answers = [server.good]
+    download(NAME, [f"{server.url}/{NAME}"], SHA256, target)
+    assert folder.is_dir()
+    folder.rmdir()
+
+
 def test_without_a_checksum_it_is_printed_for_pinning(server, target, capsys):
     server.answers = [server.good]
     download(NAME, [f"{server.url}/{NAME}"], None, target)

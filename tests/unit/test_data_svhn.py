@@ -113,6 +113,25 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     refused(path, "is cut off or unpacks to more than 4,194,304 bytes")
 
 
+def test_a_bomb_behind_what_is_just_allowed(tmp_path, monkeypatch):
+    path = write_mat(tmp_path / "t.mat", X=np.zeros((32, 32, 3, 2000), np.uint8), y=np.ones((2000, 1)))
+    length = struct.unpack_from("<I", path.read_bytes(), 132)[0]
+    first = len(zlib.decompress(path.read_bytes()[136 : 136 + length]))
+    monkeypatch.setattr(matlab, "MAX_BYTES", first)
+    refused(path, "unpacks to more than 0 bytes")
+
+
+@pytest.mark.parametrize(("shape", "number"), [((1,) * 65, b"\1"), ((0, 2**31 - 1, 2**31 - 1, 2**31 - 1), b"")])
+def test_shapes_that_no_array_has(tmp_path, shape, number):
+    def element(kind, content):
+        return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+    dimensions = element(5, struct.pack(f"<{len(shape)}i", *shape))
+    matrix = element(14, element(6, struct.pack("<II", 9, 0)) + dimensions + element(1, b"X") + element(2, number))
+    (tmp_path / "t.mat").write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + matrix)
+    refused(tmp_path / "t.mat", "is truncated or damaged")
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 @pytest.mark.parametrize("compressed", [True, False])
 def test_truncation_is_noticed(tmp_path, share, compressed):

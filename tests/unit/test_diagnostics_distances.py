@@ -110,7 +110,10 @@ def test_without_a_common_sample_nothing_is_compared() -> None:
     rows = paired(0.25)
     rows.loc[rows["precision"] == "int8", "correct"] = False
     assert distance_table.table(rows).empty
-    assert boundary_distance_tests.table(rows).empty
+    tests = boundary_distance_tests.table(rows)
+    assert tests.empty
+    assert list(tests) == list(boundary_distance_tests.table(paired(0.25)))
+    assert "wilcoxon_p" in tests
 
 
 def test_differences_of_as_many_levels_have_equal_ranks() -> None:

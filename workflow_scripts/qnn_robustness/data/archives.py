@@ -225,16 +225,21 @@ def _walk_zip(archive: Path, checked: _Checked, wanted: frozenset[str]) -> Itera
             _refuse_special_zip(info, checked)
             member = checked.add(info.orig_filename, info.file_size, info.is_dir())
             if member and member.name in wanted and not member.is_folder:
-                yield member.name, packed.read(info)
+                with packed.open(info) as stream:
+                    yield member.name, stream.read(info.file_size)
 
 
 def _refuse_special_zip(info: zipfile.ZipInfo, checked: _Checked) -> None:
+    if not info.filename:
+        raise checked.refusal(info.orig_filename, "has a backslash or a null character in its name", _PACK_AGAIN)
     mode = info.external_attr >> 16
     kind = stat.S_IFMT(mode)
     if stat.S_ISLNK(mode):
         raise checked.refusal(info.filename, "is a link", _PACK_AGAIN)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise checked.refusal(info.filename, "is a device or another special file", _PACK_AGAIN)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bound at once
+        raise checked.refusal(info.filename, "is neither stored nor deflated", _PACK_AGAIN)
     if info.flag_bits & 0x1:
         raise checked.refusal(info.filename, "is encrypted", "pack the archive again without a password")
 

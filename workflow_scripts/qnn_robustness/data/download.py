@@ -104,7 +104,8 @@ def _fetch_url(url: str, checksum: str | None, destination: Path, partial: Path)
     # pooch invents the name it writes to: a folder of its own keeps that findable after a kill
     suffix = f"-{destination.name}.download"
     for leftover in destination.parent.glob(f"{PARTIAL}*{suffix}"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        if "-" not in leftover.name.removeprefix(PARTIAL).removesuffix(suffix):  # else of a longer name
+            shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=PARTIAL, suffix=suffix, dir=destination.parent) as folder:
         fetcher = pooch.create(
             path=folder,

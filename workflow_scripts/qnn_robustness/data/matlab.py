@@ -58,7 +58,7 @@ def read_arrays(path: str | Path, names: Collection[str]) -> dict[str, np.ndarra
     order = "<" if content[126:128] == b"IM" else ">"
     try:
         found = dict(_variables(memoryview(content)[_HEADER:], order, names))
-    except (_Damaged, zlib.error, struct.error) as error:
+    except (_Damaged, ValueError, zlib.error, struct.error) as error:  # ValueError: shapes that NumPy has not
         raise UserError(f"{path}: is truncated or damaged ({error}); {_REPLACE}") from error
     for name in names:
         if name not in found:
@@ -79,8 +79,8 @@ def _variables(content: memoryview, order: str, names: Collection[str]) -> Itera
 
 def _unpacked(content: memoryview, limit: int) -> bytes:
     unpacker = zlib.decompressobj()
-    unpacked = unpacker.decompress(content, limit)
-    if not unpacker.eof:
+    unpacked = unpacker.decompress(content, limit + 1)  # 0 would be no limit
+    if not unpacker.eof or len(unpacked) > limit:
         raise _Damaged(f"an element is cut off or unpacks to more than {limit:,} bytes")
     return unpacked
 

@@ -12,6 +12,10 @@ from qnn_robustness.evaluation.statistics import median_interval, sign_test, wil
 
 KEYS = ["model", "training", "lattice", "norm"]
 PRECISIONS = ("float32", "int16", "int8")
+COLUMNS = [
+    *KEYS, "first", "second", "samples", "first_median", "second_median", "first_failed", "second_failed",
+    "difference", "difference_low", "difference_high", "farther", "nearer", "sign_test_p", "wilcoxon_p",
+]  # fmt: skip
 DECIMALS = 9  # differences of distances on the uint8 lattice are equal, or differ by far more
 
 
@@ -27,7 +31,7 @@ def table(distances: pd.DataFrame) -> pd.DataFrame:
         for first, second in combinations([name for name in PRECISIONS if name in group], 2):
             pairs = group[[first, second]].dropna().to_numpy()
             rows.append(dict(zip(KEYS, key, strict=True)) | {"first": first, "second": second} | _compared(pairs))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _compared(pairs: np.ndarray) -> dict[str, float]:
