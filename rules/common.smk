@@ -149,7 +149,7 @@ def deployed_networks():
 def fronts_of_defenses():
     """Return the entries of the preprocessors behind which each defense runs its network."""
     names = {defense: C.fronts_of(defense) for network in deployed_networks() for defense in network["defenses"]}
-    return {defense: [C.preprocessor(name) for name in fronts] for defense, fronts in names.items()}
+    return {defense: [ordered(C.preprocessor(name)) for name in fronts] for defense, fronts in names.items()}
 
 
 def densities_of_detectors():
@@ -261,7 +261,7 @@ def judge(w):
     return {
         "target": w.target,
         "kernels": C.kernels(w.target),
-        "preprocessors": [C.preprocessor(name) for name in C.squeezed(w.detector)],
+        "preprocessors": [ordered(C.preprocessor(name)) for name in C.squeezed(w.detector)],
         "probabilities": w.target != "float32" and C.model(w.model)["output"] == "softmax",
         "density": C.detector_density(w.detector),
     }

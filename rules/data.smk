@@ -38,6 +38,7 @@ rule prepare_dataset:
         "../envs/workflow.yaml"
     params:
         name="{dataset}",
+        # not within: the order of split folders is that of the samples
         dataset=lambda w: dict(sorted(C.data_parameters(w.dataset).items())),
         folder_sha256=lambda w: C.dataset(w.dataset)["path"] and sha256_folder(C.dataset(w.dataset)["path"]),
         code=lambda w: code(

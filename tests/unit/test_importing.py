@@ -292,11 +292,13 @@ def test_modules_beside_the_file_are_not_run(network: str, tmp_path: Path, monke
     trial.try_out(network, ["reference"])
 
 
-def test_codes_without_a_scale_are_no_scores(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = TFLiteModel(network, "reference")
-    assert model.gives_scores
-    model.output_scale = 0.0
-    assert not model.gives_scores
+def test_codes_without_a_scale_are_no_scores(tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 1, 1, 3], 1, -128), builder.tensor(np.int8, [1, 3])
+    builder.operator("RESHAPE", [source], [output], "ReshapeOptions", newShape=[-1, 3])
+    path = builder.save(tmp_path / "given.tflite", [source], [output])
+    with pytest.raises(UserError, match=r"given\.tflite: gives codes without a scale, of which there are no scores"):
+        trial.try_out(path, ["reference"])
 
 
 def test_a_network_that_the_kernels_refuse_is_one_line(tmp_path: Path) -> None:

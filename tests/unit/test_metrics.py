@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,13 @@ def images(*first: int) -> np.ndarray:
 @pytest.fixture
 def test_split() -> Split:
     return Split(images(50, 90, 150, 110, 200), LABELS)  # the last one is misclassified when clean
+
+
+def test_without_integer_models_their_table_is_empty_but_has_its_columns(tmp_path):
+    path = tmp_path / "table.csv"
+    tables.integer_model_exactness({"tables": []}).to_csv(path, index=False)
+    published = Path(__file__).parents[2] / "docs" / "results" / "integer_model_exactness.csv"
+    assert pd.read_csv(path).columns.tolist() == pd.read_csv(published).columns.tolist()
 
 
 @pytest.mark.parametrize(("norm", "length"), [("linf", 1 / 255), ("l2", 2**0.5 / 255), ("l1", 2 / 255), ("l0", 2)])

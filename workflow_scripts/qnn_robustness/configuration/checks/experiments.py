@@ -78,8 +78,8 @@ def check_run(configuration: Configuration) -> None:
 
 def _check_warm_start(configuration: Configuration, attack: str, source: str, model: str, where: str) -> None:
     """Check that the network is there from whose samples an attack begins."""
-    start, precisions = configuration.attack(attack)["warm_start"], configuration.subjects(model)
-    if start and source in precisions and start["source"] not in precisions:
+    start, subjects = configuration.attack(attack)["warm_start"], configuration.subjects(model)
+    if start and source in subjects and start["source"] not in subjects:
         raise UserError(
             f"{where}.attacks: '{attack}' begins at samples of {start['source']}, but {model} has "
             f"{' and '.join(configuration.precisions(model))} alone; leave it out"
