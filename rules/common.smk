@@ -30,7 +30,8 @@ if workflow.is_main_process:
     for note in [*C.notes(), *missing_archives(C)]:
         print(f"note: {note}", file=sys.stderr)
 
-if workflow.is_main_process and not workflow.dryrun:
+# While rules are read, `workflow.dryrun` does not know yet.
+if workflow.is_main_process and not (workflow.output_settings and workflow.output_settings.dryrun):
     RUNNING = run_lock.hold(Path(".snakemake"))  # so that a run completes what a killed one has left
 
 

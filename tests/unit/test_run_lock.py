@@ -31,16 +31,30 @@ def test_locks_stay_while_a_run_is_alive_and_go_when_it_was_killed(tmp_path: Pat
     lock = folder / "locks" / "0.input.lock"
     lock.write_text("results/a\n")
     try:
-        assert run_lock.hold(folder) is None
+        run_lock.hold(folder).close()
         assert lock.exists()
     finally:
         process.kill()
         process.communicate()
     mark = run_lock.hold(folder)
-    assert mark is not None
     assert not lock.exists()
     assert lock.parent.is_dir()
     mark.close()
+
+
+def test_the_second_of_two_runs_is_alive_when_the_first_has_ended(tmp_path: Path) -> None:
+    folder = tmp_path / ".snakemake"
+    first = run_lock.hold(folder)
+    second = other_run(folder)
+    first.close()
+    lock = folder / "locks" / "0.input.lock"
+    lock.write_text("results/a\n")
+    try:
+        run_lock.hold(folder).close()
+        assert lock.exists()
+    finally:
+        second.kill()
+        second.communicate()
 
 
 def test_a_run_that_has_ended_leaves_no_mark(tmp_path: Path) -> None:

@@ -75,6 +75,12 @@ def test_a_killed_run_is_completed_by_the_next_one(
     assert workflow.plan() == frozenset(), "equal content is no change for what depends on it"
 
 
+def test_a_plan_is_no_run(workflow: Workflow) -> None:
+    workflow.path(".snakemake/running").unlink(missing_ok=True)
+    workflow.plan()
+    assert not workflow.path(".snakemake/running").exists()
+
+
 def test_a_full_disk_ends_in_one_line_and_nothing_is_made_from_what_is_missing(workflow: Workflow, graph: Plan) -> None:
     jobs = lose(workflow, graph, CRAFTED, DECISIONS)
     before = workflow.products()
