@@ -93,11 +93,12 @@ def clean_file(model, training, preprocessor, target):
     return f"results/evaluations/{model}/{training}/clean/{preprocessor}/{target}.parquet"
 
 
+def record_file(e):
+    return f"results/evaluations/{e.model}/{e.training}/{e.source}/{e.attack}/{e.preprocessor}/{e.target}.parquet"
+
+
 def records_of(experiment):
-    return [
-        f"results/evaluations/{e.model}/{e.training}/{e.source}/{e.attack}/{e.preprocessor}/{e.target}.parquet"
-        for e in C.evaluations(experiment)
-    ]
+    return [record_file(e) for e in C.evaluations(experiment)]
 
 
 def files_of_examples():
@@ -252,9 +253,9 @@ def boundary_records(model, training):
 
 def grid_records(model, training):
     """Return the records of all attacks that the experiments run on an undefended network, from precision to precision."""
-    paths = dict.fromkeys(path for experiment in C.experiments for path in records_of(experiment))
-    folder = f"results/evaluations/{model}/{training}/"
-    return [path for path in paths if path.startswith(folder) and "/none/" in path and VOTE not in Path(path).parts]
+    points = dict.fromkeys(e for experiment in C.experiments for e in C.evaluations(experiment))
+    own = [e for e in points if (e.model, e.training) == (model, training)]
+    return [record_file(e) for e in own if e.preprocessor == "none" and VOTE not in (e.source, e.target)]
 
 
 def judge(w):

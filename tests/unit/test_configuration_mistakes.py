@@ -217,6 +217,15 @@ MISTAKES = {
         change("experiments.decision.diagnose", True),
         r"^diagnostics\.attacks: empty; name minimal-norm attacks, or set diagnose: false in the experiments",
     ),
+    "diagnosis of a network that is only attacked behind a preprocessor": (
+        both(
+            change("diagnostics", {"attacks": ["deepfool"]}),
+            change("run", ["decision"]),
+            change("experiments.decision.diagnose", True),
+            change("experiments.decision.preprocessors", ["bits"]),
+        ),
+        r"^experiments: none attacks \w+/standard, which is diagnosed, without a preprocessor in front; add none",
+    ),
     "diagnosis with a perturbation beyond the range": (
         change("diagnostics", {"perturbation_sizes": ["1/255", 8]}),
         r"^diagnostics\.perturbation_sizes: a distance is not within \(0, 1\], the range of inputs",

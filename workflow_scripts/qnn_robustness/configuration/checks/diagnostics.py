@@ -6,6 +6,7 @@ from typing import Any
 
 from qnn_robustness.common import registry
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.vote import VOTE
 from qnn_robustness.configuration.checks.names import check_known
 from qnn_robustness.configuration.checks.samples import check_lattice_of_features
 from qnn_robustness.configuration.configuration import Configuration
@@ -20,6 +21,7 @@ def check_diagnostics(configuration: Configuration) -> None:
     if configuration.diagnosed() and not entry["attacks"]:
         raise UserError(f"{where}.attacks: empty; name minimal-norm attacks, or set diagnose: false in the experiments")
     _check_precisions(configuration)
+    _check_attacked(configuration)
     _check_features(configuration)
     _check_distances(entry, where)
 
@@ -54,6 +56,17 @@ def _check_precisions(configuration: Configuration) -> None:
             raise UserError(
                 f"models.{network.model}.files: has no {min(missing)}, which the diagnostics need; add it, or set "
                 "diagnose: false in its experiments"
+            )
+
+
+def _check_attacked(configuration: Configuration) -> None:
+    points = [e for name in configuration.experiments for e in configuration.evaluations(name)]
+    undefended = {e[:2] for e in points if e.preprocessor == "none" and VOTE not in (e.source, e.target)}
+    for network in configuration.diagnosed():
+        if network not in undefended:
+            raise UserError(
+                f"experiments: none attacks {network.model}/{network.training}, which is diagnosed, without a "
+                "preprocessor in front; add none to preprocessors, or set diagnose: false"
             )
 
 
