@@ -395,3 +395,17 @@ def test_only_what_exists_is_attacked_evaluated_and_detected() -> None:
     assert configuration.source_module("small", "vote", "pgd").endswith(".sources.vote")
     assert configuration.search_kernels("vote", "pgd") == configuration.compared_kernels["vote"]
     assert configuration.reported_kernels == before.reported_kernels == before.compared_kernels
+
+
+@pytest.mark.parametrize(
+    ("lattice", "beside", "counts"),
+    [("uint8", [], True), ("float", [], True), ("float", ["deepfool"], False), ("float", ["jump_off"], True)],
+)
+def test_there_is_a_worst_case_where_samples_count_together(lattice: str, beside: list[str], counts: bool) -> None:
+    """A model is counted on 8-bit images as soon as one attack on it, whichever its norm, makes these."""
+    values = copy.deepcopy(VALID)
+    values["run"] = ["white_box"]
+    values["attacks"]["pgd"]["lattice"] = lattice
+    values["attacks"]["jump_off"] = {**values["attacks"]["jump"], "lattice": "float"}
+    values["experiments"]["white_box"]["attacks"] = ["pgd", *beside]
+    assert loaded(values).has_worst_case() is counts

@@ -17,7 +17,6 @@ from qnn_robustness.configuration.points import (
     unique,
 )
 from qnn_robustness.configuration.recipes import Recipes
-from qnn_robustness.data.formats import FEATURES
 
 
 class Configuration(Recipes):
@@ -149,13 +148,18 @@ class Configuration(Recipes):
 
     def has_worst_case(self) -> bool:
         """Return whether attacks within Linf budgets count together, as `evaluation.reported.counted` has it."""
+        pairs = [
+            (model, attack)
+            for experiment in self.experiments.values()
+            for model, attack in product(experiment["models"], map(self.attack, experiment["attacks"]))
+        ]
+        on_lattice = {model for model, attack in pairs if attack["lattice"] == "uint8"}
         return any(
             attack["norm"] == "linf"
             and "budgets" in attack
             and attack["protocol"] == "sound"
-            and (attack["lattice"] == "uint8" or self.dataset(self.dataset_of(model))["format"] in FEATURES)
-            for experiment in self.experiments.values()
-            for model, attack in product(experiment["models"], map(self.attack, experiment["attacks"]))
+            and (attack["lattice"] == "uint8" or model not in on_lattice)
+            for model, attack in pairs
         )
 
     def feeding(self, figure: str) -> list[str]:
