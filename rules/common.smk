@@ -103,12 +103,12 @@ def records_of(experiment):
 
 def files_of_examples():
     """Return the files, list by list, of the undefended attacks on their own source that feed the figure `examples`."""
-    points = [
+    points = dict.fromkeys(
         e
         for experiment in C.feeding("examples")
         for e in C.evaluations(experiment)
         if e.source == e.target and e.preprocessor == "none"
-    ]
+    )
     folders = [f"{e.model}/{e.training}/{e.source}/{e.attack}" for e in points]
     data = [f"results/data/{C.dataset_of(e.model)}" for e in points]
     return {
