@@ -14,7 +14,7 @@ import tensorflow as tf
 from foolbox.attacks import LinfAdditiveUniformNoiseAttack
 
 from qnn_robustness.attacks.crafting.active import narrowed
-from qnn_robustness.attacks.crafting.craft import Setting, craft
+from qnn_robustness.attacks.crafting.craft import REJECTED, Setting, _of_another_class, craft
 from qnn_robustness.attacks.crafting.queries import BudgetSpent, QueryCounter
 from qnn_robustness.attacks.crafting.recheck import sample_of
 from qnn_robustness.attacks.crafting.streams import SampleStreams
@@ -453,3 +453,9 @@ def test_a_warm_started_search_finds_at_least_what_it_began_with(data):
     again = craft(warm, model, samples, labels)
     assert (again.found | ~first.found).all()
     np.testing.assert_array_equal(again.adversarial[first.found], first.adversarial[first.found])
+
+
+def test_the_next_sample_of_another_class_is_the_start():
+    predictions = np.array([0, 0, 1, 2, REJECTED, 0])
+    np.testing.assert_array_equal(_of_another_class(predictions, np.array([0, 1, 0, 2, 0, 1])), [2, 1, 2, 5, 2, 5])
+    np.testing.assert_array_equal(_of_another_class(np.zeros(3, int), np.array([0, 0, 1])), [0, 1, 2])

@@ -33,8 +33,8 @@ def robust() -> pd.DataFrame:
         rows.append(
             {
                 "model": "net", "training": training, "source": source, "target": target, "kernels": target,
-                "attack": "pgd" if through == "none" else "adaptive", "protocol": "sound", "norm": "linf",
-                "budget": budget, "through": through, "preprocessor": preprocessor,
+                "attack": "pgd" if through == "none" else "adaptive", "protocol": "sound", "lattice": "uint8",
+                "norm": "linf", "budget": budget, "through": through, "preprocessor": preprocessor,
                 "seed": 0, "accuracy": accuracy, "ci_low": accuracy - 0.04, "ci_high": accuracy + 0.04,
                 "success_rate": 1 - accuracy,
             }
@@ -92,8 +92,14 @@ def test_what_does_not_count_leaves_findings_unmeasured(changes: dict) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"budget": float("nan")}, {"budget": 1.0}, {"source": "vote"}, {"target": "vote", "kernels": "all"}],
-    ids=["minimal", "unbounded", "crafted on the vote", "evaluated on the vote"],
+    [
+        {"budget": float("nan")},
+        {"budget": 1.0},
+        {"source": "vote"},
+        {"target": "vote", "kernels": "all"},
+        {"lattice": "float"},
+    ],
+    ids=["minimal", "unbounded", "crafted on the vote", "evaluated on the vote", "no 8-bit images"],
 )
 def test_what_does_not_count_changes_no_verdict(changes: dict) -> None:
     table = robust()

@@ -344,10 +344,17 @@ def test_a_defense_is_shown_under_every_part_of_the_attacks_and_under_all(parts)
     assert by_part(table) == pytest.approx(expected)
     assert by_part(table, "attacks") == {"static": 1, "transfer": 1, "adaptive": 1, "worst": 3}
     assert worst_case(parts)["accuracy"].tolist() == pytest.approx([1 / 5])
-    elsewhere = parts.assign(preprocessor="none")  # there, the attack that knows the preprocessor is a static one
-    assert by_part(defenses(elsewhere)) == pytest.approx(
-        {"static": 1 / 5, "transfer": 4 / 5, "adaptive": 3 / 5, "worst": 1 / 5}
-    )
+    elsewhere = parts.assign(preprocessor="none")  # there, what the attack on the preprocessor finds counts by the way
+    assert by_part(defenses(elsewhere)) == pytest.approx({"transfer": 4 / 5, "adaptive": 3 / 5, "worst": 1 / 5})
+    assert by_part(defenses(elsewhere), "attacks")["worst"] == 2
+
+
+def test_attacks_on_another_defense_take_no_samples_from_a_network(parts):
+    few = parts[parts["attack"] == "pgd_through"].iloc[:2]
+    bare = pd.concat([parts[parts["attack"] != "pgd_through"], few]).assign(preprocessor="none")
+    alone = few.assign(preprocessor="none", budget=40 / 255)
+    table = worst_case(pd.concat([bare, alone]))
+    assert table[["samples", "samples_every_attack"]].to_numpy().tolist() == [[5, 5]]
 
 
 def test_only_samples_that_every_part_met_are_counted(parts):
@@ -459,3 +466,24 @@ def test_other_kernels_than_the_attack_asked_are_not_checked(records):
 
 def test_what_was_not_checked_is_neither_masked_nor_cleared(records):
     assert defenses(records.assign(source="int8"))["masked"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "aimed",
+    [
+        {"through": "squeezing"},  # with the gradients of the network and of a detector
+        {"source_kernels": "xnnpack"},
+    ],
+)
+def test_better_attacks_with_gradients_are_no_sign_of_masking(records, aimed):
+    better = many(records, 5, attack="b", **aimed)
+    assert not defenses(pd.concat([many(records, 30), better]))["masked"].any()
+
+
+@pytest.mark.parametrize(
+    "elsewhere", [{"budget": 40 / 255, "linf": 40 / 255}, {"budget": np.nan, "norm": "l2", "linf": 40 / 255}]
+)
+def test_an_attack_that_did_not_look_clears_nothing(records, elsewhere):
+    other = many(records, 0, attack="b", access="score", **elsewhere)
+    table = defenses(pd.concat([many(records, 30), other]))
+    assert table.loc[np.isclose(table["budget"], 20 / 255), "masked"].isna().all()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from qnn_robustness.common.vote import VOTE
-from qnn_robustness.evaluation.reported import reported
+from qnn_robustness.evaluation.reported import counted, reported
 from qnn_robustness.evaluation.worst_case import UNBOUNDED
 
 SIGNIFICANCE = 0.05
@@ -61,7 +61,7 @@ def findings(robust: pd.DataFrame, paired: pd.DataFrame, undefended: Collection[
     robust = robust.assign(hardened=hardened.astype(bool))
     rows = []
     for protocol in protocols:
-        attacked = robust[robust["protocol"] == protocol]
+        attacked = counted(robust) if protocol == "sound" else robust[robust["protocol"] == protocol]
         on_network = attacked[attacked["through"] == "none"]
         bare = on_network[on_network["preprocessor"] == "none"]
         tests = paired[paired["attack"].isin(bare["attack"]) & (paired["preprocessor"] == "none")]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qnn_robustness.common.distances import NORMS, distance, to_unit
+from qnn_robustness.common.distances import NORMS, distance
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.scores import predicted
-from qnn_robustness.data.splits import Split
+from qnn_robustness.data.splits import Split, to_unit
 from qnn_robustness.defenses.shared.preprocessor import Preprocessor
 
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -31,9 +31,9 @@ def load_target(target: str, path: str, kernels: str, preprocessor: dict[str, An
     """
     predict = importlib.import_module(target_module(target)).load_predictor(path, kernels)
     if preprocessor["method"] is None:
-        return lambda samples, indices: predict(to_unit(samples).astype(np.float32))
+        return lambda samples, indices: predict(to_unit(samples))
     front = Preprocessor.of(preprocessor)
-    return lambda samples, indices: predict(front.deployed(to_unit(samples).astype(np.float32), indices))
+    return lambda samples, indices: predict(front.deployed(to_unit(samples), indices))
 
 
 def clean_records(test: Split, predictors: dict[str, Predictor]) -> pd.DataFrame:

@@ -57,8 +57,9 @@ def worst_case(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     are the samples which each part of the attacks met (see `part`): one that only the static attacks met says
     nothing about the others. Costly attacks meet fewer samples than cheap ones; the others count as having survived
     them. Columns ending in `_every_attack` count those alone that every attack on distances of this norm met: fewer
-    samples, and no such benefit of the doubt. Only attacks of the sound protocol count, and of models of images only
-    those on the uint8 lattice. Budgets that bound nothing are left out.
+    samples, and no such benefit of the doubt. Attacks through another defense decide none of these numbers, but what
+    they find counts. Only attacks of the sound protocol count, and of models of images only those on the uint8
+    lattice. Budgets that bound nothing are left out.
     """
     rows = [
         {**point, **_rate(_chosen(group, samples), norm, point["budget"])}
@@ -100,7 +101,7 @@ def with_adaptive(defenses: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def _points(records: pd.DataFrame, norm: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame, set[int]]]:
     """Yield each network and budget, the network's records, and the samples that each part met at the budget."""
     for key, group in records.groupby(NETWORK, sort=False, observed=True):
-        for budget in _budgets(group, norm):
+        for budget in _budgets(group[_aimed(group)], norm):
             met = _at(group, norm, budget)
             samples = set.intersection(*(set(rows) for _, rows in met["sample"].groupby(part(met))))
             levels = {"norm": norm, "budget": budget, "levels": budget * 255}
@@ -113,9 +114,14 @@ def _budgets(records: pd.DataFrame, norm: str) -> Iterable[float]:
 
 
 def _at(records: pd.DataFrame, norm: str, budget: float) -> pd.DataFrame:
-    """Return the records of attacks that looked for samples within this budget, or for the nearest, in this norm."""
+    """Return the records of attacks on this network that looked in this norm within this budget, or for the nearest."""
     looked = (records["budget"] == budget) | records["budget"].isna()
-    return records[looked & (records["norm"] == norm)]
+    return records[_aimed(records) & looked & (records["norm"] == norm)]
+
+
+def _aimed(records: pd.DataFrame) -> pd.Series:
+    """Return which records are not of attacks on another defense; what these find by the way is no more than that."""
+    return (records["through"] == "none") | (records["through"] == records["preprocessor"])
 
 
 def _chosen(records: pd.DataFrame, samples: set[int]) -> pd.DataFrame:
@@ -142,7 +148,9 @@ def _masked(chosen: pd.DataFrame, group: pd.DataFrame, norm: str, budget: float)
     own = _white_box(chosen)
     looked = _at(chosen[own], norm, budget)["sample"]
     white = survivors(_chosen(chosen[own], set(looked)), norm, budget)
-    left, others = [], chosen[~own].groupby(["attack", "source"], sort=False, observed=True)
+    gradients = (part(chosen) == ADAPTIVE) & (chosen["access"] == "white_box")  # on whichever kernels
+    blind = _at(chosen[~gradients], norm, budget)
+    left, others = [], blind.groupby(["attack", "source"], sort=False, observed=True)
     z = normal.ppf(1 - (1 - CONFIDENCE) / 2 / max(1, others.ngroups))
     for (attack, source), rows in others:
         black = survivors(rows, norm, budget)

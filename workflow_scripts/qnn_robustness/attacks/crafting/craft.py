@@ -168,10 +168,13 @@ def _blocks(
 
 
 def _of_another_class(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return for each sample the place of the next one that is given another class than its label."""
-    count = len(labels)
-    after = (np.arange(count)[:, None] + np.arange(count)) % count
-    return after[np.arange(count), _fooled(predictions[after], labels[:, None]).argmax(axis=1)]
+    """Return for each sample the place of the next one that is given another class than its label, else its own."""
+    chosen = np.arange(len(labels))
+    for label in np.unique(labels):
+        own, others = np.flatnonzero(labels == label), np.flatnonzero(_fooled(predictions, label))
+        if len(others):
+            chosen[own] = others[np.searchsorted(others, own) % len(others)]
+    return chosen
 
 
 def _craft_block(

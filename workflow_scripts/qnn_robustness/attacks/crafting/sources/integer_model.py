@@ -17,7 +17,11 @@ from qnn_robustness.quantization.integer_model.model import IntegerModel
 
 def load(path: str | Path, kernels: str, view: View) -> Model:
     """Return the network on a kernel set."""
-    model = IntegerModel.from_file(path, kernels, view.estimator)
+    return attacked(IntegerModel.from_file(path, kernels, view.estimator), view)
+
+
+def attacked(model: IntegerModel, view: View) -> Model:
+    """Return an integer model as attacks see it: gradients pass scores that saturate."""
     return seen(partial(model.logits, through_saturation=True), model.input_shape, view)
 
 

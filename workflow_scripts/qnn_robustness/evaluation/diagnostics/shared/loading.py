@@ -12,7 +12,7 @@ import tensorflow as tf
 from foolbox.models import Model
 
 from qnn_robustness.attacks.crafting.array_model import ArrayModel
-from qnn_robustness.attacks.crafting.sources import View, keras_network
+from qnn_robustness.attacks.crafting.sources import View, integer_model, keras_network
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.data.splits import load_split, stratified, to_unit
 from qnn_robustness.evaluation.diagnostics.shared.layers import FloatLayers, matched_layers
@@ -20,7 +20,7 @@ from qnn_robustness.evaluation.diagnostics.shared.subject import Network, Subjec
 from qnn_robustness.models.float_network import load_network
 from qnn_robustness.quantization.flatbuffer import read_graph
 from qnn_robustness.quantization.integer_model.exactness import check_exactness, mismatch_message
-from qnn_robustness.quantization.integer_model.model import IntegerModel, as_foolbox
+from qnn_robustness.quantization.integer_model.model import IntegerModel
 
 
 def load_subject(
@@ -42,10 +42,11 @@ def load_subject(
     except UserError as error:
         raise UserError(f"diagnostics.samples: test split: {error}") from None
     inputs = to_unit(test.samples[places])
+    view = View(on_lattice=False, clean=inputs)
     float_layers = cache(lambda: FloatLayers(float_graph(float_path)))
     networks = {
         "float32": Network(
-            _arrays(keras_network.load(float_path, "tensorflow", View(on_lattice=False, clean=inputs))),
+            _arrays(keras_network.load(float_path, "tensorflow", view)),
             activations=lambda x: float_layers()(x),
         )
     }
@@ -62,7 +63,8 @@ def load_subject(
         def activations(x: np.ndarray, model: IntegerModel = model, path: str | Path = path) -> dict[str, np.ndarray]:
             return _integer_activations(model, x, matched_layers(float_layers().graph, read_graph(path)))
 
-        networks[precision] = Network(_arrays(as_foolbox(model)), float(model.input_scale), activations)
+        seen = _arrays(integer_model.attacked(model, view))
+        networks[precision] = Network(seen, float(model.input_scale), activations)
     return Subject(networks, inputs, test.labels[places], places)
 
 

@@ -41,11 +41,13 @@ def table(records: pd.DataFrame) -> pd.DataFrame:
     first = records.drop_duplicates("target").set_index("target")["kernels"]
     records = records[(records["kernels"] == records["target"].map(first)) & records["target_correct"]]
     own, white = records["source"] == records["target"], records["access"] == "white_box"
+    asked = records["kernels"] == records["source_kernels"]  # others round otherwise
     kinds = {"black_box": own & ~white, "transferred": ~own & white}
     rows = []
-    for norm in records.loc[own & white, "norm"].unique():
+    for norm in records.loc[own & white & asked, "norm"].unique():
         same = records["norm"] == norm
-        reference, budgets = _nearest(records[own & white & same], norm), _budgets(records[own & white & same])
+        white_box = records[own & white & asked & same]
+        reference, budgets = _nearest(white_box, norm), _budgets(white_box)
         for kind, chosen in kinds.items():
             other = _nearest(records[chosen & same], norm)
             sides = {"white_box": reference, "other": other, "budgets": budgets}
