@@ -139,7 +139,7 @@ for notebook in REPORTS:
 rule play_sound:
     input:
         adversarial=[f"results/adversarial/{job.model}/{job.training}/{job.source}/{job.attack}.npz" for job in SOUND],
-        clean=[clean_file(job.model, job.training, C.through(job.attack), job.source) for job in SOUND],
+        clean=[clean_file(job.model, job.training, C.fronts(job.attack)[0], job.source) for job in SOUND],
         test=[f"results/data/{C.dataset_of(job.model)}/test.npz" for job in SOUND],
         summary=[f"results/data/{C.dataset_of(job.model)}/summary.json" for job in SOUND],
     output:

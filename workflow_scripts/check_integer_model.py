@@ -1,4 +1,4 @@
-"""Compare the integer model of one network with the interpreter on every kernel set and kind of input."""
+"""Compare the integer model of one network with the interpreter on its kernel sets and kinds of input."""
 
 from qnn_robustness.common import job
 
@@ -12,7 +12,11 @@ from qnn_robustness.common.distances import to_unit  # noqa: E402
 from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import read_arrays, write_text  # noqa: E402
 from qnn_robustness.data.splits import load_split  # noqa: E402
-from qnn_robustness.quantization.integer_model.exactness import exactness_table, random_inputs  # noqa: E402
+from qnn_robustness.quantization.integer_model.exactness import (  # noqa: E402
+    comparable_kernels,
+    exactness_table,
+    random_inputs,
+)
 
 params, inputs, wildcards = snakemake.params, snakemake.input, snakemake.wildcards  # noqa: F821
 samples = load_split(inputs.test).samples
@@ -31,7 +35,8 @@ def kinds(name, model):
 
 
 name = f"{wildcards.model}/{wildcards.training}"
-table = pd.DataFrame(exactness_table([(name, inputs.network, wildcards.precision)], None, kinds))
+kernels = comparable_kernels(inputs.network, wildcards.precision, params.kernels)
+table = pd.DataFrame(exactness_table([(name, inputs.network, wildcards.precision)], kernels, kinds))
 if table["differing_bytes"].any():
     raise UserError(f"{inputs.network}: the integer model differs from the interpreter: {table.to_csv(index=False)}")
 write_text(snakemake.output[0], table.to_csv(index=False))  # noqa: F821

@@ -22,13 +22,14 @@ def save(
     ends: type = np.int8,
     end: str | None = "SOFTMAX",
     behind: Callable[[Builder, int, list[int], float], int] | None = None,
+    reshaped: bool = False,
 ) -> str:
     """Write the network and return its path.
 
     It sums the codes less the middle one, -128 + 127.5 being the middle of black and white. With the default scale
     images go from 0 to 255. `end` is the last operator: SOFTMAX, LOGISTIC or none. `ends` float32 puts QUANTIZE and
     DEQUANTIZE at the ends. `behind` adds to the builder what comes behind the sums, of their shape and scale, and
-    returns its output.
+    returns its output. `reshaped` computes the end in the shape [1, 1, 1, 2] and takes that off again.
     """
     builder = Builder()
     source = image = builder.tensor(np.int8, [1, *SHAPE], scale, zero_point)
@@ -45,12 +46,18 @@ def save(
     builder.operator("FULLY_CONNECTED", [flat, weights, bias], [logits], "FullyConnectedOptions")
     if behind:
         logits = behind(builder, logits, [1, 2], scale * PIXELS)
+    if reshaped:
+        flat, logits = logits, builder.tensor(np.int8, [1, 1, 1, 2], scale * PIXELS, 0)
+        builder.operator("RESHAPE", [flat], [logits], "ReshapeOptions", newShape=[-1, 1, 1, 2])
     output = logits
     if end:
-        output = builder.tensor(np.int8, [1, 2], 2.0**-8, -128)
+        output = builder.tensor(np.int8, [1, 1, 1, 2] if reshaped else [1, 2], 2.0**-8, -128)
         options = {"SOFTMAX": ("SoftmaxOptions", {"beta": 1.0}), "LOGISTIC": (None, {})}
         table, values = options[end]
         builder.operator(end, [logits], [output], table, **values)
+    if reshaped:
+        last, output = output, builder.tensor(np.int8, [1, 2], 2.0**-8, -128)
+        builder.operator("SQUEEZE", [last], [output], "SqueezeOptions", squeezeDims=[1, 2])
     if ends is np.float32:
         last, output = output, builder.tensor(np.float32, [1, 2])
         builder.operator("DEQUANTIZE", [last], [output])

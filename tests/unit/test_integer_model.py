@@ -6,15 +6,18 @@ import functools
 import os
 from pathlib import Path
 
+import brightness_network
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from converted_networks import NETWORKS, convert, randomize
+from tflite_builder import add_tiled
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.integer_model.exactness import (
     check_exactness,
+    comparable_kernels,
     exactness_table,
     interpreter_outputs,
     mismatch_message,
@@ -172,6 +175,16 @@ def test_unknown_kernels_and_estimator_are_refused(network):
         IntegerModel.from_file(path, "xnnpack")
     with pytest.raises(UserError, match="did you mean 'smooth'"):
         IntegerModel.from_file(path, estimator="smoth")
+
+
+def test_kernel_sets_that_cannot_run_the_file_or_are_not_established_are_not_compared(network, tmp_path, monkeypatch):
+    whole, tiled = network("residual"), brightness_network.save(tmp_path / "tiled.tflite", behind=add_tiled)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert comparable_kernels(whole, "int8", ["reference"]) == ["reference", "builtin", "xnnpack"]
+    assert "reference" not in comparable_kernels(tiled, "int8", ["xnnpack"])
+    assert "reference" in comparable_kernels(tiled, "int8", ["reference"]), "what is deployed has to run"
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert comparable_kernels(whole, "int8", ["reference", "xnnpack"]) == ["reference"]
 
 
 def test_a_mismatch_is_counted_and_worded(network, monkeypatch):

@@ -9,6 +9,9 @@ import tensorflow as tf
 from scipy.stats import norm
 from tflite_builder import Builder
 
+from qnn_robustness.quantization.flatbuffer import read_graph
+from qnn_robustness.quantization.importing.integer_file import ends_in_softmax
+from qnn_robustness.quantization.integer_model.exactness import check_exactness
 from qnn_robustness.quantization.integer_model.model import KERNELS, IntegerModel
 from qnn_robustness.quantization.tflite_model import TFLiteModel
 
@@ -313,10 +316,13 @@ def test_gradient_of_a_table_is_that_of_its_function(name, options, derivative, 
     builder = Builder()
     source = builder.tensor(np.int8, [1, 1, 1, 16], 1 / 16)
     middle = builder.tensor(np.int8, [1, 1, 1, 16], *fixed.get(name, (1 / 14, 0)))
-    flat = builder.tensor(np.int8, [1, 16], *fixed.get(name, (1 / 14, 0)))
+    flat = builder.tensor(np.int8, [1, 17], *fixed.get(name, (1 / 14, 0)))  # one more class: these are no last scores
+    wider = builder.tensor(np.int8, [1, 1, 1, 17], *fixed.get(name, (1 / 14, 0)))
     table = {"GELU": "GeluOptions", "LEAKY_RELU": "LeakyReluOptions"}.get(name)
     builder.operator(name, [source], [middle], table, **options)
-    builder.operator("RESHAPE", [middle, builder.constant(np.array([-1, 16], np.int32))], [flat])
+    pads = builder.constant(np.array([[0, 0], [0, 0], [0, 0], [0, 1]], np.int32))
+    builder.operator("PAD", [middle, pads], [wider], "PadOptions")
+    builder.operator("RESHAPE", [wider, builder.constant(np.array([-1, 17], np.int32))], [flat])
     model = IntegerModel.from_file(builder.save(tmp_path / "table.tflite", [source], [flat]), "builtin")
     x = (np.linspace(-115, 115, 16).round() / 16).astype(np.float32)
     gradients = np.diagonal(_gradients(model, x.reshape(1, 1, 1, 16))[:, 0, 0, 0])
@@ -409,3 +415,17 @@ def test_gradient_goes_to_the_operand_that_a_comparison_chooses(tmp_path):
     np.testing.assert_allclose(_gradients(model, x)[:, 0, 0, 0], np.diag([0, 0, 1, 1]), atol=1e-6)
     chosen = model.activations(np.array([[[[1, 16, 17, 99]]]], np.int8))["0 GREATER"]
     np.testing.assert_array_equal(chosen, [[[[False, False, True, True]]]])
+
+
+@pytest.mark.parametrize("end", ["SOFTMAX", "LOGISTIC"])
+@pytest.mark.parametrize("ends", [np.int8, np.float32])
+def test_a_shape_that_is_taken_off_behind_the_scores_hides_them_from_nobody(tmp_path, end, ends):
+    """As MobileNet has it: convolution, softmax of [1, 1, 1, K], reshape to [1, K]."""
+    path = brightness_network.save(tmp_path / "reshaped.tflite", end=end, ends=ends, reshaped=True)
+    plain = IntegerModel.from_file(brightness_network.save(tmp_path / "plain.tflite", end=end, ends=ends))
+    model = IntegerModel.from_file(path)
+    samples = brightness_network.images().samples.astype(np.float32)
+    assert check_exactness(model, path, samples) == 0
+    np.testing.assert_array_equal(model.logits(samples), plain.logits(samples))
+    assert np.abs(model.logits(samples)).max() > 1000
+    assert ends_in_softmax(read_graph(path)) is (end == "SOFTMAX")

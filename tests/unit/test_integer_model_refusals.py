@@ -42,7 +42,7 @@ def _part(path: Path, name: str, constants: list[list[int]], scale: float = 0.1,
         builder.operator(name, [*numbers, source], outputs, "SplitOptions", **options)
     else:
         outputs = [builder.tensor(np.int8, shape, scale)]
-        table = "StridedSliceOptions" if name == "STRIDED_SLICE" else None
+        table = {"STRIDED_SLICE": "StridedSliceOptions", "SQUEEZE": "SqueezeOptions"}.get(name)
         builder.operator(name, [source, *numbers], outputs, table, **options)
     return builder.save(path, [source], outputs[:1])
 
@@ -56,6 +56,8 @@ def _part(path: Path, name: str, constants: list[list[int]], scale: float = 0.1,
         ("TRANSPOSE", [], {}, "needs constant axes"),
         ("TRANSPOSE", [[0, 1, 2, 3]], {"scale": 0.2}, "changes the scale, which its kernel ignores"),
         ("EXPAND_DIMS", [[0]], {}, r"gives \(1, 1, 4, 6, 2\); the file says \(1, 2, 6, 2\)"),
+        ("SQUEEZE", [], {"squeezeDims": [0]}, "takes the batch away"),
+        ("SQUEEZE", [], {"squeezeDims": [-1]}, r"takes axes \[3\] of \(1, 4, 6, 2\) away"),
         ("TILE", [[2, 1, 1, 1]], {}, "repeats the batch"),
         ("TILE", [[1, 1, 1, 2**30]], {}, r"gives \(1, 4, 6, 2147483648\); the file says \(1, 2, 6, 2\)"),
         ("TILE", [[1, 1, 1]], {}, r"has the multiples \[1, 1, 1\]"),

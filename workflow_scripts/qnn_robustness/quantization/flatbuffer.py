@@ -35,6 +35,7 @@ _NUMPY_TYPES = {
     "BOOL": np.bool_,
 }
 _CODES = ("INT8", "UINT8", "INT16")  # types whose zero point is one of their own values
+RESHAPES = ("RESHAPE", "SQUEEZE")
 _ABSENT = -1  # the index of an optional input that an operator does not have
 
 
@@ -222,6 +223,23 @@ def precision_of(graph: Graph) -> str:
 def flat_shape(shape: Sequence[int]) -> tuple[int, ...]:
     """Return the shape of one sample's outputs without places where there is but one: [K] also for [1, 1, K]."""
     return tuple(shape[-1:]) if set(shape[:-1]) <= {1} else tuple(shape)
+
+
+def ending(operators: Sequence[Operator], output: Tensor, passed: Sequence[str] = RESHAPES) -> list[Operator]:
+    """Return the operators that end in `output`, the last first: those `passed` that keep its classes, and one more.
+
+    So the last of the list is what makes the scores, whatever shape or type they are then given.
+    """
+    makers = {tensor.index: operator for operator in operators for tensor in operator.outputs}
+    found: list[Operator] = []
+    maker = makers.get(output.index)
+    while maker and not (found and maker.position >= found[-1].position):
+        found.append(maker)
+        source = maker.inputs[0]
+        if maker.name not in passed or not source or flat_shape(source.shape[1:]) != flat_shape(output.shape[1:]):
+            break
+        maker = makers.get(source.index)
+    return found
 
 
 def _is_hybrid(operator: Operator) -> bool:

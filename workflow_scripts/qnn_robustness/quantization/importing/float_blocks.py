@@ -51,7 +51,7 @@ def on_blocks(operator: Operator, blocks: Blocks, convolution: Callable[[Operato
         if plain == [1, 1, 1, 1, VALID]:
             dilated = {"dilationHFactor": steps[0], "dilationWFactor": steps[1]}
             return Blocks(convolution(replace(operator, options={**operator.options, **dilated}), value), steps)
-    elif operator.name in ("EXPAND_DIMS", "RESHAPE"):
+    elif operator.name in ("EXPAND_DIMS", "RESHAPE", "SQUEEZE"):
         if rank == 4 and len(steps) == 1 and operator.outputs[0].shape[1] == 1:
             return Blocks(layers.Reshape((1, *value.shape[1:]))(value), (1, *steps))
         if rank == 3 and steps[0] == value.shape[1] == 1:

@@ -9,7 +9,15 @@ from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import atomic_path, sha256_file, write_json
 from qnn_robustness.common.scaling import InputScaling
 from qnn_robustness.data.splits import Split
-from qnn_robustness.quantization.flatbuffer import Graph, flat_shape, precision_of, read_graph, with_scaling
+from qnn_robustness.quantization.flatbuffer import (
+    RESHAPES,
+    Graph,
+    ending,
+    flat_shape,
+    precision_of,
+    read_graph,
+    with_scaling,
+)
 from qnn_robustness.quantization.importing.declaration import Declaration, nearest_range
 from qnn_robustness.quantization.tflite_model import TFLiteModel
 from qnn_robustness.quantization.trial import try_out
@@ -72,9 +80,9 @@ def _in_own_unit(model: TFLiteModel):
 
 
 def ends_in_softmax(graph: Graph) -> bool:
-    """Return whether the network's last operator, before a conversion of its type, is a softmax."""
-    operators = [o for o in graph.operators if o.name not in ("QUANTIZE", "DEQUANTIZE")]
-    return bool(operators) and operators[-1].name == "SOFTMAX"
+    """Return whether the network's last operator, before its type or shape are converted, is a softmax."""
+    last = ending(graph.operators, graph.outputs[0], (*RESHAPES, "QUANTIZE", "DEQUANTIZE")) if graph.outputs else []
+    return bool(last) and last[-1].name == "SOFTMAX"
 
 
 def representable_span(graph: Graph) -> tuple[float, float] | None:

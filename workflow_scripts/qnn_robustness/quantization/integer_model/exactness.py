@@ -60,6 +60,25 @@ def random_inputs(model: IntegerModel, count: int, seed: int = 0) -> dict[str, n
     }
 
 
+def comparable_kernels(path: str | Path, precision: str, deployed: Sequence[str]) -> list[str]:
+    """Return the kernel sets on which a network is to equal the interpreter.
+
+    The first of `deployed`, which attacks ask, in any case; on processors where the arithmetic of all was established
+    the others of `deployed`, and those beyond them that can run the file.
+    """
+    if not on_known_processor():
+        return [deployed[0]]
+    return [kernel for kernel in KERNELS[precision] if kernel in deployed or _runs(path, kernel)]
+
+
+def _runs(path: str | Path, kernels: str) -> bool:
+    try:
+        TFLiteModel(path, kernels)
+    except UserError:
+        return False
+    return True
+
+
 Inputs = Mapping[str, np.ndarray] | Callable[[str, IntegerModel], Mapping[str, np.ndarray]]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from qnn_robustness.common.errors import UserError, did_you_mean
-from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, flat_shape, read_graph
+from qnn_robustness.quantization.flatbuffer import Graph, Operator, Tensor, ending, flat_shape, read_graph
 from qnn_robustness.quantization.integer_model import operators
 from qnn_robustness.quantization.integer_model.addition import Add, Sub
 from qnn_robustness.quantization.integer_model.arithmetic import variable
@@ -32,6 +32,7 @@ from qnn_robustness.quantization.integer_model.moving import (
     Requantize,
     Reshape,
     Reverse,
+    Squeeze,
     Tile,
     Transpose,
     rounding_of_floats,
@@ -106,6 +107,7 @@ LAYERS: dict[str, type[Layer]] = {
     "SPLIT": Split,
     "SQRT": Table,
     "SQUARED_DIFFERENCE": SquaredDifference,
+    "SQUEEZE": Squeeze,
     "STRIDED_SLICE": StridedSlice,
     "SUB": Sub,
     "SUM": Sum,
@@ -209,9 +211,13 @@ class IntegerModel:
         return source, target
 
     def _take_softmax(self, remaining: list[Operator]) -> Softmax | None:
-        if not remaining or remaining[-1].name != "SOFTMAX" or remaining[-1].outputs[0] is not self._output:
+        last = ending(remaining, self._output)
+        if not last or last[-1].name != "SOFTMAX":
             return None
-        return Softmax(remaining.pop(), self._context)
+        for operator in last:
+            remaining.remove(operator)
+        self._output = last[-1].outputs[0]
+        return Softmax(last[-1], self._context)
 
     def _build(self, remaining: list[Operator]) -> list[Layer]:
         """Build each layer and run it once: in a damaged file shapes do not fit, or layers read what is not there."""
@@ -375,9 +381,9 @@ def _stored(centered: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 def _before_logistic(operators_left: list[Operator], output: Tensor) -> Tensor | None:
     """Return what a final LOGISTIC of several classes takes: it rises with it, and saturates."""
-    last = operators_left[-1] if operators_left else None
-    final = last is not None and last.name == "LOGISTIC" and last.outputs[0] is output and output.shape[-1:] > (1,)
-    return last.inputs[0] if final else None
+    last = ending(operators_left, output)
+    final = bool(last) and last[-1].name == "LOGISTIC" and output.shape[-1:] > (1,)
+    return last[-1].inputs[0] if final else None
 
 
 def _convert(end: Tensor, inner: Tensor) -> bool:

@@ -1,7 +1,7 @@
 """Operators that move or rescale codes.
 
-CONCATENATION, EXPAND_DIMS, FILL, MIRROR_PAD, PACK, PAD, PADV2, RESHAPE, REVERSE_V2, TILE, TRANSPOSE, and QUANTIZE from
-integers or from float32.
+CONCATENATION, EXPAND_DIMS, FILL, MIRROR_PAD, PACK, PAD, PADV2, RESHAPE, REVERSE_V2, SQUEEZE, TILE, TRANSPOSE, and
+QUANTIZE from integers or from float32.
 """
 
 from __future__ import annotations
@@ -142,6 +142,18 @@ class ExpandDims(Reshape):
         sizes = list(self.inputs[0].shape)
         sizes.insert(axis + rank + 1 if axis < 0 else axis, 1)
         return tuple(sizes)
+
+
+class Squeeze(Reshape):
+    """`Squeeze`: named axes of size 1 less, or all of them."""
+
+    def _sizes(self) -> tuple[int, ...]:
+        shape, given = self.inputs[0].shape, self.operator.options.get("squeezeDims")
+        ones = [axis for axis, size in enumerate(shape) if size == 1]
+        axes = ones if given is None or len(given) == 0 else [int(axis) % len(shape) for axis in given]
+        self.context.expect(0 not in axes, self.operator, "takes the batch away")
+        self.context.expect(set(axes) <= set(ones), self.operator, f"takes axes {axes} of {shape} away")
+        return tuple(size for axis, size in enumerate(shape) if axis not in axes)
 
 
 class Tile(Layer):

@@ -65,6 +65,7 @@ LAYERS = (
     "SPLIT",
     "SQRT",
     "SQUARED_DIFFERENCE",
+    "SQUEEZE",
     "STRIDED_SLICE",
     "SUB",
     "SUM",
