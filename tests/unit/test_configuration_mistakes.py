@@ -37,6 +37,10 @@ MISTAKES = {
         change("datasets.digits.image_shape", [8, 8]),
         r"^datasets\.digits\.image_shape: \[8, 8\] is too short; expected at least 3$",
     ),
+    "split folders where there are none": (
+        change("datasets.digits.split_folders", {"test": "test"}),
+        r"^datasets\.digits\.split_folders: is for format: image_folder; give each split a data set of its own$",
+    ),
     "checksum of another kind": (
         change("datasets.own", {"format": "image_folder", "archive": "a.zip", "checksum": "sha1:abc"}),
         r"^datasets\.own\.checksum: 'sha1:abc' is not as expected: sha256: or md5: and 64 or 32 lower-case hex digits$",

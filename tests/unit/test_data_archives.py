@@ -249,6 +249,16 @@ def test_zeros_behind_the_end_marker_are_bounded(tmp_path, monkeypatch):
     refused(path, "unpacks to more than 10,000 bytes")
 
 
+def test_a_folder_of_ones_own_is_as_large_as_it_is_and_may_hold_what_nobody_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_TOTAL_BYTES", 100)
+    for name in ("1:cat/1.png", "1:cat/2.png", ".git/objects/1"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(80))
+    (tmp_path / ".git" / "link").symlink_to("/etc/passwd")
+    assert [member.name for member in list_members(tmp_path)] == ["1:cat", "1:cat/1.png", "1:cat/2.png"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_truncation_is_noticed(tmp_path, kind):
     content = write_archive(tmp_path / kind, FILES).read_bytes()

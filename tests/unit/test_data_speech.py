@@ -221,6 +221,15 @@ def test_the_test_archive_alone(tmp_path):
     assert np.bincount(splits["test"].labels).tolist() == [2] * 12
 
 
+def test_clips_are_found_whatever_a_file_manager_did_to_them(tmp_path):
+    plain = speech_commands.read(both(tmp_path)["test"], SPEECH).pools["all"]
+    files = {name.replace(".wav", ".WAV"): content for name, content in test_files().items()}
+    cluttered = files | {"up/._0.wav": b"Mac OS X", "__MACOSX/up/0.wav": b"Mac OS X"}
+    found = speech_commands.read(both(tmp_path, test=cluttered)["test"], SPEECH).pools["all"]
+    np.testing.assert_array_equal(found.samples, plain.samples)
+    np.testing.assert_array_equal(found.labels, plain.labels)
+
+
 def without(files: dict[str, bytes], part: str) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if part not in name}
 
@@ -234,6 +243,7 @@ def without(files: dict[str, bytes], part: str) -> dict[str, bytes]:
         ("train", test_files(), "expected the archive of the training data"),
         ("train", {"a.txt": b""}, "has no wav files in folders"),
         ("train", training_files() | {"./up/a_nohash_0.wav": b"RIFF"}, "clip 'up/a_nohash_0.wav' is corrupt"),
+        ("test", test_files() | {"train/up/9.wav": wav_bytes(sound_of(0))}, "in several places, . and train; expected"),
         ("test", without(test_files(), "_silence_"), "has no clips of '_silence_'"),
         ("test", test_files() | {"up/0.wav": wav_bytes(sound_of(0), rate=8000)}, "clip 'up/0.wav' has 1 channels"),
     ],

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import is_clutter
 
 MAX_MEMBERS = 1_000_000
 MAX_MEMBER_BYTES = 256 * 2**20
@@ -76,6 +77,7 @@ class _Checked:
         self.members: list[Member] = []
         self.files: set[str] = set()
         self._folders: set[str] = set()
+        self._packed = not archive.is_dir()  # a folder is as large as it is, and its names are those of the disk
         self._total = 0
 
     def add(self, raw_name: str, size: int, is_folder: bool) -> Member | None:
@@ -94,7 +96,7 @@ class _Checked:
                 _REPLACE,
             )
         self._total += size
-        if self._total > MAX_TOTAL_BYTES:
+        if self._packed and self._total > MAX_TOTAL_BYTES:
             raise self.refusal(
                 raw_name,
                 f"would take the unpacked archive above the {MAX_TOTAL_BYTES:,} bytes allowed",
@@ -115,7 +117,7 @@ class _Checked:
         return UserError(f"{self.archive}: member {shown(name)} {reason}; {remedy}")
 
     def _normalized(self, name: str) -> str:
-        if name.startswith("/") or name[1:2] == ":":
+        if name.startswith("/") or (self._packed and name[1:2] == ":"):
             raise self.refusal(name, "has an absolute path", _REPLACE)
         if "\\" in name or "\0" in name:
             raise self.refusal(name, "has a backslash or a null character in its name", _PACK_AGAIN)
@@ -144,6 +146,8 @@ def _walk(archive: Path, checked: _Checked, wanted: frozenset[str] | None) -> It
 def _walk_folder(folder: Path, checked: _Checked, wanted: frozenset[str]) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if is_clutter(name):
+            continue
         if path.is_symlink():
             raise checked.refusal(name, "is a link", "copy what it points to")
         if not path.is_dir() and not path.is_file():

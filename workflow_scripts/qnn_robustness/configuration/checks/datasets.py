@@ -21,6 +21,10 @@ def check_datasets(configuration: Configuration) -> None:
         _check_names(present, where)
         for file in present:
             _check_file(file, where)
+        if entry["split_folders"] and entry["format"] != "image_folder":
+            raise UserError(
+                f"{where}.split_folders: is for format: image_folder; give each split a data set of its own"
+            )
 
 
 def _files(entry: dict[str, Any], where: str) -> dict[str, dict[str, Any]]:

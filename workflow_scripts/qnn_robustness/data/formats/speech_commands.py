@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from qnn_robustness.common.errors import UserError
+from qnn_robustness.common.files import is_clutter
 from qnn_robustness.common.progress import progress
 from qnn_robustness.data.archives import list_members, read_members, shown
 from qnn_robustness.data.audio.mfcc import COEFFICIENTS, FRAMES, RATE, first_second, mfcc, one_second
@@ -114,11 +115,18 @@ def _extra(archive: Path, clips: Mapping[str, str]) -> dict[str, bytes]:
 
 def _clips(archive: Path) -> dict[str, str]:
     """Return the folder of every wav file of an archive, by its name; a folder around the whole archive is allowed."""
-    names = [PurePosixPath(member.name) for member in list_members(archive) if not member.is_folder]
-    clips = {str(name): name.parent.name for name in names if name.suffix == ".wav" and name.parent.name}
-    if not clips:
+    members = list_members(archive)
+    names = [PurePosixPath(member.name) for member in members if not member.is_folder and not is_clutter(member.name)]
+    found = [name for name in names if name.suffix.lower() == ".wav" and name.parent.name]
+    if not found:
         raise UserError(f"{archive}: has no wav files in folders; expected <class>/<clip>.wav")
-    return clips
+    around = sorted({str(name.parent.parent) for name in found})
+    if len(around) > 1:
+        raise UserError(
+            f"{archive}: has folders of clips in several places, {' and '.join(around[:2])}; expected "
+            "<class>/<clip>.wav, of one split alone"
+        )
+    return {str(name): name.parent.name for name in found}
 
 
 def _prefix(clips: Mapping[str, str]) -> str:
