@@ -33,7 +33,7 @@ SCALING = ("range", "mean", "deviation", "order")
 def main(arguments: argparse.Namespace) -> int:
     """Run the audit and return the exit status of the workflow."""
     beneath = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    taken = beneath["models"]
+    taken = {*beneath["models"], *yaml.safe_load((ROOT / "config/audit.yaml").read_text(encoding="utf-8"))["models"]}
     scaling = {name: text for name in SCALING if (text := getattr(arguments, name))}
     overlay = audit(arguments.model, arguments.data, scaling, arguments.labels, taken)
     ((name, model),) = overlay["models"].items()

@@ -11,6 +11,7 @@ from pathlib import Path
 import brightness_network
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from ready_configurations import loaded
 from tflite_builder import add_mixed, add_tiled, add_unsupported
@@ -18,6 +19,7 @@ from tflite_builder import add_mixed, add_tiled, add_unsupported
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.configuration.audit import MOST_SAMPLES, audit, name_of, without_what_fails
 from qnn_robustness.configuration.checks.integer_models import check_integer_models
+from qnn_robustness.configuration.documentation import ROOT
 from qnn_robustness.data.formats import speech_commands
 
 
@@ -84,6 +86,23 @@ def test_a_network_that_the_reference_kernels_cannot_run_is_attacked_on_others(t
     configuration = loaded("audit.yaml", audit(network, str(folder)))
     assert configuration.kernels("int8") == ["xnnpack"]
     assert configuration.emulated() == {("tiled", "int8")}
+
+
+def test_a_network_behind_a_link_keeps_the_name_of_the_link(tmp_path: Path, folder: Path) -> None:
+    """As caches of models have it: the content lies elsewhere, under a hash."""
+    blob = tmp_path / "0a1b2c"
+    Path(keras_file(tmp_path / "own.keras", [4, 4, 3])).rename(blob)
+    link = tmp_path / "snapshot.keras"
+    link.symlink_to(blob)
+    assert audit(str(link), str(folder))["models"]["snapshot"]["files"] == {"float32": str(link)}
+
+
+def test_the_overlay_for_another_precision_is_one() -> None:
+    text = (ROOT / "config" / "audit.yaml").read_text(encoding="utf-8").split("another precision")[1].split("\n#\n")[1]
+    overlay = yaml.safe_load("\n".join(line.removeprefix("#") for line in text.splitlines()))
+    configuration = loaded("audit.yaml", overlay)
+    assert configuration.imports() == {"mine/pretrained/float32": "network.keras"}
+    assert configuration.networks() == [("mine", "pretrained")]
 
 
 def test_a_float_network_brings_all_precisions(tmp_path: Path, folder: Path) -> None:

@@ -92,6 +92,13 @@ def test_the_workflow_runs_with_the_configuration_that_is_written(
     assert shlex.split(shown) == workflow[2:], "it can be copied into a shell"
 
 
+def test_a_network_called_as_the_example_does_not_take_its_place(audit: Audit, data: Path) -> None:
+    network = brightness_network.save(audit.folder / "audited.tflite")
+    assert audit(network, data, "--folder", audit.folder / "out") == 0
+    overlay = yaml.safe_load((audit.folder / "out" / "audit.yaml").read_text(encoding="utf-8"))
+    assert [*overlay["models"]] == ["model_audited"]
+
+
 def test_a_network_without_an_integer_model_is_noted(audit: Audit, data: Path, capsys: pytest.CaptureFixture) -> None:
     network = brightness_network.save(audit.folder / "mixed.tflite", behind=add_mixed)
     assert audit(network, data, "--folder", audit.folder / "out") == 0

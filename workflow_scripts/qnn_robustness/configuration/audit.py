@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Collection, Mapping
@@ -103,7 +104,7 @@ def audit(
     }
     entry = {
         "dataset": "images",
-        "files": {described.precision: str(Path(model).resolve())},
+        "files": {described.precision: os.path.abspath(model)},  # a link keeps its name
         "output": "softmax" if described.softmax else "logits",
         "minimum_accuracy": round(1 / len(folders) + ABOVE_CHANCE, 3),
     }
@@ -197,7 +198,7 @@ def _without_gradients(overlay: dict[str, Any], name: str) -> None:
 
 def _on_clips(overlay: dict[str, Any]) -> None:
     """Attack features in shares of their range, which the calibration clips give, and sound."""
-    overlay["datasets"]["images"]["format"] = "speech_commands"
+    overlay["datasets"]["images"] |= {"format": "speech_commands", "split_folders": None}
     for attack, own in overlay["attacks"].items():
         own |= {"lattice": "float"} | FEATURE_BUDGETS.get(attack, {})
     overlay["experiments"]["audit_white_box"]["attacks"] = ON_CLIPS
