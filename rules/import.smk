@@ -26,7 +26,7 @@ rule import_float_network:
         mem_mb=MEMORY,
     params:
         sha256=lambda w: sha256_path(C.imports()[w.network]),
-        declaration=lambda w: C.declaration(model_of(w.network)),
+        declaration=lambda w: ordered(C.declaration(model_of(w.network))),
         kernels=lambda w: C.kernels(precision_of(w.network)),
         code=lambda w: code("import_network.py", importing.module_for(precision_of(w.network))),
     script:

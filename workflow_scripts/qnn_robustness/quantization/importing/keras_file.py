@@ -15,6 +15,7 @@ from qnn_robustness.quantization.importing.keras_configuration import layers, re
 _UNKNOWN = re.compile(r"(?:Could not locate [\w ]+|Unknown [\w ]+:) '([^']+)'")  # in messages of Keras
 # Layers that hold code, or fetch a graph from elsewhere. Keras refuses them too; nothing is left to its version.
 REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
+LOW = ("float16", "bfloat16")  # what policies of mixed precision compute in
 
 
 class _OldDepthwiseConv2D(keras.layers.DepthwiseConv2D):
@@ -44,6 +45,8 @@ def load_keras_file(path: str | Path) -> keras.Model:
         single = isinstance(network, keras.Model) and len(network.inputs) == len(network.outputs) == 1
         if single and network.inputs[0].shape[0] is not None:
             network = _for_any_batch(network)
+        if single and any(layer.compute_dtype in LOW for layer in network._flatten_layers()):
+            network = _in_float32(network)
     except UserError:
         raise
     except FileNotFoundError:
@@ -59,6 +62,17 @@ def load_keras_file(path: str | Path) -> keras.Model:
     if not single:
         raise UserError(f"{path}: is no network with one input and one output")
     return network
+
+
+def _in_float32(network: keras.Model) -> keras.Model:
+    """Return a network saved under a policy of mixed precision such that it computes in that of its weights."""
+
+    def rebuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras.models.clone_model(network, clone_function=rebuilt, recursive=True)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 def _for_any_batch(network: keras.Model) -> keras.Model:
