@@ -162,7 +162,7 @@ def test_what_white_box_attacks_did_not_look_for_is_no_sign_of_masking() -> None
     assert (row["samples"], row["nearer"], row["only_other"], row["only_white_box"]) == (5, 3 / 5, 1, 0)
 
 
-def explained() -> pd.DataFrame:
+def explained(seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
     """Return transfers of 40 samples from float32 to int8 that succeed where the gradients are aligned."""
     count, budget = 40, 2 / 255
     cosine = np.linspace(-1, 1, count)
@@ -182,7 +182,8 @@ def explained() -> pd.DataFrame:
         ]
     )  # fmt: skip
     far = pd.DataFrame({"precision": "int8", "norm": "linf", "sample": range(count), "distance": 4 / 255})
-    parts = {"attacks": pd.concat([own, away]), "gradient_alignment": alignment,
+    attacks = pd.concat([rows.assign(seed=seed) for seed in seeds for rows in (own, away)])
+    parts = {"attacks": attacks, "gradient_alignment": alignment,
              "quantization_shift": shift, "boundary_distance": far}  # fmt: skip
     return transfer.measure(parts, kernels=KERNELS).assign(**NETWORK)
 
@@ -193,6 +194,7 @@ def test_transfers_are_those_of_samples_that_fool_the_source_and_are_right_when_
     np.testing.assert_allclose(rows["distance"], 2)
     np.testing.assert_allclose(rows["gain"], 20)  # ten times as much at the logits
     assert rows["success"].equals(rows["cosine"] > 0)
+    pd.testing.assert_frame_equal(explained(seeds=(0, 1)), rows)
 
 
 def test_what_decides_transfer_has_an_area_of_one_and_what_is_constant_one_half() -> None:

@@ -36,6 +36,8 @@ def _transferred(records: pd.DataFrame, kernels: Mapping[str, str]) -> pd.DataFr
     records = records[undefended & (records["access"] == "white_box")]
     records = records[records["budget"].notna() & (records["norm"] == "linf")]
     records = records[records["kernels"] == records["target"].map(kernels)].drop_duplicates([*POINT, "target"])
+    first = records.groupby("attack")["seed"].transform("first")  # seeds of one sample are no more samples
+    records = records[records["seed"] == first]
     own = records["source"] == records["target"]
     fooled = records.loc[own & records["source_correct"] & ~records["adversarial_correct"], POINT]
     rows = records[~own & records["source_correct"] & records["target_correct"]].merge(fooled, on=POINT)
