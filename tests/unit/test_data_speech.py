@@ -221,6 +221,13 @@ def test_the_test_archive_alone(tmp_path):
     assert np.bincount(splits["test"].labels).tolist() == [2] * 12
 
 
+def test_the_lists_hold_clips_out_whatever_the_case_of_their_names(tmp_path):
+    files = {name.replace("_0.wav", "_0.WAV"): content for name, content in training_files().items()}
+    plain, upper = (speech_commands.read(both(tmp_path, train), SPEECH).pools for train in (None, files))
+    for pool in ("train", "validation"):
+        np.testing.assert_array_equal(upper[pool].samples, plain[pool].samples)
+
+
 def test_clips_are_found_whatever_a_file_manager_did_to_them(tmp_path):
     plain = speech_commands.read(both(tmp_path)["test"], SPEECH).pools["all"]
     files = {name.replace(".wav", ".WAV"): content for name, content in test_files().items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import brightness_network
 import eagerpy as ep
 import foolbox
 import numpy as np
@@ -154,6 +155,15 @@ def test_matched_layers_have_nearly_the_same_values_on_int16(converted) -> None:
     assert all(np.linalg.norm(theirs[a] - ours[b]) > 0.1 * np.linalg.norm(ours[b]) for a, b in pairs)
     logits = as_foolbox(model)
     assert _arrays(logits).logits(inputs).shape == (4, 10)
+
+
+def test_layers_are_those_before_the_scores_are_given_their_shape(tmp_path) -> None:
+    path = brightness_network.save(tmp_path / "reshaped.tflite", reshaped=True)
+    graph, model = read_graph(path), IntegerModel.from_file(path)
+    there = {layer.operator.position for layer in model.layers}
+    places = matched_layers(graph, graph)
+    assert set(places.values()) <= there
+    assert [*places] == ["1 RESHAPE", "2 FULLY_CONNECTED"]
 
 
 def test_files_that_are_not_two_versions_of_one_network_are_refused(converted) -> None:

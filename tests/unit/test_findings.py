@@ -69,6 +69,13 @@ def settings(table: pd.DataFrame, name: str) -> tuple[int, int, int]:
     return tuple(row(table, name)[["borne_out", "contradicted", "open"]])
 
 
+def test_an_attack_that_minimises_on_the_lattice_says_where_a_model_is_attacked() -> None:
+    off = robust().assign(lattice="float")
+    beside = robust().assign(attack="deepfool", budget=float("nan"))
+    assert settings(findings(off, paired(0, 1)), "F5") == (6, 0, 0)
+    assert settings(findings(pd.concat([off, beside]), paired(0, 1)), "F5") == (0, 0, 0)
+
+
 def test_all_findings_are_listed_with_their_claims() -> None:
     table = findings(robust(), paired(-0.1, 0.001))
     assert dict(zip(table["finding"], table["claim"], strict=True)) == CLAIMS

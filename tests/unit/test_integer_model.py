@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from converted_networks import NETWORKS, convert, randomize
-from tflite_builder import add_tiled
+from tflite_builder import Builder, add_tiled
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.quantization.integer_model.exactness import (
@@ -183,6 +183,14 @@ def test_kernel_sets_that_cannot_run_the_file_or_are_not_established_are_not_com
     assert comparable_kernels(whole, "int8", ["reference"]) == ["reference", "builtin", "xnnpack"]
     assert "reference" not in comparable_kernels(tiled, "int8", ["xnnpack"])
     assert "reference" in comparable_kernels(tiled, "int8", ["reference"]), "what is deployed has to run"
+    builder = Builder()
+    source, output = builder.tensor(np.int8, [1, 4, 4, 3], 0.1), builder.tensor(np.int8, [1, 3], 0.5)
+    axes = builder.constant(np.array([1, 2], np.int32))
+    builder.operator("SUM", [source, axes], [output], "ReducerOptions")
+    summed = builder.save(tmp_path / "sum.tflite", [source], [output])
+    assert comparable_kernels(summed, "int8", ["builtin"]) == ["builtin", "xnnpack"], (
+        "reference runs it, and sums wrong"
+    )
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     assert comparable_kernels(whole, "int8", ["reference", "xnnpack"]) == ["reference"]
 

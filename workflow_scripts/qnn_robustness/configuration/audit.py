@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections.abc import Collection, Mapping
@@ -104,7 +103,7 @@ def audit(
     }
     entry = {
         "dataset": "images",
-        "files": {described.precision: os.path.abspath(model)},  # a link keeps its name
+        "files": {described.precision: str(Path(model).absolute())},  # a link keeps its name
         "output": "softmax" if described.softmax else "logits",
         "minimum_accuracy": round(1 / len(folders) + ABOVE_CHANCE, 3),
     }

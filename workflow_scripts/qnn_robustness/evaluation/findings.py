@@ -51,17 +51,20 @@ def findings(robust: pd.DataFrame, paired: pd.DataFrame, undefended: Collection[
     `robust` and `paired` are the tables robust_accuracy and paired_tests, `undefended` the networks (model/training)
     whose training is no defense; each precision counts on its reported kernel set, and their vote, which is none, does
     not. Attacks through a preprocessor count for F4 alone: the other findings are on networks. Attacks without bounds,
-    which are there to tell masked gradients, count for none.
+    which are there to tell masked gradients, count for none, nor do, in the sound protocol, samples off the 8-bit
+    lattice of models that are attacked on it.
     Differences in paired tests count when McNemar's exact test stays significant at 5 % after Holm's correction
     over all settings of the finding; F3 to F5 when the Wilson intervals are apart.
     """
     protocols = robust["protocol"].unique()
+    robust = robust.reset_index(drop=True)
+    sound = counted(robust).index
     robust, paired = _counted(reported(robust)), _counted(paired)
     hardened = ~(robust["model"] + "/" + robust["training"]).isin(undefended)
     robust = robust.assign(hardened=hardened.astype(bool))
     rows = []
     for protocol in protocols:
-        attacked = counted(robust) if protocol == "sound" else robust[robust["protocol"] == protocol]
+        attacked = robust[(robust["protocol"] == protocol) & (robust.index.isin(sound) | (protocol != "sound"))]
         on_network = attacked[attacked["through"] == "none"]
         bare = on_network[on_network["preprocessor"] == "none"]
         tests = paired[paired["attack"].isin(bare["attack"]) & (paired["preprocessor"] == "none")]

@@ -87,8 +87,8 @@ def _training_pools(archive: Path, seed: int) -> dict[str, Pool]:
     held_out = {pool: _listed(extra[_prefix(clips) + name], _prefix(clips)) for pool, name in LISTS.items()}
     classes: dict[str, dict[str, str]] = {"train": {}, "validation": {}}
     for name, folder in clips.items():
-        if folder != NOISE and name not in held_out["test"]:
-            classes["validation" if name in held_out["validation"] else "train"][name] = folder
+        if folder != NOISE and name.lower() not in held_out["test"]:
+            classes["validation" if name.lower() in held_out["validation"] else "train"][name] = folder
     classes = {pool: _balanced(archive, own, seed) for pool, own in classes.items()}
     rows = {pool: _in_order(own) for pool, own in classes.items()}
     count = len(rows["train"])
@@ -136,7 +136,9 @@ def _prefix(clips: Mapping[str, str]) -> str:
 
 
 def _listed(content: bytes, prefix: str) -> set[str]:
-    return {prefix + line.strip() for line in content.decode("utf-8", "replace").splitlines() if line.strip()}
+    """Return the names in a list, in lower case: those of clips may be in another than the list has."""
+    lines = content.decode("utf-8", "replace").splitlines()
+    return {(prefix + line.strip()).lower() for line in lines if line.strip()}
 
 
 def _balanced(archive: Path, clips: dict[str, str], seed: int) -> dict[str, str]:

@@ -16,8 +16,8 @@ def measure(records: Mapping[str, pd.DataFrame], *, kernels: Mapping[str, str]) 
 
     `records` holds `attacks` (white-box attacks with a budget in Linf, on undefended networks), and the rows of
     `gradient_alignment`, `quantization_shift` and `boundary_distance`. Only samples that source and target classify
-    right when clean and that fool the source. Columns: source, target, attack, seed, budget, sample, success (the
-    target is fooled), and
+    right when clean and that fool the source, of several seeds those of the first. Columns: source, target, attack,
+    seed, budget, sample, success (the target is fooled), and
 
     - cosine, sign_agreement: of the gradients of the margin on source and target, at the clean sample;
     - gain: by how many dB the target feels a perturbation along the gradient more than the source does, at the logits,

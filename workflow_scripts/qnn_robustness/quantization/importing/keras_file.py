@@ -67,12 +67,20 @@ def load_keras_file(path: str | Path) -> keras.Model:
 def _in_float32(network: keras.Model) -> keras.Model:
     """Return a network saved under a policy of mixed precision such that it computes in that of its weights."""
 
-    def rebuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+    def rebuilt(operation: keras.Operation) -> keras.Operation:
+        own = {"dtype": "float32"} if isinstance(operation, keras.Layer) else {}
+        return type(operation).from_config({**operation.get_config(), **own})
 
     copy = keras.models.clone_model(network, clone_function=rebuilt, recursive=True)
-    copy.set_weights(network.get_weights())
+    _take_weights(copy, network)
     return copy
+
+
+def _take_weights(copy: keras.Model, network: keras.Model) -> None:
+    copy.set_weights(network.get_weights())
+    for layer in copy._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):  # computes with constants that it makes of its weights
+            layer.finalize_state()
 
 
 def _for_any_batch(network: keras.Model) -> keras.Model:
@@ -80,6 +88,6 @@ def _for_any_batch(network: keras.Model) -> keras.Model:
     source = network.inputs[0]
     plain = keras.Model(source, network.outputs[0])  # its input may be in a list or a dictionary
     copy = keras.models.clone_model(plain, input_tensors=keras.Input(source.shape[1:], dtype=source.dtype))
-    copy.set_weights(plain.get_weights())
+    _take_weights(copy, plain)
     copy(np.zeros((2, *source.shape[1:]), np.float32))  # a number of samples may be fixed within, too
     return copy

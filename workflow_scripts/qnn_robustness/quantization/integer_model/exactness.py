@@ -64,7 +64,7 @@ def comparable_kernels(path: str | Path, precision: str, deployed: Sequence[str]
     """Return the kernel sets on which a network is to equal the interpreter.
 
     The first of `deployed`, which attacks ask, in any case; on processors where the arithmetic of all was established
-    the others of `deployed`, and those beyond them that can run the file.
+    the others of `deployed`, and those beyond them that run the file as their arithmetic says.
     """
     if not on_known_processor():
         return [deployed[0]]
@@ -73,6 +73,7 @@ def comparable_kernels(path: str | Path, precision: str, deployed: Sequence[str]
 
 def _runs(path: str | Path, kernels: str) -> bool:
     try:
+        IntegerModel.from_file(path, kernels)
         TFLiteModel(path, kernels)
     except UserError:
         return False

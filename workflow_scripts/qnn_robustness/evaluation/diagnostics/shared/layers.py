@@ -3,8 +3,9 @@
 The float32 network is converted by the same converter that made the integer file, but without quantization: both graphs
 then have the same operators in the same order, with batch normalization and activations fused alike, so that the n-th
 operator of one is the n-th of the other. Operators that exist on one side only (QUANTIZE where scales change, the
-arithmetic of shapes, a final softmax) are left out. Kind and shape have to agree at every place, and so have the names
-of the tensors where the file has kept them; otherwise the files are not two versions of one network.
+arithmetic of shapes, a final softmax, the shape that scores are given) are left out. Kind and shape have to agree at
+every place, and so have the names of the tensors where the file has kept them; otherwise the files are not two versions
+of one network.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qnn_robustness.common.errors import UserError
-from qnn_robustness.quantization.flatbuffer import Graph, Operator, read_graph
+from qnn_robustness.quantization.flatbuffer import RESHAPES, Graph, Operator, ending, read_graph
 from qnn_robustness.quantization.integer_model.operators import on_shapes
 
 LEFT_OUT = ("QUANTIZE", "DEQUANTIZE", "SOFTMAX")
@@ -25,7 +26,10 @@ BATCH = 64
 
 def layers_of(graph: Graph) -> list[Operator]:
     """Return the operators that have a counterpart on the other precision."""
-    return [operator for operator in graph.operators if operator.name not in LEFT_OUT and not on_shapes(operator)]
+    behind = ending(graph.operators, graph.outputs[0], (*RESHAPES, *LEFT_OUT))[:-1]
+    left_out = {operator.position for operator in graph.operators if operator.name in LEFT_OUT or on_shapes(operator)}
+    left_out |= {operator.position for operator in behind}
+    return [operator for operator in graph.operators if operator.position not in left_out]
 
 
 def layer_names(graph: Graph) -> dict[str, Operator]:
