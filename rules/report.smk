@@ -16,6 +16,7 @@ TABLES = [
     "paired_tests",
     "paired_sources",
     "paired_attacks",
+    "paired_worst_cases",
     "findings",
     "integer_model_exactness",
     *(["detection", "detection_roc"] if C.detections() else []),

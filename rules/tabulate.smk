@@ -41,6 +41,11 @@ MADE_TABLES = {
     "class_balance": ("class_balance", {"summaries": SUMMARIES}, {}),
     "worst_case": ("worst_case", {"records": RECORDS, "detections": detections()}, {}),
     "defenses": ("defenses", {"records": RECORDS, "detections": detections()}, {}),
+    "paired_worst_cases": (
+        "paired_worst_cases",
+        {"records": RECORDS, "detections": detections()},
+        {"kernels": C.compared_kernels},
+    ),
     **{
         table: ("paired_tests", {"records": RECORDS}, {"kernels": C.compared_kernels, "compared": compared})
         for table, compared in PAIRED_TABLES.items()

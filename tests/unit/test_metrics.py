@@ -15,7 +15,7 @@ from qnn_robustness.data.splits import Split
 from qnn_robustness.evaluation import metrics, tables
 from qnn_robustness.evaluation.records import adversarial_records, clean_records
 from qnn_robustness.evaluation.statistics import wilson
-from qnn_robustness.evaluation.worst_case import DEFENSES, defenses, worst_case
+from qnn_robustness.evaluation.worst_case import DEFENSES, defenses, paired_worst_cases, worst_case
 
 LABELS = np.array([0, 0, 1, 1, 0])
 CONSTANTS = {
@@ -487,3 +487,30 @@ def test_an_attack_that_did_not_look_clears_nothing(records, elsewhere):
     other = many(records, 0, attack="b", access="score", **elsewhere)
     table = defenses(pd.concat([many(records, 30), other]))
     assert table.loc[np.isclose(table["budget"], 20 / 255), "masked"].isna().all()
+
+
+def test_worst_cases_are_compared_sample_by_sample(records):
+    """int8 loses five of 40 samples that float32 keeps; on the 10 that a second attack met, two more."""
+    kernels = {"float32": "tensorflow", "int8": "reference"}
+    pgd = [
+        many(records, survivors, source=target, target=target, kernels=kernels[target])
+        for target, survivors in (("float32", 30), ("int8", 25))
+    ]
+    second = [rows.iloc[:10].assign(attack="b", adversarial_correct=rows["sample"] > 1) for rows in pgd]
+    second[0]["adversarial_correct"] = True
+    other = [rows.assign(kernels="xnnpack", adversarial_correct=False) for rows in pgd[1:]]
+    hardened = [rows.assign(training="hardened", adversarial_correct=rows["sample"] < 35) for rows in pgd]
+    table = paired_worst_cases(pd.concat([*pgd, *second, *other, *hardened]), kernels)
+    by = table.set_index(["compared", "training", "target", "counted"])
+    shares = ["first", "second", "samples", "first_accuracy", "second_accuracy"]
+    training = pgd[0]["training"].iloc[0]
+    precisions = by.xs(("target", training), level=("compared", "training"))[shares]
+    assert precisions.xs("all", level="counted").to_numpy().tolist() == [["float32", "int8", 40, 30 / 40, 23 / 40]]
+    assert precisions.xs("every_attack", level="counted").to_numpy().tolist() == [["float32", "int8", 10, 1, 0.8]]
+    trainings = by.xs(("training", "int8", "all"), level=("compared", "target", "counted"))
+    assert trainings[shares].to_numpy().tolist() == [[training, "hardened", 40, 23 / 40, 35 / 40]]
+    assert trainings["p_value"].item() == pytest.approx(2 * 0.5**12)
+    assert set(table["compared"]) == {"target", "training"}
+    none = paired_worst_cases(pgd[0].iloc[:0], kernels)
+    assert none.empty
+    assert [*none] == [*table]

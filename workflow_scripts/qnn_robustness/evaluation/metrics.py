@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from qnn_robustness.evaluation.statistics import mcnemar, paired_difference, wilson
+from qnn_robustness.evaluation.statistics import PAIR, compared_pair, wilson
 from qnn_robustness.evaluation.worst_case import with_adaptive
 
 ATTACK = [
@@ -28,9 +28,6 @@ ATTACK = [
 SETTING = [*ATTACK, "preprocessor", "seed"]
 NETWORK = ["model", "training", "preprocessor", "precision", "kernels"]
 PAIRED = ["model", "training", "source", "target", "attack", "norm", "budget", "preprocessor", "seed"]
-PAIR = [
-    "first", "second", "samples", "first_accuracy", "second_accuracy", "difference", "ci_low", "ci_high", "p_value",
-]  # fmt: skip
 
 
 def robust_accuracy(records: pd.DataFrame) -> pd.DataFrame:
@@ -120,22 +117,9 @@ def paired_tests(records: pd.DataFrame, reported_kernels: dict[str, str], compar
         stays = group.pivot_table(index="sample", columns=compared, values="adversarial_correct", aggfunc="all")
         for first, second in combinations(sorted(stays.columns), 2):
             counted = right[[first, second]].eq(True).all(axis=1)  # a sample that was not attacked is missing
-            compare = _compared(*(stays.loc[counted, name].to_numpy(bool) for name in (first, second)))
+            compare = compared_pair(*(stays.loc[counted, name].to_numpy(bool) for name in (first, second)))
             rows.append({**dict(zip(keys, key, strict=True)), "first": first, "second": second, **compare})
     return pd.DataFrame(rows, columns=[*keys, *PAIR])
-
-
-def _compared(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    difference, low, high = paired_difference(first, second)
-    return {
-        "samples": len(first),
-        "first_accuracy": first.mean() if len(first) else np.nan,
-        "second_accuracy": second.mean() if len(second) else np.nan,
-        "difference": difference,
-        "ci_low": low,
-        "ci_high": high,
-        "p_value": mcnemar(first, second),
-    }
 
 
 def headline(clean: pd.DataFrame, defenses: pd.DataFrame, reported_kernels: dict[str, str]) -> pd.DataFrame:

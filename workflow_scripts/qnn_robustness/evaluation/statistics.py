@@ -6,6 +6,18 @@ import numpy as np
 from scipy import optimize, stats
 
 Z_95 = float(stats.norm.ppf(0.975))
+# How two settings, `first` and `second`, are compared.
+PAIR = [
+    "first",
+    "second",
+    "samples",
+    "first_accuracy",
+    "second_accuracy",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p_value",
+]
 
 
 def wilson(successes: int, samples: int, z: float = Z_95) -> tuple[float, float]:
@@ -53,6 +65,20 @@ def paired_difference(first: np.ndarray, second: np.ndarray, z: float = Z_95) ->
     down, up = q - q_low, p_high - p
     high = p - q + np.sqrt(max(down**2 - 2 * phi * down * up + up**2, 0.0))
     return p - q, float(low), float(high)
+
+
+def compared_pair(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """Compare two settings on the same samples, given which stay right (bool [N]) in each: the columns of PAIR."""
+    difference, low, high = paired_difference(first, second)
+    return {
+        "samples": len(first),
+        "first_accuracy": first.mean() if len(first) else np.nan,
+        "second_accuracy": second.mean() if len(second) else np.nan,
+        "difference": difference,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": mcnemar(first, second),
+    }
 
 
 def bootstrap_mean(values: np.ndarray, resamples: int = 2000) -> tuple[float, float]:

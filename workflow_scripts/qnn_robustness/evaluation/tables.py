@@ -83,6 +83,11 @@ def defenses(inputs: Mapping[str, list[str]]) -> pd.DataFrame:
     return worst.defenses(_defended(inputs))
 
 
+def paired_worst_cases(inputs: Mapping[str, list[str]], kernels: dict[str, str]) -> pd.DataFrame:
+    """Return the paired comparison of what all attacks together leave."""
+    return worst.paired_worst_cases(_defended(inputs), kernels)
+
+
 def paired_tests(inputs: Mapping[str, list[str]], kernels: dict[str, str], compared: str) -> pd.DataFrame:
     """Return the paired comparison of targets, sources or attacks."""
     return metrics.paired_tests(_records(inputs["records"]), kernels, compared)

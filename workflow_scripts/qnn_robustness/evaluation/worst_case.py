@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.stats import norm as normal
 
 from qnn_robustness.common.vote import VOTE
 from qnn_robustness.evaluation.reported import counted
-from qnn_robustness.evaluation.statistics import paired_difference, wilson
+from qnn_robustness.evaluation.statistics import PAIR, compared_pair, paired_difference, wilson
 
 NETWORK = ["model", "training", "preprocessor", "target", "kernels"]
 POINT = [*NETWORK, "norm", "budget", "levels"]
@@ -21,6 +22,9 @@ WORST_CASE = [*POINT, *RATE]
 DEFENSES = [*POINT, "part", *RATE, "masked", "reason"]
 STATIC, TRANSFER, ADAPTIVE, WORST = "static", "transfer", "adaptive", "worst"
 PARTS = (STATIC, TRANSFER, ADAPTIVE)
+COMPARED = ("target", "training", "preprocessor")
+PAIRED = ["compared", *NETWORK[:-1], "norm", "budget", "levels", "counted", *PAIR]
+ALL, EVERY_ATTACK = "all", "every_attack"
 UNBOUNDED = {"linf": 1.0}  # the budget within which every image lies
 TOLERANCE = 1e-6
 CONFIDENCE = 0.95
@@ -91,6 +95,37 @@ def defenses(records: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=DEFENSES)
 
 
+def paired_worst_cases(records: pd.DataFrame, kernels: Mapping[str, str], norm: str = "linf") -> pd.DataFrame:
+    """Compare what all attacks together leave of two precisions, trainings or preprocessors, sample by sample.
+
+    One row for each pair that is equal in all else, at each budget in `norm`, each target on the kernels given, and
+    for the samples that are `counted`: `all` that `worst_case` counts on both sides, or those that every attack met on
+    both (`every_attack`). Given are the shares that are robust, their difference with its paired interval (Newcombe
+    1998), and McNemar's exact p-value. What is compared has no value in its own column.
+    """
+    keys = [*NETWORK[:-1], "norm", "budget", "levels"]
+    reported = counted(records[records["kernels"] == records["target"].map(kernels)])
+    outcomes = [
+        ({**point, "counted": which}, robust[robust.index.isin(samples)])
+        for point, group, met in _points(reported, norm)
+        for robust in [survivors(_chosen(group, met), norm, point["budget"])]
+        for which, samples in ((ALL, met), (EVERY_ATTACK, _met_by_all(_chosen(group, met), norm, point["budget"])))
+    ]
+    rows = []
+    for compared in COMPARED:
+        settings: dict[tuple, list] = {}
+        for point, robust in outcomes:
+            shared = tuple(point[key] for key in (*keys, "counted") if key != compared)
+            settings.setdefault(shared, []).append((point, robust))
+        for alike in settings.values():
+            for (first, left), (second, right) in combinations(alike, 2):
+                both = left.index.intersection(right.index)
+                pair = compared_pair(left[both].to_numpy(bool), right[both].to_numpy(bool))
+                names = {"compared": compared, "first": first[compared], "second": second[compared]}
+                rows.append({**first, **names, compared: None, **pair})
+    return pd.DataFrame(rows, columns=PAIRED)
+
+
 def with_adaptive(defenses: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return the rows of the worst case, `adaptive` telling whether adaptive attacks are in it; `keys` name a point."""
     known = defenses.loc[defenses["part"] == ADAPTIVE, keys].assign(adaptive=True)
@@ -131,10 +166,15 @@ def _chosen(records: pd.DataFrame, samples: set[int]) -> pd.DataFrame:
 def _rate(records: pd.DataFrame, norm: str, budget: float) -> dict[str, float]:
     run = _at(records, norm, budget)
     robust, attacks = survivors(records, norm, budget), run[["source", "attack"]].drop_duplicates().shape[0]
-    looked = run.groupby(["source", "attack"], observed=True)["sample"]
-    everywhere = set.intersection(*(set(samples) for _, samples in looked)) if looked.ngroups else set()
+    everywhere = _met_by_all(records, norm, budget)
     strict = {f"{name}_every_attack": value for name, value in _share(robust[robust.index.isin(everywhere)]).items()}
     return {"attacks": attacks, **_share(robust), **strict}
+
+
+def _met_by_all(records: pd.DataFrame, norm: str, budget: float) -> set[int]:
+    """Return the samples that every attack met which looked within this budget."""
+    looked = _at(records, norm, budget).groupby(["source", "attack"], observed=True)["sample"]
+    return set.intersection(*(set(samples) for _, samples in looked)) if looked.ngroups else set()
 
 
 def _share(robust: pd.Series) -> dict[str, float]:
