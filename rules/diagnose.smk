@@ -164,7 +164,7 @@ rule diagnose_integer_model:
         mem_mb=MEMORY,
     params:
         inputs=1000,
-        kernels=lambda w: C.kernels(w.precision),
+        attacked=lambda w: C.kernels(w.precision)[0],
         code=code("check_integer_model.py"),
     script:
         "../workflow_scripts/check_integer_model.py"

@@ -35,7 +35,7 @@ def kinds(name, model):
 
 
 name = f"{wildcards.model}/{wildcards.training}"
-kernels = comparable_kernels(inputs.network, wildcards.precision, params.kernels)
+kernels = comparable_kernels(inputs.network, wildcards.precision, params.attacked)
 table = pd.DataFrame(exactness_table([(name, inputs.network, wildcards.precision)], kernels, kinds))
 if table["differing_bytes"].any():
     raise UserError(f"{inputs.network}: the integer model differs from the interpreter: {table.to_csv(index=False)}")

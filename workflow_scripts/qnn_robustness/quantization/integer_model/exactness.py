@@ -60,15 +60,15 @@ def random_inputs(model: IntegerModel, count: int, seed: int = 0) -> dict[str, n
     }
 
 
-def comparable_kernels(path: str | Path, precision: str, deployed: Sequence[str]) -> list[str]:
+def comparable_kernels(path: str | Path, precision: str, attacked: str) -> list[str]:
     """Return the kernel sets on which a network is to equal the interpreter.
 
-    The first of `deployed`, which attacks ask, in any case; on processors where the arithmetic of all was established
-    the others of `deployed`, and those beyond them that run the file as their arithmetic says.
+    The one that attacks ask in any case; on processors where the arithmetic of all was established also the others that
+    run the file as their arithmetic says.
     """
     if not on_known_processor():
-        return [deployed[0]]
-    return [kernel for kernel in KERNELS[precision] if kernel in deployed or _runs(path, kernel)]
+        return [attacked]
+    return [kernel for kernel in KERNELS[precision] if kernel == attacked or _runs(path, kernel)]
 
 
 def _runs(path: str | Path, kernels: str) -> bool:
