@@ -188,9 +188,7 @@ def test_kernel_sets_that_cannot_run_the_file_or_are_not_established_are_not_com
     axes = builder.constant(np.array([1, 2], np.int32))
     builder.operator("SUM", [source, axes], [output], "ReducerOptions")
     summed = builder.save(tmp_path / "sum.tflite", [source], [output])
-    assert comparable_kernels(summed, "int8", "builtin") == ["builtin", "xnnpack"], (
-        "reference runs it, and sums wrong"
-    )
+    assert comparable_kernels(summed, "int8", "builtin") == ["builtin", "xnnpack"], "reference runs it, and sums wrong"
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     assert comparable_kernels(whole, "int8", "reference") == ["reference"]
 
