@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from qnn_robustness.common import run_lock
@@ -13,7 +15,9 @@ HOLD = "import sys; from pathlib import Path; from qnn_robustness.common import 
 HOLD += "mark = run_lock.hold(Path(sys.argv[1])); print(mark is not None, flush=True); sys.stdin.read()"
 
 
-def other_run(folder: Path) -> subprocess.Popen:
+@contextmanager
+def other_run(folder: Path) -> Iterator[Path]:
+    """Mark another process as alive, and kill it at the end; yields a lock of Snakemake."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)],
         cwd=LIBRARY.parent,
@@ -22,20 +26,20 @@ def other_run(folder: Path) -> subprocess.Popen:
         text=True,
     )
     assert process.stdout.readline() == "True\n"
-    return process
+    lock = folder / "locks" / "0.input.lock"
+    lock.write_text("results/a\n")
+    try:
+        yield lock
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_locks_stay_while_a_run_is_alive_and_go_when_it_was_killed(tmp_path: Path) -> None:
     folder = tmp_path / ".snakemake"
-    process = other_run(folder)
-    lock = folder / "locks" / "0.input.lock"
-    lock.write_text("results/a\n")
-    try:
+    with other_run(folder) as lock:
         run_lock.hold(folder).close()
         assert lock.exists()
-    finally:
-        process.kill()
-        process.communicate()
     mark = run_lock.hold(folder)
     assert not lock.exists()
     assert lock.parent.is_dir()
@@ -45,16 +49,10 @@ def test_locks_stay_while_a_run_is_alive_and_go_when_it_was_killed(tmp_path: Pat
 def test_the_second_of_two_runs_is_alive_when_the_first_has_ended(tmp_path: Path) -> None:
     folder = tmp_path / ".snakemake"
     first = run_lock.hold(folder)
-    second = other_run(folder)
-    first.close()
-    lock = folder / "locks" / "0.input.lock"
-    lock.write_text("results/a\n")
-    try:
+    with other_run(folder) as lock:
+        first.close()
         run_lock.hold(folder).close()
         assert lock.exists()
-    finally:
-        second.kill()
-        second.communicate()
 
 
 def test_a_run_that_has_ended_leaves_no_mark(tmp_path: Path) -> None:

@@ -103,19 +103,12 @@ def paired_worst_cases(records: pd.DataFrame, kernels: Mapping[str, str], norm: 
     both (`every_attack`). Given are the shares that are robust, their difference with its paired interval (Newcombe
     1998), and McNemar's exact p-value. What is compared has no value in its own column.
     """
-    keys = [*NETWORK[:-1], "norm", "budget", "levels"]
-    reported = counted(records[records["kernels"] == records["target"].map(kernels)])
-    outcomes = [
-        ({**point, "counted": which}, robust[robust.index.isin(samples)])
-        for point, group, met in _points(reported, norm)
-        for robust in [survivors(_chosen(group, met), norm, point["budget"])]
-        for which, samples in ((ALL, met), (EVERY_ATTACK, _met_by_all(_chosen(group, met), norm, point["budget"])))
-    ]
+    outcomes = list(_outcomes(counted(records[records["kernels"] == records["target"].map(kernels)]), norm))
     rows = []
     for compared in COMPARED:
         settings: dict[tuple, list] = {}
         for point, robust in outcomes:
-            shared = tuple(point[key] for key in (*keys, "counted") if key != compared)
+            shared = tuple(value for key, value in point.items() if key not in (compared, "kernels"))
             settings.setdefault(shared, []).append((point, robust))
         for alike in settings.values():
             for (first, left), (second, right) in combinations(alike, 2):
@@ -124,6 +117,16 @@ def paired_worst_cases(records: pd.DataFrame, kernels: Mapping[str, str], norm: 
                 names = {"compared": compared, "first": first[compared], "second": second[compared]}
                 rows.append({**first, **names, compared: None, **pair})
     return pd.DataFrame(rows, columns=PAIRED)
+
+
+def _outcomes(records: pd.DataFrame, norm: str) -> Iterator[tuple[dict[str, Any], pd.Series]]:
+    """Yield each network and budget with which samples are robust, for all that count and for those of every attack."""
+    for point, group, samples in _points(records, norm):
+        chosen = _chosen(group, samples)
+        robust = survivors(chosen, norm, point["budget"])
+        yield {**point, "counted": ALL}, robust
+        met = _met_by_all(chosen, norm, point["budget"])
+        yield {**point, "counted": EVERY_ATTACK}, robust[robust.index.isin(met)]
 
 
 def with_adaptive(defenses: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -188,8 +191,7 @@ def _masked(chosen: pd.DataFrame, group: pd.DataFrame, norm: str, budget: float)
     own = _white_box(chosen)
     looked = _at(chosen[own], norm, budget)["sample"]
     white = survivors(_chosen(chosen[own], set(looked)), norm, budget)
-    gradients = (part(chosen) == ADAPTIVE) & (chosen["access"] == "white_box")  # on whichever kernels
-    blind = _at(chosen[~gradients], norm, budget)
+    blind = _at(chosen[~_with_gradients(chosen)], norm, budget)
     left, others = [], blind.groupby(["attack", "source"], sort=False, observed=True)
     z = normal.ppf(1 - (1 - CONFIDENCE) / 2 / max(1, others.ngroups))
     for (attack, source), rows in others:
@@ -215,5 +217,9 @@ def _masked(chosen: pd.DataFrame, group: pd.DataFrame, norm: str, budget: float)
 
 def _white_box(records: pd.DataFrame) -> pd.Series:
     """Return which records are of attacks with the gradients of the very network, on the kernels it is evaluated on."""
-    asked = records["kernels"] == records["source_kernels"]
-    return asked & (part(records) == ADAPTIVE) & (records["access"] == "white_box")
+    return _with_gradients(records) & (records["kernels"] == records["source_kernels"])
+
+
+def _with_gradients(records: pd.DataFrame) -> pd.Series:
+    """Return which records are of attacks with the gradients of the very network, on whichever kernels."""
+    return (part(records) == ADAPTIVE) & (records["access"] == "white_box")
