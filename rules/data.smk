@@ -1,4 +1,4 @@
-# From the official archives to splits. Where an archive is fetched from (`mirrors`) is read by the script
+# From the official archives to splits. Where an archive is fetched from (`mirrors`, `urls`) is read by the script
 # from the configuration and is no parameter: it does not make the archive another one.
 
 
@@ -14,7 +14,6 @@ rule download_dataset:
         "../envs/workflow.yaml"
     params:
         archive="{archive}",
-        urls=lambda w: C.file(w.dataset, w.archive)["urls"],
         checksum=lambda w: C.file(w.dataset, w.archive)["checksum"],
         code=code("download_dataset.py"),
     script:

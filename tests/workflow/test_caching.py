@@ -5,6 +5,7 @@ The expected plan comes from the graph of all jobs: the jobs that a change conce
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from plan import REPOSITORY, TINY, Finished, Plan, Workflow, of_rules, with_dependents, with_needs
+from plan import REPOSITORY, TINY, Finished, Plan, Workflow, copy_repository, of_rules, with_dependents, with_needs
 
 LIBRARY = "workflow_scripts/qnn_robustness"
 
@@ -141,12 +142,25 @@ def test_threads_and_logs_plan_nothing(finished: Finished, arguments: tuple[str,
     assert finished.workflow.plan(*arguments) == frozenset()
 
 
-def test_mirrors_plan_nothing(workflow: Workflow) -> None:
-    change = {
-        "mirrors": ["/elsewhere"],
-        "datasets": {"digits": {"urls": ["https://example.org/digits.tar.gz"]}},
+def test_another_address_plans_nothing(tmp_path: Path) -> None:
+    workflow = copy_repository(tmp_path / "copy")
+    archive = tmp_path / "leaves.zip"
+    archive.write_bytes(b"leaves")
+    entry = {
+        "format": "image_folder",
+        "archive": archive.name,
+        "checksum": f"sha256:{hashlib.sha256(b'leaves').hexdigest()}",
+        "classes": ["healthy", "rust"],
+        "image_shape": [8, 8, 3],
+        "urls": ["https://example.invalid/leaves.zip"],
     }
-    assert workflow.plan(change=change) == frozenset()
+    target = f"results/downloads/leaves/{archive.name}"
+    fetched = workflow.run(target, change={"mirrors": [str(tmp_path)], "datasets": {"leaves": entry}})
+    assert fetched.status == 0, fetched.output
+    moved = {**entry, "urls": ["https://example.com/leaves.zip"]}
+    assert workflow.plan(target, change={"mirrors": ["/elsewhere"], "datasets": {"leaves": moved}}) == frozenset()
+    other = {**entry, "checksum": f"sha256:{hashlib.sha256(b'other leaves').hexdigest()}"}
+    assert workflow.plan(target, change={"datasets": {"leaves": other}}) != frozenset()
 
 
 def test_values_that_are_repeated_in_another_order_plan_nothing(workflow: Workflow) -> None:

@@ -123,6 +123,11 @@ def files(resolved: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {"archive": {key: resolved[key] for key in _FILE}} if resolved["archive"] else {}
 
 
+def addresses(entry: dict[str, Any], archive: str) -> list[str]:
+    """Return where one of the files of a data set's entry can be fetched from, in order."""
+    return next(file["urls"] for file in files(resolve(entry)).values() if file["archive"] == archive)
+
+
 def _file(own: dict[str, Any], official: dict[str, Any]) -> dict[str, Any]:
     archive = own.get("archive") or official.get("archive")
     if archive != official.get("archive"):
