@@ -190,13 +190,13 @@ def test_photographs_are_turned_upright(tmp_path):
     np.testing.assert_array_equal(read(path, entry()).pools["all"].samples[0], pixels_of(1))
 
 
-def png_of_size(width: int, height: int) -> bytes:
-    """A PNG whose header claims any size."""
+def png_of_size(width: int, height: int, bits: int = 8) -> bytes:
+    """An RGB PNG whose header claims any size and depth."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
@@ -228,6 +228,7 @@ JPEG = image_bytes(pixels_of(1, (40, 50, 3)), "JPEG")
         ("9.png", png_of_size(10_000, 8_000), "has 10000x8000 pixels, more than the 50,000,000"),
         ("9.png", png_of_size(60_000, 60_000), "has more than the 50,000,000 pixels"),
         ("9.png", sixteen_bit(), "not 8 bits a channel"),
+        ("9.png", png_of_size(5, 4, bits=16), "has 16 bits a channel, not 8"),
         ("9.gif", b"", "is no png, jpg, jpeg, bmp file"),
         ("notes.txt", b"", "is no png, jpg, jpeg, bmp file"),
         ("deep/9.png", GOOD, "is too deep"),

@@ -20,6 +20,7 @@ from qnn_robustness.data.formats import Pool, Source
 
 EXTENSIONS = ("png", "jpg", "jpeg", "bmp")
 MAX_PIXELS = 50_000_000
+PNG_DEPTH = 24  # place of the bits a channel in the header
 POOLS = ("train", "test")
 WHOLE = "."
 
@@ -233,6 +234,8 @@ def _open(content: bytes, extension: str) -> Image.Image:
         Image.open(io.BytesIO(content), formats=("PNG",)).verify()  # compares checksums; load() does not
     if image.mode not in _EIGHT_BIT:
         raise _BadImage(f"has pixels of type {image.mode}, not 8 bits a channel")
+    if image.format == "PNG" and content[PNG_DEPTH] == 16:  # Pillow drops the lower half of 16-bit RGB
+        raise _BadImage("has 16 bits a channel, not 8")
     if image.format not in ("PNG", "BMP") and extension in ("png", "bmp"):
         raise _BadImage(f"is lossy {image.format} data under the name of a lossless file")
     return ImageOps.exif_transpose(image)
