@@ -65,6 +65,12 @@ def test_the_loss_is_counted_by_hand() -> None:
     assert slopes.tolist() == [[-1, 1, 0, 0], [-1 + 4, 1, 0, -4], [-1, 1 + 4, 0, -4]]
 
 
+def test_a_score_that_is_no_number_costs_nothing() -> None:
+    values, slopes = loss(np.array([[0.0, 1.0, -np.inf]]), np.array([0]), 3.0)
+    assert values.tolist() == [1.0]
+    assert slopes.tolist() == [[-1, 1, 0]]
+
+
 def test_gradients_of_the_loss_are_finite_differences() -> None:
     """Behind the median, which has an exact gradient; on samples that the detector accepts, and on rejected ones."""
     levels = np.random.default_rng(2).permuted(np.tile(np.arange(3, 255, 7), (SAMPLES, 1)), axis=1)

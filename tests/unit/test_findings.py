@@ -54,7 +54,7 @@ def paired(difference: float, p_value: float) -> pd.DataFrame:
     pairs = [("float32", "float32", "int8"), ("float32", "float32", "int16"), ("int8", "int16", "float32")]
     return pd.DataFrame(
         [
-            {"source": source, "attack": "pgd", "norm": "linf", "budget": 0.1, "preprocessor": "none",
+            {"model": "net", "source": source, "attack": "pgd", "norm": "linf", "budget": 0.1, "preprocessor": "none",
              "first": a, "second": b, "difference": difference, "p_value": p_value}
             for source, a, b in pairs
         ]
@@ -74,6 +74,18 @@ def test_an_attack_that_minimises_on_the_lattice_says_where_a_model_is_attacked(
     beside = robust().assign(attack="deepfool", budget=float("nan"))
     assert settings(findings(off, paired(0, 1)), "F5") == (6, 0, 0)
     assert settings(findings(pd.concat([off, beside]), paired(0, 1)), "F5") == (0, 0, 0)
+
+
+def test_tests_off_the_lattice_stay_out_where_another_model_is_attacked_there_alone() -> None:
+    table, tests = robust(), paired(0, 1)
+    off, sound = table.assign(attack="off", lattice="float"), table.assign(model="sound", attack="off", lattice="float")
+    of_off = paired(0.1, 0.0001).assign(attack="off")
+    of_sound = paired(0, 1).assign(model="sound", attack="off")
+    table = pd.concat([table, off, sound])
+    alone = findings(table, pd.concat([tests, of_sound], ignore_index=True))
+    assert settings(alone, "F2") == (0, 0, 4)
+    with_off = findings(table, pd.concat([tests, of_off, of_sound], ignore_index=True))
+    pd.testing.assert_frame_equal(with_off, alone)
 
 
 def test_all_findings_are_listed_with_their_claims() -> None:

@@ -30,6 +30,7 @@ CLAIMS = {
     "F6": "Adversarial samples still transfer between the precisions of hardened networks.",
 }
 NETWORK = ["model", "training"]
+ATTACKED = ["model", "attack"]  # what has one protocol and one lattice
 POINT = [*NETWORK, "source", "attack", "norm", "budget", "seed"]
 
 
@@ -67,7 +68,8 @@ def findings(robust: pd.DataFrame, paired: pd.DataFrame, undefended: Collection[
         attacked = robust[(robust["protocol"] == protocol) & (robust.index.isin(sound) | (protocol != "sound"))]
         on_network = attacked[attacked["through"] == "none"]
         bare = on_network[on_network["preprocessor"] == "none"]
-        tests = paired[paired["attack"].isin(bare["attack"]) & (paired["preprocessor"] == "none")]
+        known = pd.MultiIndex.from_frame(paired[ATTACKED]).isin(pd.MultiIndex.from_frame(bare[ATTACKED]))
+        tests = paired[known & (paired["preprocessor"] == "none")]
         found = [_f2(tests), _f3(bare), _f4(attacked), _f5(bare), _f6(bare)]
         rows += [{"protocol": protocol} | finding._asdict() for finding in found]
     return pd.DataFrame(rows, columns=["protocol", *Finding._fields])

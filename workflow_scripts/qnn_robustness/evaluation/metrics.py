@@ -128,8 +128,8 @@ def headline(clean: pd.DataFrame, defenses: pd.DataFrame, reported_kernels: dict
     One row for each model, training, preprocessor and precision, on the `reported_kernels` of each precision.
     Columns of budgets are named by their 8-bit levels and hold "accuracy [ci_low, ci_high]", and behind a semicolon the
     same of the samples that every attack met, where these are fewer, and how many they are. A cell begins with an arrow
-    where no adaptive attack was made within the budget, and ends in "masked" where `defenses` say so. attacked samples:
-    those of the budget with most of them; where another has fewer, its cells say how many.
+    where no adaptive attack on distances of this norm was made within the budget, and ends in "masked" where `defenses`
+    say so. attacked samples: those of the budget with most of them; where another has fewer, its cells say how many.
     """
     keys = ["model", "training", "preprocessor", "precision", "kernels"]
     clean = clean[clean["kernels"] == clean["precision"].map(reported_kernels)]
