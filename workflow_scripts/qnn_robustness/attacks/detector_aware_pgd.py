@@ -29,7 +29,7 @@ def loss(logits: np.ndarray, labels: np.ndarray, weight: float) -> losses.Losses
     """
     rows, classes = np.arange(len(labels)), logits[:, :-1]
     largest = classes.argmax(axis=1)
-    excess = np.maximum(logits[:, -1].astype(np.float64) - classes[rows, largest], 0)  # no number is none
+    excess = np.maximum(logits[:, -1].astype(np.float64) - classes[rows, largest], 0)  # -inf is never rejected
     values, slopes = losses.margin(classes, labels, labels)
     penalty = weight * (excess > 0)
     slopes = np.concatenate([slopes, -penalty[:, None]], axis=1)
