@@ -272,6 +272,33 @@ def test_scaling_survives_accumulators_near_two_to_the_thirtieth(rounding):
             np.testing.assert_array_equal(split.numpy(), expected)
 
 
+@pytest.mark.parametrize("rounding", ["single", "away"])
+@pytest.mark.parametrize("real", [0.5, 0.25, 0.4999999, 0.3, 0.0123, 3e-6])
+def test_codes_are_scaled_as_unbounded_integers_are(real: float, rounding: str) -> None:
+    """All codes of 16 bits, which ADD shifts by 15 bits before it scales them."""
+    multiplier, shift = arithmetic.quantize_multiplier(real)
+    codes = np.arange(-32768, 32768)
+    expected = np.array([_double_rounding(int(code) << 15, multiplier, shift, rounding) for code in codes])
+    scale, largest = arithmetic.scaled_codes(multiplier, shift, 15, rounding, (-32768, 32767))
+    compiled = tf.function(scale)(tf.constant(codes, tf.float32))
+    np.testing.assert_array_equal(compiled.numpy(), expected)
+    assert largest == np.abs(expected).max()
+
+
+def test_a_form_that_is_wrong_for_one_code_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    multiplier, shift = arithmetic.quantize_multiplier(0.3)
+    codes = np.arange(-128, 128)
+    expected = arithmetic.scale_exactly(codes << 15, np.int64(multiplier), np.int64(shift), "away")
+    fast = arithmetic.fast_double_rounding
+
+    def wrong(*arguments):
+        return lambda x: fast(*arguments)(x) + (x == 77 * 2**15)
+
+    monkeypatch.setattr(arithmetic, "fast_double_rounding", wrong)
+    scale, _ = arithmetic.scaled_codes(multiplier, shift, 15, "away", (-128, 127))
+    np.testing.assert_array_equal(scale(tf.constant(codes, tf.float32)).numpy(), expected)
+
+
 def test_the_proof_rejects_a_form_that_is_wrong_at_one_step():
     multiplier, shift = np.array([1_500_000_001]), np.array([-9])
     slope, bias, bound = multiplier * 2.0 ** (shift - 31), np.array([12345]), np.array([200_000.0])

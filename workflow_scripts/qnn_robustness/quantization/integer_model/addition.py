@@ -54,17 +54,14 @@ class Add(Pairs):
         """Both inputs scaled to a common scale, added, scaled to the output: each step exact in float64."""
         inputs, output = self._multipliers()
         vectorised = not self.is_int8 and self.context.kernels != "reference" and not self.repeats
-        first = "single" if vectorised else "away"
-        unit = 2.0 ** _LEFT_SHIFT[self.output.type]
-
-        def apply(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-            scaled = [
-                arithmetic.scale_split(tf.cast(x, tf.float64) * unit, *multiplier, first)
-                for x, multiplier in zip((a, b), inputs, strict=True)
-            ]
-            return arithmetic.scale_split(scaled[0] + self.sign * scaled[1], *output, "away")
-
-        return apply
+        first, bits = "single" if vectorised else "away", _LEFT_SHIFT[self.output.type]
+        (first_scaled, first_bound), (second_scaled, second_bound) = (
+            arithmetic.scaled_codes(*multiplier, bits, first, centered_limits(tensor))
+            for multiplier, tensor in zip(inputs, self.pair, strict=True)
+        )
+        zero, bound = np.zeros(1, np.int64), np.array([first_bound + second_bound])
+        scale = arithmetic.fixed_point(*np.array(output)[:, None], zero, bound, "away", self.low, self.high)
+        return lambda a, b: scale(first_scaled(a) + self.sign * second_scaled(b))
 
     def _exact_stages(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         inputs, output = self._multipliers()

@@ -74,15 +74,15 @@ def scale_split(x: tf.Tensor, multiplier: int | np.ndarray, shift: int | np.ndar
     `rounding` is single, away or up. Shifts above 14 are not supported.
     """
     multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
-    high = (multiplier >> _SPLIT).astype(np.float64)
-    low = (multiplier & (2**_SPLIT - 1)).astype(np.float64)
     left = shift if rounding == "single" else np.maximum(shift, 0)
-    x = x * 2.0 ** np.maximum(left, 0)
+    # Powers of two are multiplied into the halves, which is exact and spares passes over the samples.
+    high = (multiplier >> _SPLIT) * 2.0 ** np.maximum(left, 0)
+    low = (multiplier & (2**_SPLIT - 1)) * 2.0 ** (np.maximum(left, 0) - _SPLIT)
     # floor((x M + 2**(t-1)) / 2**t) with t = 31 (- shift when negative and single), the low half floored
     # first: flooring in two steps equals flooring once.
     total = 31 - np.minimum(left, 0)
-    carry = tf.floor(x * low * 2.0**-_SPLIT)
-    rounded = tf.floor((x * high + carry + 2.0 ** (total - 1 - _SPLIT)) * 2.0 ** (_SPLIT - total))
+    carry = tf.floor(x * low)
+    rounded = tf.floor((x * high + (carry + 2.0 ** (total - 1 - _SPLIT))) * 2.0 ** (_SPLIT - total))
     if rounding == "single":
         return rounded
     right = np.maximum(-shift, 0)
@@ -171,3 +171,47 @@ def proved_equal(
     # A window must contain the step itself unless the range of accumulators ends before it.
     bracketed = ((first < levels) | (points[0] <= -bound)) & ((last >= levels) | (points[-1] >= bound))
     return bool(np.array_equal(fast_steps, exact_steps) and np.array_equal(fast_ends, exact_ends) and bracketed.all())
+
+
+def fixed_point(
+    multiplier: np.ndarray,
+    shift: np.ndarray,
+    bias: np.ndarray,
+    bound: np.ndarray,
+    rounding: str,
+    low: int,
+    high: int,
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return whole |x| <= bound -> x + bias scaled (`rounding`: away or up), to be clipped to [low, high].
+
+    One value for each channel. It is the fast form where that is proved equal.
+    """
+
+    def exact(x: np.ndarray) -> np.ndarray:
+        return scale_exactly(x + bias, multiplier, shift, rounding)
+
+    if multiplier.all():
+        fast = fast_double_rounding(multiplier, shift, bias, rounding, low >= 0)
+        if proved_equal(fast, exact, multiplier * 2.0 ** (shift - 31), bias, bound, low, high):
+            return lambda x: fast(tf.cast(x, tf.float64))
+    offset = variable(bias, np.float64)
+    return lambda x: scale_split(tf.cast(x, tf.float64) + offset, multiplier, shift, rounding)
+
+
+def scaled_codes(
+    multiplier: int, shift: int, bits: int, rounding: str, limits: tuple[int, int]
+) -> tuple[Callable[[tf.Tensor], tf.Tensor], int]:
+    """Return codes -> codes * 2**bits scaled (`rounding`: single or away), and the largest magnitude of a result.
+
+    A fast form counts if it gives what `scale_exactly` does for every code within the limits.
+    """
+    codes = np.arange(limits[0], limits[1] + 1)
+    expected = scale_exactly(codes << bits, np.int64(multiplier), np.int64(shift), rounding)
+    largest, unit = int(np.abs(expected).max()), 2.0**bits
+    slope = variable(multiplier * 2.0 ** (shift + bits - 31), np.float64)
+    if np.array_equal(codes * slope.numpy(), expected):
+        return lambda x: tf.cast(x, tf.float64) * slope, largest
+    rounded = fast_double_rounding(np.int64(multiplier), np.int64(shift), np.int64(0), rounding, False)
+    if np.array_equal(rounded(codes * unit), expected):
+        return lambda x: rounded(tf.cast(x * unit, tf.float64)), largest
+    return lambda x: scale_split(tf.cast(x * unit, tf.float64), multiplier, shift, rounding), largest

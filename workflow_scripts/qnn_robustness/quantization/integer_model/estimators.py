@@ -65,15 +65,12 @@ def rounded_and_clipped(
 
     @tf.custom_gradient
     def apply(x: tf.Tensor):
-        unclipped = rounding(x)
-        limits = [tf.constant(limit, unclipped.dtype) for limit in (low, high)]
+        # Whole numbers beyond float32's are rounded, but stay on their side of the limits.
+        unclipped = tf.cast(rounding(x), tf.float32)
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.cast(
-                upstream * gate(tf.cast(unclipped, tf.float32), low, high) * tf.cast(slope, tf.float32),
-                x.dtype,
-            )
+            return tf.cast(upstream * gate(unclipped, low, high) * tf.cast(slope, tf.float32), x.dtype)
 
-        return tf.cast(tf.clip_by_value(unclipped, *limits), tf.float32), gradient
+        return tf.clip_by_value(unclipped, float(low), float(high)), gradient
 
     return apply(value)

@@ -120,11 +120,9 @@ class LinearLayer(Layer):
         def exact(x: tf.Tensor) -> tf.Tensor:
             if wide is not None:
                 return self.linear(tf.cast(x, tf.float64), wide)
-            high = tf.floor(x * (1 / _BYTE))
-            low = x - high * _BYTE
-            return tf.cast(self.linear(high, weights), tf.float64) * _BYTE + tf.cast(
-                self.linear(low, weights), tf.float64
-            )
+            high = tf.floor(x * (1 / _BYTE)) * _BYTE  # a power of two: sums of its multiples have no more bits
+            sums = (self.linear(half, weights) for half in (high, x - high))
+            return tf.add(*(tf.cast(half, tf.float64) for half in sums))
 
         @tf.custom_gradient
         def with_float32_gradient(x: tf.Tensor):
@@ -167,15 +165,8 @@ class LinearLayer(Layer):
         return bool(((self.bound + np.abs(self.bias)) * self.real_multiplier < _INT32).all())
 
     def _fixed_point(self, multiplier: np.ndarray, shift: np.ndarray, rounding: str) -> Callable:
-        if self.is_int8 and multiplier.all():
-            fast = arithmetic.fast_double_rounding(multiplier, shift, self.bias, rounding, self.low >= 0)
-
-            def exact(x: np.ndarray) -> np.ndarray:
-                return arithmetic.scale_exactly(x + self.bias, multiplier, shift, rounding)
-
-            slope = multiplier * 2.0 ** (shift - 31)
-            if arithmetic.proved_equal(fast, exact, slope, self.bias, self.bound, self.low, self.high):
-                return lambda x: fast(tf.cast(x, tf.float64))
+        if self.is_int8:
+            return arithmetic.fixed_point(multiplier, shift, self.bias, self.bound, rounding, self.low, self.high)
         bias = arithmetic.variable(self.bias, np.float64)
         return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64) + bias, multiplier, shift, rounding)
 
@@ -207,8 +198,9 @@ class LinearLayer(Layer):
             self.operator,
             "accumulators exceed 47 bits; this cannot be exact",
         )
-        slope, bias = multiplier * 2.0 ** (shift - 15), self.bias.astype(np.float64)
-        return lambda x: tf.floor((tf.cast(x, tf.float64) + bias) * slope + 0.5)
+        slope = multiplier * 2.0 ** (shift - 15)
+        offset = self.bias * slope + 0.5  # exact, like every step here: multiples of a power of two below 2**53 of it
+        return lambda x: tf.floor(tf.cast(x, tf.float64) * slope + offset)
 
     def __call__(self, gate: Gate, *values: tf.Tensor) -> tf.Tensor:
         slope = np.asarray(self.real_multiplier, np.float32)
