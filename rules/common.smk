@@ -17,6 +17,7 @@ from qnn_robustness.configuration.checks.files import check_files, missing_archi
 from qnn_robustness.configuration.checks.integer_models import check_integer_models
 from qnn_robustness.configuration.loading import load
 from qnn_robustness.evaluation.records import target_module
+from qnn_robustness.models import reference
 
 try:
     C = load(config, ROOT / "schemas" / "config.schema.yaml")
@@ -194,11 +195,23 @@ def static_file(model, training, attack):
     return f"results/static/{model}/{training}/{attack}.npz"
 
 
+@cache
+def stands_in(model, training):
+    """Return whether a reference network of the same recipe is kept. That of the same data is up to the job."""
+    if C.values["reference_models"] != "reuse":
+        return False
+    return reference.matching(ROOT, f"{model}/{training}", C.recipe_sha256(model, training)) is not None
+
+
 def needed_for_training(w):
-    """Return what a training uses beside the data: networks to start from or learn from, samples made for others."""
+    """Return what a training uses beside the data: networks to start from or learn from, samples made for others.
+
+    The samples take long to make and are spared where a reference network stands in.
+    """
     initial = C.recipe(w.model, w.training)["initial"]
     teacher = C.teacher(w.model, w.training)
-    static = [static_file(*samples) for samples in C.static_samples(w.model, w.training)]
+    samples = [] if stands_in(w.model, w.training) else C.static_samples(w.model, w.training)
+    static = [static_file(*names) for names in samples]
     return {
         **({"initial": network_file(w.model, initial, "float32")} if initial else {}),
         **({"teacher": network_file(w.model, teacher, "float32")} if teacher else {}),

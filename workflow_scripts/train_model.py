@@ -6,6 +6,7 @@ job.start(snakemake)  # noqa: F821 - given by Snakemake
 
 from pathlib import Path  # noqa: E402
 
+from qnn_robustness.common.errors import UserError  # noqa: E402
 from qnn_robustness.common.files import sha256_arrays, sha256_file, sha256_json  # noqa: E402
 from qnn_robustness.data.splits import load_split  # noqa: E402
 from qnn_robustness.models import reference  # noqa: E402
@@ -26,6 +27,11 @@ else:
     from qnn_robustness.training.fitting.train import train_network
 
     static = list(inputs.get("static", []))
+    if entry and "static_attacks" in params.recipe["parameters"]:
+        raise UserError(
+            f"{params.name}: {entry['folder']} was trained on other data, and while it is there the static samples to "
+            "train anew on these are not made; set reference_models: ignore"
+        )
     networks = {name: inputs[name] for name in ("initial", "teacher") if name in inputs.keys()}  # noqa: SIM118
     key = sha256_json(
         {

@@ -18,6 +18,18 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 TINY = "tests/workflow/tiny.yaml"
 HOOKS = "tests/workflow/hooks"
+# A change of the configuration: a training that takes static samples.
+ENSEMBLE = {
+    "attacks": {"static": {"method": "fgsm", "norm": "linf", "budgets": ["16/255"]}},
+    "trainings": {
+        "ensemble": {
+            "method": "ensemble_adversarial",
+            "initial": "standard",
+            "parameters": {"sources": ["digits_cnn/standard"], "static_attacks": ["static"]},
+        }
+    },
+    "experiments": {"white_box": {"trainings": ["standard", "pgd_adversarial", "ensemble"]}},
+}
 # Loaded once, in a process that plans are forked from: otherwise nine tenths of a plan are imports.
 PRELOADED = ["snakemake.cli", "snakemake.report.html_reporter", "foolbox", "pandas", "jsonschema", "yte", "smart_open"]
 

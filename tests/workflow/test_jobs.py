@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from plan import Finished, Job, Plan, Workflow, of_rules
+import yaml
+from plan import ENSEMBLE, TINY, Finished, Job, Plan, Workflow, of_rules
+from snakemake.utils import update_config
+
+from qnn_robustness.configuration.loading import load
 
 NETWORK = "results/models/digits_cnn/standard/float32.keras"
 
@@ -144,6 +150,42 @@ def test_a_reference_network_of_another_recipe_or_of_other_data_is_not_taken(
     assert "taken from" not in log
     kept = workflow.path("reference_models/digits_cnn/standard/float32.keras").read_bytes()
     assert workflow.path(NETWORK).read_bytes() != kept
+
+
+ENSEMBLE_NETWORK = "results/models/digits_cnn/ensemble/float32.keras"
+
+
+@pytest.fixture
+def with_ensemble(finished: Finished, tmp_path: Path) -> Workflow:
+    """A copy whose manifest knows a network of ensemble adversarial training, made of other data."""
+    workflow = finished.workflow.clone(tmp_path / "copy")
+    configuration: dict = {}
+    for name in ("config.yaml", TINY):
+        update_config(configuration, yaml.safe_load(workflow.path(name).read_text()))
+    update_config(configuration, ENSEMBLE)
+    recipe = load(configuration, workflow.path("schemas/config.schema.yaml")).recipe_sha256("digits_cnn", "ensemble")
+    manifest = {"digits_cnn/ensemble": {"recipe_sha256": recipe, "data_sha256": "of other data"}}
+    workflow.path("reference_models").mkdir(exist_ok=True)
+    workflow.path("reference_models/manifest.json").write_text(json.dumps(manifest))
+    return workflow
+
+
+def test_a_reference_network_spares_the_static_samples_of_its_training(with_ensemble: Workflow) -> None:
+    plan = with_ensemble.plan(ENSEMBLE_NETWORK, change={**ENSEMBLE, **REUSE})
+    assert {job.rule for job in plan} == {"train_model"}
+    other = {"models": {"digits_cnn": {"recipes": {"ensemble": {"epochs": 1}}}}}
+    for change in ({"reference_models": "ignore"}, {**REUSE, **other}):
+        plan = with_ensemble.plan(ENSEMBLE_NETWORK, change={**ENSEMBLE, **change})
+        assert {job.rule for job in plan} == {"train_model", "craft_static"}
+
+
+def test_samples_that_were_spared_in_vain_are_named_in_one_line(with_ensemble: Workflow) -> None:
+    result = with_ensemble.run(ENSEMBLE_NETWORK, change={**ENSEMBLE, **REUSE})
+    assert result.status != 0
+    (error,) = {line for line in result.output.splitlines() if line.startswith("error: ")}
+    assert "reference_models/digits_cnn/ensemble was trained on other data" in error
+    assert error.endswith("set reference_models: ignore")
+    assert not with_ensemble.path(ENSEMBLE_NETWORK).exists()
 
 
 def test_a_damaged_reference_network_is_named_in_one_line(with_references: Workflow, tmp_path) -> None:

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from plan import Plan, Workflow, copy_repository, of_rules, with_dependents, with_needs
+from plan import ENSEMBLE, Plan, Workflow, copy_repository, of_rules, with_dependents, with_needs
 
 pytestmark = pytest.mark.workflow
 MODEL = "results/models/digits_cnn"
 STATIC = "results/static/digits_cnn/standard/static.npz"
 NETWORK = f"{MODEL}/ensemble/float32.keras"
 DATA = tuple(f"results/data/digits/{split}.npz" for split in ("train", "validation"))
-ENSEMBLE = {
-    "attacks": {"static": {"method": "fgsm", "norm": "linf", "budgets": ["16/255"]}},
-    "trainings": {
-        "ensemble": {
-            "method": "ensemble_adversarial",
-            "initial": "standard",
-            "parameters": {"sources": ["digits_cnn/standard"], "static_attacks": ["static"]},
-        }
-    },
-    "experiments": {"white_box": {"trainings": ["standard", "pgd_adversarial", "ensemble"]}},
-}
 DENSITY = "results/densities/strokes/density.npz"
 DEFENDED = {
     "densities": {"strokes": {"dataset": "digits", "epochs": 1}},
