@@ -24,6 +24,7 @@ try:
     check_files(C)
     if workflow.is_main_process:
         check_integer_models(C)
+        reference.read_manifest(ROOT / reference.FOLDER)
 except UserError as error:
     sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
 
@@ -206,12 +207,13 @@ def stands_in(model, training):
 def needed_for_training(w):
     """Return what a training uses beside the data: networks to start from or learn from, samples made for others.
 
-    The samples take long to make and are spared where a reference network stands in.
+    The samples take long to make and are not made where a reference network stands in.
     """
     initial = C.recipe(w.model, w.training)["initial"]
     teacher = C.teacher(w.model, w.training)
-    samples = [] if stands_in(w.model, w.training) else C.static_samples(w.model, w.training)
-    static = [static_file(*names) for names in samples]
+    static = [static_file(*samples) for samples in C.static_samples(w.model, w.training)]
+    if not all(Path(file).exists() for file in static) and stands_in(w.model, w.training):
+        static = []
     return {
         **({"initial": network_file(w.model, initial, "float32")} if initial else {}),
         **({"teacher": network_file(w.model, teacher, "float32")} if teacher else {}),

@@ -27,10 +27,10 @@ else:
     from qnn_robustness.training.fitting.train import train_network
 
     static = list(inputs.get("static", []))
-    if entry and "static_attacks" in params.recipe["parameters"]:
+    if not static and "static_attacks" in params.recipe["parameters"]:
         raise UserError(
-            f"{params.name}: {entry['folder']} was trained on other data, and while it is there the static samples to "
-            "train anew on these are not made; set reference_models: ignore"
+            f"{params.name}: the network in {reference.FOLDER}/ was made of other data, and no static samples were "
+            "made to train one; set reference_models: ignore"
         )
     networks = {name: inputs[name] for name in ("initial", "teacher") if name in inputs.keys()}  # noqa: SIM118
     key = sha256_json(

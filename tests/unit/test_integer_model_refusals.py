@@ -267,6 +267,21 @@ def test_matrices_that_are_not_of_each_sample_are_refused(first: bool, shape: li
         IntegerModel.from_file(path)
 
 
+@pytest.mark.parametrize("bias", [-(2**63), 2**63 - 1, 2**54])
+def test_a_bias_that_no_exact_sum_has_room_for_is_refused(bias: int, tmp_path: Path) -> None:
+    builder = Builder()
+    source, output = builder.tensor(np.int16, [1, 4], 0.5), builder.tensor(np.int16, [1, 2], 2.0**20)
+    weights = builder.constant(np.ones((2, 4), np.int8), np.full(2, 2.0**-20))
+    biases = builder.constant(np.array([0, bias]), np.full(2, 2.0**-21))
+    options = {"quantizedBiasType": 4}
+    builder.operator("FULLY_CONNECTED", [source, weights, biases], [output], "FullyConnectedOptions", **options)
+    path = builder.save(tmp_path / "dense.tflite", [source], [output])
+    with pytest.raises(
+        UserError, match=r"operator 0 \(FULLY_CONNECTED\): accumulators may overflow; this cannot be exact"
+    ):
+        IntegerModel.from_file(path)
+
+
 def test_a_mean_that_a_scale_takes_beyond_32_bits_is_refused(tmp_path: Path) -> None:
     builder = Builder()
     source, output = builder.tensor(np.int16, [1, 4, 5, 18], 0.5), builder.tensor(np.int16, [1, 4, 5, 1], 2.0**-20)

@@ -8,10 +8,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ready_configurations import loaded
 
 from qnn_robustness.common.files import sha256_arrays, sha256_file, sha256_json, write_arrays, write_json
+from qnn_robustness.models.reference import FOLDER, read_manifest
 
-SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "workflow_scripts"
+PUBLISHED = ("recipes_published.yaml", "preprocessors_published.yaml", "data_sets_published.yaml")
 MADE_WITH = {"seed": 0, "recipe": {}}
 
 
@@ -50,3 +54,18 @@ def test_what_is_taken_leaves_no_state_of_a_training_that_was_killed(
     monkeypatch.setattr("qnn_robustness.common.job.start", lambda snakemake: None)
     runpy.run_path(str(SCRIPTS / script), init_globals={"snakemake": job})
     assert sorted(path.name for path in results.iterdir()) == sorted([file, "training.csv"])
+
+
+def test_every_reference_model_is_what_a_published_run_would_train() -> None:
+    """A change of a default or of a recipe would have runs train anew, hours long, what is kept."""
+    kept = {name: entry["recipe_sha256"] for name, entry in read_manifest(ROOT / FOLDER).items()}
+    wanted = set()
+    for overlay in PUBLISHED:
+        configuration = loaded(overlay)
+        for name in kept:
+            group, item = name.split("/")
+            if group == "densities" and item in configuration.values["densities"]:
+                wanted.add((name, configuration.density_manifest_entry(item)["recipe_sha256"]))
+            elif group in configuration.values["models"] and item in configuration.values["trainings"]:
+                wanted.add((name, configuration.recipe_sha256(group, item)))
+    assert set(kept.items()) <= wanted

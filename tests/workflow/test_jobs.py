@@ -183,7 +183,7 @@ def test_samples_that_were_spared_in_vain_are_named_in_one_line(with_ensemble: W
     result = with_ensemble.run(ENSEMBLE_NETWORK, change={**ENSEMBLE, **REUSE})
     assert result.status != 0
     (error,) = {line for line in result.output.splitlines() if line.startswith("error: ")}
-    assert "reference_models/digits_cnn/ensemble was trained on other data" in error
+    assert "digits_cnn/ensemble: the network in reference_models/ was made of other data" in error
     assert error.endswith("set reference_models: ignore")
     assert not with_ensemble.path(ENSEMBLE_NETWORK).exists()
 

@@ -37,8 +37,7 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
 def matching(root: Path, name: str, recipe_sha256: str) -> dict[str, Any] | None:
     """Return the entry of `name`, a key of the manifest, if it was made with this recipe, with its `folder`.
 
-    Jobs look it up when they run: a reference network that appears later makes no finished training outdated, except
-    where it spares static samples.
+    Jobs look it up when they run: a reference network that appears later makes no finished training outdated.
     """
     entry = read_manifest(root / FOLDER).get(name)
     if entry is None or entry["recipe_sha256"] != recipe_sha256:

@@ -51,7 +51,7 @@ class Add(Pairs):
         )
 
     def _stages(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """Both inputs scaled to a common scale, added, scaled to the output: each step exact in float64."""
+        """Both inputs scaled to a common scale, added, scaled to the output: each step proved equal to int64."""
         inputs, output = self._multipliers()
         vectorised = not self.is_int8 and self.context.kernels != "reference" and not self.repeats
         first, bits = "single" if vectorised else "away", _LEFT_SHIFT[self.output.type]

@@ -69,9 +69,9 @@ def scale_exactly(x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, roun
 
 
 def scale_split(x: tf.Tensor, multiplier: int | np.ndarray, shift: int | np.ndarray, rounding: str) -> tf.Tensor:
-    """Scale float64 integers below 2**36 exactly: the multiplier is split in two 16-bit halves.
+    """Scale float64 integers exactly: the multiplier is split in two 16-bit halves.
 
-    `rounding` is single, away or up. Shifts above 14 are not supported.
+    |x| 2**max(shift, 0) must be below 2**36, and shifts at most 14. `rounding` is single, away or up.
     """
     multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
     left = shift if rounding == "single" else np.maximum(shift, 0)
@@ -181,16 +181,17 @@ def fixed_point(
     rounding: str,
     low: int,
     high: int,
+    prove: bool = True,
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return whole |x| <= bound -> x + bias scaled (`rounding`: away or up), to be clipped to [low, high].
 
-    One value for each channel. It is the fast form where that is proved equal.
+    One value for each channel. It is the fast form where that is proved equal, if it is to be proved.
     """
 
     def exact(x: np.ndarray) -> np.ndarray:
         return scale_exactly(x + bias, multiplier, shift, rounding)
 
-    if multiplier.all():
+    if prove and multiplier.all():
         fast = fast_double_rounding(multiplier, shift, bias, rounding, low >= 0)
         if proved_equal(fast, exact, multiplier * 2.0 ** (shift - 31), bias, bound, low, high):
             return lambda x: fast(tf.cast(x, tf.float64))

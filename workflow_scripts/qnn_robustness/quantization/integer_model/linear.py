@@ -145,7 +145,7 @@ class LinearLayer(Layer):
         if not self.is_int8 and self.bias_type == "INT64":
             return self._requantization_int64()
         multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
-        total = self.bound + np.abs(self.bias)
+        total = self._largest
         self.context.expect(
             bool((total * 2.0 ** np.maximum(shift, 0) < _INT32).all()),
             self.operator,
@@ -160,15 +160,20 @@ class LinearLayer(Layer):
         in_head = np.arange(len(self.bias)) < head
         return lambda x: tf.where(in_head, up(x), away(x))
 
+    @property
+    def _largest(self) -> np.ndarray:
+        """The bound of sums with the bias, float64 for each channel: in int64 a bias at its limit would wrap around."""
+        return self.bound + np.abs(self.bias.astype(np.float64))
+
     def _fits_int32(self) -> bool:
         """Whether every scaled accumulator fits the 32 bits that kernels keep it in before clipping."""
-        return bool(((self.bound + np.abs(self.bias)) * self.real_multiplier < _INT32).all())
+        return bool((self._largest * self.real_multiplier < _INT32).all())
 
     def _fixed_point(self, multiplier: np.ndarray, shift: np.ndarray, rounding: str) -> Callable:
-        if self.is_int8:
-            return arithmetic.fixed_point(multiplier, shift, self.bias, self.bound, rounding, self.low, self.high)
-        bias = arithmetic.variable(self.bias, np.float64)
-        return lambda x: arithmetic.scale_split(tf.cast(x, tf.float64) + bias, multiplier, shift, rounding)
+        # Proving 65,535 steps of every channel would take too long.
+        return arithmetic.fixed_point(
+            multiplier, shift, self.bias, self.bound, rounding, self.low, self.high, prove=self.is_int8
+        )
 
     def _rounding(self) -> str:
         return "away" if self.context.kernels == "reference" else "up"
@@ -183,7 +188,7 @@ class LinearLayer(Layer):
         # scales.
         scale = np.asarray(self.inputs[0].scale * self.operator.inputs[1].scales / self.output.scale, np.float32)
         scale = arithmetic.variable(np.broadcast_to(scale, self.bias.shape))
-        if (self.bound + np.abs(self.bias) < EXACT_FLOAT32).all():
+        if (self._largest < EXACT_FLOAT32).all():
             bias = arithmetic.variable(self.bias)
             return lambda x: tf.round((tf.cast(x, tf.float32) + bias) * scale)
         bias = arithmetic.variable(self.bias, np.float64)
@@ -192,7 +197,7 @@ class LinearLayer(Layer):
     def _requantization_int64(self) -> Callable[[tf.Tensor], tf.Tensor]:
         multiplier, shift = arithmetic.quantize_multipliers(self.real_multiplier)
         multiplier = arithmetic.reduced_multiplier(multiplier)
-        largest = (self.bound + np.abs(self.bias).astype(np.float64)) * multiplier
+        largest = self._largest * multiplier
         self.context.expect(
             bool((largest < EXACT_FLOAT64 / 2).all()) and shift.max(initial=0) < 8 and self._fits_int32(),
             self.operator,
@@ -255,7 +260,7 @@ class FullyConnected(LinearLayer):
             return super()._requantization()
         limit = EXACT_FLOAT64 if self.bias_type == "INT64" else _INT32
         self.context.expect(
-            bool((self.bound + np.abs(self.bias) < limit).all()) and self._fits_int32(),
+            bool((self._largest < limit).all()) and self._fits_int32(),
             self.operator,
             "accumulators may overflow; this cannot be exact",
         )
