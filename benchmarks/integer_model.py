@@ -2,7 +2,7 @@
 
     python benchmarks/integer_model.py [--network float.h5 --int8 a.tflite --int16 b.tflite] [--repeats 7]
 
-Without files, a ResNet-8 for 32x32 images with random weights is made and converted. One thread, batch 256.
+Without files, a ResNet-8 for 32x32 images with random weights is made and converted. One thread, batch 100.
 Each round measures every candidate once, in turn; the fastest round counts, so that other load on the
 machine disturbs least. Writes benchmarks/integer_model.csv: what, precision, kernels, samples_per_second,
 ratio_to_float32 (float32 time of the same task divided by this time), ratio_to_tflite (throughput over that
@@ -34,7 +34,7 @@ import tensorflow as tf  # noqa: E402
 from qnn_robustness.quantization.integer_model.model import KERNELS, IntegerModel  # noqa: E402
 from qnn_robustness.quantization.tflite_model import TFLiteModel  # noqa: E402
 
-BATCH = 256
+BATCH = 100  # as attacks take by default
 # TFLite's slow kernels are measured on fewer samples.
 FEW = 16
 COLUMNS = ("what", "precision", "kernels", "samples_per_second", "ratio_to_float32", "ratio_to_tflite")

@@ -24,7 +24,8 @@ try:
     check_files(C)
     if workflow.is_main_process:
         check_integer_models(C)
-        reference.read_manifest(ROOT / reference.FOLDER)
+        if C.values["reference_models"] == "reuse":
+            reference.read_manifest(ROOT / reference.FOLDER)
 except UserError as error:
     sys.exit(f"error: configuration: {error}")  # one line; Snakemake's own error would add a traceback
 

@@ -188,6 +188,16 @@ def test_samples_that_were_spared_in_vain_are_named_in_one_line(with_ensemble: W
     assert not with_ensemble.path(ENSEMBLE_NETWORK).exists()
 
 
+def test_a_damaged_manifest_is_named_before_anything_runs(with_ensemble: Workflow) -> None:
+    with_ensemble.path("reference_models/manifest.json").write_text("{")
+    result = with_ensemble.quick("--dry-run", change=REUSE)
+    assert result.status != 0
+    (error,) = {line for line in result.output.splitlines() if line.startswith("error: ")}
+    assert "reference_models/manifest.json: not valid JSON" in error
+    assert "Traceback" not in result.output
+    assert with_ensemble.quick("--dry-run").status == 0, "nobody asks for it with reference_models: ignore"
+
+
 def test_a_damaged_reference_network_is_named_in_one_line(with_references: Workflow, tmp_path) -> None:
     workflow = with_references.clone(tmp_path / "copy")
     kept = "reference_models/digits_cnn/standard/float32.keras"
