@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,15 @@ import pytest
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_file
 from qnn_robustness.evaluation import tables
-from qnn_robustness.evaluation.publish import PAGES, gather_findings, publish, shown_tables, with_findings, with_tables
+from qnn_robustness.evaluation.publish import (
+    PAGES,
+    gather_findings,
+    publish,
+    shown_tables,
+    with_densities,
+    with_findings,
+    with_tables,
+)
 from qnn_robustness.evaluation.statistics import wilson
 from qnn_robustness.models import reference
 
@@ -65,6 +74,7 @@ def test_the_tables_of_the_pages_are_the_published_ones():
             assert with_tables(text, folder, folder.name) == text, page
     for page, text in pages.items():
         assert with_findings(text, PUBLISHED) == text, page
+        assert with_densities(text, REFERENCES) == text, page
 
 
 def test_the_findings_of_all_runs_are_those_of_each(tmp_path: Path):
@@ -105,6 +115,31 @@ def test_findings_are_shown_by_run(run):
             "<!-- /findings -->\n"
         )
     )
+
+
+def test_the_density_models_that_are_kept_are_shown(run):
+    results, root = run
+    kept = "densities/cifar10_pixel_cnn"
+    (root / "reference_models" / "densities").mkdir(parents=True)
+    shutil.copytree(REFERENCES / kept, root / "reference_models" / kept)
+    manifest = {kept: {"bits_per_dimension": 3.14159}, "cifar10_resnet8/standard": {"accuracies": {}}}
+    (root / "reference_models" / "manifest.json").write_text(json.dumps(manifest))
+    with (root / PAGES[1]).open("a") as page:
+        page.write("<!-- densities -->\nold\n<!-- /densities -->\n")
+    publish(results, root, "x")
+    weights = REFERENCES / kept / "density.npz"
+    with np.load(weights) as arrays:
+        parameters = sum(arrays[name].size for name in arrays.files if arrays[name].ndim)
+    header, _, row = (root / PAGES[1]).read_text().split("<!-- densities -->\n")[1].splitlines()[:3]
+    shown = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    assert shown.pop("minutes").isdigit()
+    assert shown == {
+        "| density model": "| cifar10_pixel_cnn",
+        "parameters": str(parameters),
+        "bytes": str(weights.stat().st_size),
+        "epochs": "30",
+        "bits per dimension |": "3.14 |",
+    }
 
 
 def test_findings_that_no_run_measures_are_none(run):

@@ -11,19 +11,23 @@ import pandas as pd
 
 from qnn_robustness.common.errors import UserError
 from qnn_robustness.common.files import sha256_file, write_text
+from qnn_robustness.models import reference
+from qnn_robustness.models.density.pixel_cnn import load_density
 
 MANIFEST = "MANIFEST.sha256"
 LARGEST = 1_000_000  # bytes of a published file
 SHOWN = ("headline", "attacks")  # tables that a page may show
 PAGES = ("README.md", "docs/results/README.md")
 FINDINGS = "findings"  # the mark of what all published runs say about the findings of the first paper
+DENSITIES = "densities"  # the mark of the density models that are kept with the project
 
 
 def publish(results: Path, root: Path, run: str) -> None:
     """Copy results/tables/*.csv and results/figures/*.* to `root`/docs/results/`run`.
 
-    Files of an earlier run of this name are removed; the manifest, the tables in the pages (PAGES), and what all
-    published runs say about integer models and about the findings of the first paper are written anew.
+    Files of an earlier run of this name are removed; the manifest, the tables in the pages (PAGES), among them that of
+    the density models kept with the project, and what all published runs say about integer models and about the
+    findings of the first paper are written anew.
 
     Raises UserError, before anything is changed, when `run` is no plain name, there are no tables, a file is too large
     for a repository, a page is missing, no page has marks for a table of this run, or one has for a table that the run
@@ -47,7 +51,8 @@ def publish(results: Path, root: Path, run: str) -> None:
     gather_findings(published)
     write_manifest(published)
     for page, text in pages.items():
-        write_text(page, with_findings(with_tables(text, published / run, run), published))
+        filled = with_findings(with_tables(text, published / run, run), published)
+        write_text(page, with_densities(filled, root / reference.FOLDER))
 
 
 def _pages(root: Path, run: str, tables: Collection[str]) -> dict[Path, str]:
@@ -121,6 +126,30 @@ def with_findings(page: str, published: Path) -> str:
     keys = ["finding", "claim", "protocol"]
     table = rows.assign(counts=counts).pivot_table("counts", keys, "run", aggfunc="first", fill_value="", sort=False)
     return with_table(page, FINDINGS, markdown(table[sorted(table)].reset_index()))
+
+
+def with_densities(page: str, references: Path) -> str:
+    """Return the text of a page with the density models kept in `references` between their marks, if it has these.
+
+    Bits per dimension are those of the validation split; `minutes` is what training took where it was done.
+    """
+    if f"<!-- {DENSITIES} -->" not in page:
+        return page
+    rows = []
+    for name, entry in reference.read_manifest(references).items():
+        if name.startswith(f"{DENSITIES}/"):
+            weights, history = references / name / "density.npz", pd.read_csv(references / name / "training.csv")
+            rows.append(
+                {
+                    "density model": name.removeprefix(f"{DENSITIES}/"),
+                    "parameters": load_density(weights).parameters,
+                    "bytes": weights.stat().st_size,
+                    "epochs": len(history),
+                    "minutes": round(history["seconds"].sum() / 60),
+                    "bits per dimension": round(entry["bits_per_dimension"], 2),
+                }
+            )
+    return with_table(page, DENSITIES, markdown(pd.DataFrame(rows)))
 
 
 def write_manifest(published: Path) -> None:
