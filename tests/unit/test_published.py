@@ -122,7 +122,7 @@ def test_the_density_models_that_are_kept_are_shown(run):
     kept = "densities/cifar10_pixel_cnn"
     (root / "reference_models" / "densities").mkdir(parents=True)
     shutil.copytree(REFERENCES / kept, root / "reference_models" / kept)
-    manifest = {kept: {"bits_per_dimension": 3.14159}, "cifar10_resnet8/standard": {"accuracies": {}}}
+    manifest = {kept: {"bits_per_dimension": 3.1}, "cifar10_resnet8/standard": {"accuracies": {}}}
     (root / "reference_models" / "manifest.json").write_text(json.dumps(manifest))
     with (root / PAGES[1]).open("a") as page:
         page.write("<!-- densities -->\nold\n<!-- /densities -->\n")
@@ -138,8 +138,22 @@ def test_the_density_models_that_are_kept_are_shown(run):
         "parameters": str(parameters),
         "bytes": str(weights.stat().st_size),
         "epochs": "30",
-        "bits per dimension |": "3.14 |",
+        "bits per dimension |": "3.10 |",
     }
+
+
+def test_a_damaged_density_model_is_refused_before_anything_is_changed(run):
+    results, root = run
+    publish(results, root, "x")
+    (root / "reference_models").mkdir()
+    (root / "reference_models" / "manifest.json").write_text("{")
+    with (root / PAGES[1]).open("a") as page:
+        page.write("<!-- densities -->\nold\n<!-- /densities -->\n")
+    (results / "tables" / "headline.csv").write_text("a\nnew\n")
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and results not in path.parents}
+    with pytest.raises(UserError, match=r"manifest\.json: not valid JSON"):
+        publish(results, root, "x")
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_findings_that_no_run_measures_are_none(run):

@@ -31,7 +31,7 @@ def publish(results: Path, root: Path, run: str) -> None:
 
     Raises UserError, before anything is changed, when `run` is no plain name, there are no tables, a file is too large
     for a repository, a page is missing, no page has marks for a table of this run, or one has for a table that the run
-    does not have.
+    does not have, or a density model that is kept is damaged.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", run):
         raise UserError(f"{run}: no name of a run; expected lower-case letters, digits and _, such as cifar10")
@@ -42,6 +42,7 @@ def publish(results: Path, root: Path, run: str) -> None:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path}: {path.stat().st_size} bytes; expected at most {LARGEST} for a published file")
     pages = _pages(root, run, {path.stem for path in sources})
+    pages = {page: with_densities(text, root / reference.FOLDER) for page, text in pages.items()}
     published = root / "docs" / "results"
     shutil.rmtree(published / run, ignore_errors=True)
     (published / run).mkdir(parents=True)
@@ -51,8 +52,7 @@ def publish(results: Path, root: Path, run: str) -> None:
     gather_findings(published)
     write_manifest(published)
     for page, text in pages.items():
-        filled = with_findings(with_tables(text, published / run, run), published)
-        write_text(page, with_densities(filled, root / reference.FOLDER))
+        write_text(page, with_findings(with_tables(text, published / run, run), published))
 
 
 def _pages(root: Path, run: str, tables: Collection[str]) -> dict[Path, str]:
@@ -146,7 +146,7 @@ def with_densities(page: str, references: Path) -> str:
                     "bytes": weights.stat().st_size,
                     "epochs": len(history),
                     "minutes": round(history["seconds"].sum() / 60),
-                    "bits per dimension": round(entry["bits_per_dimension"], 2),
+                    "bits per dimension": f"{entry['bits_per_dimension']:.2f}",
                 }
             )
     return with_table(page, DENSITIES, markdown(pd.DataFrame(rows)))
